@@ -1,0 +1,26 @@
+"""`python3 examples` makes .venv, installs the extra `examples`, and runs the main job, whole_life.py.
+
+Standard library only, and no import of a sibling: this also runs before the install.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = str(VENV / "bin" / "python")
+MAIN_JOB = "import sys; from examples.whole_life import main; sys.exit(main())"
+
+if __name__ == "__main__":
+    if not (Path(PYTHON).exists() and (VENV / "bin" / "pip").exists()):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+    wanted = bytes(ROOT) + b"\n" + (ROOT / "pyproject.toml").read_bytes()
+    # The extra `test` holds this one, so what `python3 tests` installed will do.
+    if wanted not in [installed.read_bytes() for installed in VENV.glob("installed-*")]:
+        print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
+        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[examples]"], check=True)
+        (VENV / "installed-examples").write_bytes(wanted)
+    os.chdir(ROOT)
+    os.execv(PYTHON, [PYTHON, "-c", MAIN_JOB, *sys.argv[1:]])

@@ -1,0 +1,407 @@
+"""What is known of one model name: the fold of its stream.
+
+The law of this room: **`evolve` never refuses**, reads no clock and knows no policy. Whatever the log says is so; what is
+allowed stands in `rules.py`. A state change that no event names does not exist.
+
+To add a fact to the state: a field here, and the branch of `evolve` that sets it; the laws of the test kit (live = rebuilt
+= as of every prefix) run on it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from uuid import UUID
+
+import attrs
+import semver
+
+from versioning import events as happened
+from versioning.events import ArtifactRef, Event, Meta, Recorded, moment_of
+from versioning.ids import model_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+Stage: TypeAlias = Literal["draft", "published"]
+Status: TypeAlias = Literal["activating", "active", "inactive", "deleted"]
+
+BILLABLE_STATUSES: frozenset[Status] = frozenset({"activating", "active"})
+"""R18: neither inactive nor deleted versions count."""
+
+
+@attrs.frozen(slots=False)  # a __dict__ makes the fold's copies about six times cheaper than slots do
+class Version:
+    """A version as it is at one moment; frozen, so it can be kept and shared."""
+
+    version_id: str
+    model_id: str
+    workspace: str
+    model_name: str
+    number: str
+    """Its semantic number, for example `0.1.0`."""
+    stage: Stage
+    status: Status
+    is_primary: bool
+    artifact: ArtifactRef
+    deployed_at_us: int = attrs.field(repr=False)
+    published_at_us: int | None = attrs.field(default=None, repr=False)
+    deployed_by: str | None = None
+    activation_id: str | None = None
+    """What to answer with while it is activating (R15), else None."""
+    failure: str | None = None
+    """Why its last start failed, until it starts again."""
+    metadata_json: str = attrs.field(default="{}", repr=False)
+    attempts: int = attrs.field(default=0, repr=False)
+    """How many times a serving environment was waited for."""
+
+    @property
+    def semver(self) -> semver.Version:
+        """The number, to compare with."""
+        return semver.Version.parse(self.number)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was deployed along with it; a copy each time."""
+        copy: dict[str, Any] = json.loads(self.metadata_json)
+        return copy
+
+    @property
+    def is_billable(self) -> bool:
+        """R18: whether it is billing-eligible."""
+        return self.status in BILLABLE_STATUSES
+
+    @property
+    def is_serving(self) -> bool:
+        """R8: whether it could be primary."""
+        return self.status == "active" and self.stage == "published"
+
+    @property
+    def deployed_at(self) -> datetime:
+        """When it was deployed, in UTC."""
+        return moment_of(self.deployed_at_us)
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When it was published, in UTC."""
+        return None if self.published_at_us is None else moment_of(self.published_at_us)
+
+
+@attrs.frozen
+class Model:
+    """A model as it is at one moment: one life of its name."""
+
+    name: str
+    model_id: str
+    workspace: str
+    versions: tuple[Version, ...]
+    """Those not deleted, in the order of their numbers."""
+    primary: Version | None
+    deployed_at: datetime
+    """When its first version was deployed, in UTC."""
+    deleted_at: datetime | None = None
+
+    @property
+    def active(self) -> tuple[Version, ...]:
+        """The versions that answer invocations, in the order of their numbers."""
+        return tuple(version for version in self.versions if version.status == "active")
+
+    @property
+    def billable(self) -> tuple[Version, ...]:
+        """R18: the billing-eligible versions, in the order of their numbers."""
+        return tuple(version for version in self.versions if version.is_billable)
+
+
+@attrs.define(eq=False)
+class Pending:
+    """A fact that waits to be stored by the framework's own path; `persistence` chains it to the one before."""
+
+    stream: str
+    sequence: int
+    event: Event
+    meta: Meta
+    index: int
+    count: int
+    previous: bytes | Pending
+    """The last link stored, or the pending fact before."""
+    link: bytes = b""
+
+    @property
+    def originator_id(self) -> UUID:
+        """The stream, as eventsourcing names it."""
+        return UUID(self.stream)
+
+    @property
+    def originator_version(self) -> int:
+        """The sequence, as eventsourcing names it."""
+        return self.sequence
+
+
+NO_LINK = bytes(32)
+"""What the first link of a stream is chained to."""
+
+
+class ModelAggregate:
+    """Everything ever deployed under one name in one workspace, over all its lives.
+
+    One stream. Mutable, and so private to whoever folds it: the values that it hands out are frozen.
+    """
+
+    __slots__ = (
+        "_pending", "by_number", "claims", "claims_made", "cleared", "cursor", "exists", "generation", "highest", "last_at_us",
+        "left", "link", "lives", "model_name", "primary", "published", "sequence", "stream", "trail", "undone", "versions",
+        "workspace",
+    )  # fmt: skip
+
+    def __init__(self, stream: str, workspace: str = "", model_name: str = "") -> None:
+        """Start with nothing known."""
+        self.stream = stream
+        self.workspace = workspace
+        self.model_name = model_name
+        self.sequence = 0
+        """Of the last event folded."""
+        self.link = NO_LINK
+        """Of the last event folded."""
+        self.last_at_us = 0
+        self.generation = 0
+        self.exists = False
+        self.lives: list[tuple[int, int | None]] = []
+        """Of each generation: when it began, and when it was deleted."""
+        self.versions: dict[str, Version] = {}
+        """All that were ever deployed, by version_id, in order."""
+        self._pending: list[Pending] = []
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self.left: dict[str, None] = {}
+        """The versions of this life that are not deleted, in the order of their numbers."""
+        self.by_number: dict[str, str] = {}
+        self.highest: str | None = None
+        """The highest number ever allocated in this life (R2)."""
+        self.published: dict[str, None] = {}
+        """The published versions that are left, the latest publication last."""
+        self.claims: dict[str, int] = {}
+        """The claims on the primary role that are held, the newest last (R7)."""
+        self.claims_made = 0
+        self.undone: set[str] = set()
+        """The versions that were rolled back from and have not claimed again (R11)."""
+        self.primary: str | None = None
+        self.cleared = False
+        """Whether the role was cleared, rather than never given (R9)."""
+        self.trail: list[str] = []
+        """The list of primaries, and with `cursor` how many of them lie up to the current or last one (R13)."""
+        self.cursor = 0
+
+    # What the rules ask.
+
+    @property
+    def model_id(self) -> str:
+        """The id of the present life, or of the last one."""
+        return model_id_of(self.stream, self.generation)
+
+    def claim_of(self, version_id: str | None) -> int:
+        """The age of a claim: a newer one is greater, none at all is 0 (R7)."""
+        return self.claims.get(version_id, 0) if version_id is not None else 0
+
+    def rollback_index(self) -> int | None:
+        """Where in the list of primaries a rollback would go, or None (R13)."""
+        for index in range(self.cursor - (1 if self.primary is None else 2), -1, -1):
+            entry = self.trail[index]
+            if entry != self.primary and self.versions[entry].status == "active":
+                return index
+        return None
+
+    # What users ask.
+
+    def model(self, generation: int | None = None) -> Model:
+        """Answer the present life of the name, or the one given."""
+        generation = generation or self.generation
+        began_us, ended_us = self.lives[generation - 1]
+        now = generation == self.generation
+        return Model(
+            name=self.model_name,
+            model_id=model_id_of(self.stream, generation),
+            workspace=self.workspace,
+            versions=tuple(self.versions[version_id] for version_id in self.left) if now else (),
+            primary=self.versions[self.primary] if now and self.primary is not None else None,
+            deployed_at=moment_of(began_us),
+            deleted_at=None if ended_us is None else moment_of(ended_us),
+        )
+
+    # The fold.
+
+    def evolve(self, event: Event, actor: str | None = None) -> ModelAggregate:
+        """Take one fact in; return the same aggregate."""
+        _EVOLVE[type(event)](self, event, actor)
+        self.last_at_us = event.at_us
+        self.sequence += 1
+        return self
+
+    def _change(self, version_id: str, **changes: object) -> None:
+        was = self.versions[version_id]
+        now = object.__new__(Version)
+        now.__dict__.update(was.__dict__)
+        now.__dict__.update(changes)
+        self.versions[version_id] = now
+
+    def _end_role(self, version_id: str) -> None:
+        """R12: deactivating and deleting end the role of the version that they name."""
+        if self.primary == version_id:
+            self.primary = None
+
+    def _claim(self, version_id: str) -> None:
+        self.claims.pop(version_id, None)
+        self.claims_made += 1
+        self.claims[version_id] = self.claims_made
+        self.undone.discard(version_id)
+
+    def _on_deployed(self, event: happened.VersionDeployed, actor: str | None) -> None:
+        if not self.exists:
+            self.exists = True
+            self.generation += 1
+            self.lives.append((event.at_us, None))
+        version_id = event.version_id
+        self.versions[version_id] = Version(
+            version_id=version_id,
+            model_id=model_id_of(self.stream, self.generation),
+            workspace=self.workspace,
+            model_name=self.model_name,
+            number=event.number,
+            stage="published" if event.published else "draft",
+            status="active" if event.activation_id is None else "activating",
+            is_primary=False,
+            artifact=event.artifact,
+            deployed_at_us=event.at_us,
+            published_at_us=event.at_us if event.published else None,
+            deployed_by=actor,
+            activation_id=event.activation_id,
+            metadata_json=event.metadata,
+            attempts=0 if event.activation_id is None else 1,
+        )
+        self.left[version_id] = None
+        self.by_number[event.number] = version_id
+        self.highest = event.number
+        if event.published:
+            self.published[version_id] = None
+            if event.claims:
+                self._claim(version_id)
+
+    def _on_published(self, event: happened.VersionPublished, _actor: str | None) -> None:
+        self._change(event.version_id, stage="published", published_at_us=event.at_us)
+        self.published[event.version_id] = None
+        if event.claims:
+            self._claim(event.version_id)
+
+    def _on_promoted(self, event: happened.VersionPromoted, _actor: str | None) -> None:
+        version_id, before = event.version_id, self.primary
+        if event.cause == "rollback":
+            if before is not None:
+                self.claims.pop(before, None)
+                self.undone.add(before)
+            index = self.cursor - (1 if before is None else 2)
+            while self.trail[index] != version_id:
+                index -= 1
+            self.cursor = index + 1
+        elif before != version_id:
+            del self.trail[self.cursor :]
+            self.trail.append(version_id)
+            self.cursor = len(self.trail)
+        if event.cause in {"requested", "rollback"}:
+            self._claim(version_id)
+        if before != version_id:
+            if before is not None:
+                self._change(before, is_primary=False)
+            self._change(version_id, is_primary=True)
+        self.primary = version_id
+        self.cleared = False
+
+    def _on_cleared(self, _event: happened.PrimaryCleared, _actor: str | None) -> None:
+        self.primary = None
+        self.cleared = True
+
+    def _on_deactivated(self, event: happened.VersionDeactivated, _actor: str | None) -> None:
+        self._change(event.version_id, status="inactive", is_primary=False, activation_id=None)
+        self.claims.pop(event.version_id, None)
+        self._end_role(event.version_id)
+
+    def _on_requested(self, event: happened.VersionActivationRequested, _actor: str | None) -> None:
+        attempts = self.versions[event.version_id].attempts + 1
+        activation_id = event.activation_id
+        self._change(
+            event.version_id, status="activating", activation_id=activation_id, failure=None, attempts=attempts
+        )
+
+    def _on_activated(self, event: happened.VersionActivated, _actor: str | None) -> None:
+        self._change(event.version_id, status="active", activation_id=None, failure=None)
+
+    def _on_failed(self, event: happened.VersionActivationFailed, _actor: str | None) -> None:
+        self._change(event.version_id, status="inactive", activation_id=None, failure=event.error)
+
+    def _on_deleted(self, event: happened.VersionDeleted, _actor: str | None) -> None:
+        version_id = event.version_id
+        self._change(version_id, status="deleted", is_primary=False, activation_id=None)
+        for held in (self.left, self.published, self.claims):
+            held.pop(version_id, None)
+        self.undone.discard(version_id)
+        self._end_role(version_id)
+
+    def _on_model_deleted(self, event: happened.ModelDeleted, _actor: str | None) -> None:
+        self.exists = False
+        self.lives[-1] = (self.lives[-1][0], event.at_us)
+        self._begin_life()
+
+    # The framework's own path: eventsourcing's Application loads and saves an aggregate through these.
+
+    @property
+    def id(self) -> UUID:
+        """The stream, as eventsourcing names it."""
+        return UUID(self.stream)
+
+    @property
+    def version(self) -> int:
+        """The sequence, as eventsourcing names it."""
+        return self.sequence
+
+    def record(self, events: Sequence[Event], meta: Meta) -> None:
+        """Take decided facts in, and keep them until they are collected to be stored in one append."""
+        for index, event in enumerate(events):
+            before: bytes | Pending = self._pending[-1] if self._pending else self.link
+            self.evolve(event, meta.actor)
+            pending = Pending(self.stream, self.sequence, event, meta, index, len(events), before)
+            self._pending.append(pending)
+
+    def collect_events(self) -> Sequence[Pending]:
+        """Hand over the facts that wait to be stored."""
+        collected, self._pending = self._pending, []
+        return collected
+
+
+_EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = {
+    happened.VersionDeployed: ModelAggregate._on_deployed,  # noqa: SLF001 - the table is the class's own
+    happened.VersionPublished: ModelAggregate._on_published,  # noqa: SLF001
+    happened.VersionPromoted: ModelAggregate._on_promoted,  # noqa: SLF001
+    happened.PrimaryCleared: ModelAggregate._on_cleared,  # noqa: SLF001
+    happened.VersionDeactivated: ModelAggregate._on_deactivated,  # noqa: SLF001
+    happened.VersionActivationRequested: ModelAggregate._on_requested,  # noqa: SLF001
+    happened.VersionActivated: ModelAggregate._on_activated,  # noqa: SLF001
+    happened.VersionActivationFailed: ModelAggregate._on_failed,  # noqa: SLF001
+    happened.VersionDeleted: ModelAggregate._on_deleted,  # noqa: SLF001
+    happened.ModelDeleted: ModelAggregate._on_model_deleted,  # noqa: SLF001
+}
+
+
+def evolve(state: ModelAggregate, event: Event, actor: str | None = None) -> ModelAggregate:
+    """Take one fact in, and return the state; it never refuses."""
+    return state.evolve(event, actor)
+
+
+def project(state: ModelAggregate | None, log: Iterable[Recorded]) -> ModelAggregate | None:
+    """Fold recorded events of one stream: the projector that eventsourcing's repository takes."""
+    for recorded in log:
+        if state is None:
+            state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
+        state.evolve(recorded.event, recorded.actor)
+        state.link = bytes.fromhex(recorded.chain)
+    return state
+

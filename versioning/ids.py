@@ -1,0 +1,116 @@
+"""How an id names its place: every id is an address, so nothing has to be looked up (R5).
+
+`stream` is the SHA-256 of (workspace, name) cut to a UUID: the place of one model name in any store.
+
+    ver_<stream>_<ordinal>_<token>              a version: the ordinal counts the name's deployments, over all its lives
+    mdl_<stream>_<generation>                   a model: one life of the name
+    act_<stream>_<ordinal>_<token>_<attempt>    one wait for a version's serving environment
+
+The token is 32 random bits that the registry draws once a deployment, so that an id that another store gave is not
+found here. All are URL-safe and at most 64 characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+from versioning.errors import InvalidArgumentError, shown
+
+ID_CHARACTERS_MAX = 64
+
+_STREAM = r"[0-9a-f]{32}"
+_COUNT = r"[1-9][0-9]*"
+_TOKEN = r"[0-9a-f]{8}"  # noqa: S105 - a pattern, no secret
+_VERSION = re.compile(rf"ver_({_STREAM})_({_COUNT})_({_TOKEN})")
+_MODEL = re.compile(rf"mdl_({_STREAM})_({_COUNT})")
+_ACTIVATION = re.compile(rf"act_({_STREAM})_({_COUNT})_({_TOKEN})_({_COUNT})")
+
+
+class VersionAddress(NamedTuple):
+    """The parts of a version_id."""
+
+    stream: str
+    ordinal: int
+    token: str
+
+
+class ModelAddress(NamedTuple):
+    """The parts of a model_id."""
+
+    stream: str
+    generation: int
+
+
+def stream_of(workspace: str, model_name: str) -> str:
+    """Give the stream of a name in a workspace: 32 hexadecimal digits, those of a UUID of version 8."""
+    space, name = workspace.encode(), model_name.encode()
+    digest = hashlib.sha256(b"%d:%s%d:%s" % (len(space), space, len(name), name)).digest()
+    number = int.from_bytes(digest[:16], "big") & ~(0xF000 << 64) & ~(0xC000 << 48)
+    return UUID(int=number | (0x8000 << 64) | (0x8000 << 48)).hex
+
+
+def version_id_of(stream: str, ordinal: int, token: str) -> str:
+    """Make the id of a version."""
+    return f"ver_{stream}_{ordinal}_{token}"
+
+
+def model_id_of(stream: str, generation: int) -> str:
+    """Make the id of one life of a name."""
+    return f"mdl_{stream}_{generation}"
+
+
+def activation_id_of(version_id: str, attempt: int) -> str:
+    """Make the id of a version's wait number `attempt`, counted from 1."""
+    return f"act_{version_id[4:]}_{attempt}"
+
+
+def looks_like_id(text: object) -> bool:
+    """Say whether a text has the form of one of our ids, which no name may have (R4)."""
+    return (
+        isinstance(text, str)
+        and len(text) <= ID_CHARACTERS_MAX
+        and any(form.fullmatch(text) for form in (_VERSION, _MODEL, _ACTIVATION))
+    )
+
+
+def parse_version_id(text: object) -> VersionAddress | None:
+    """Take a version_id apart; None when it has another form."""
+    if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and (found := _VERSION.fullmatch(text)):
+        return VersionAddress(found[1], int(found[2]), found[3])
+    return None
+
+
+def parse_model_id(text: object) -> ModelAddress | None:
+    """Take a model_id apart; None when it has another form."""
+    if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and (found := _MODEL.fullmatch(text)):
+        return ModelAddress(found[1], int(found[2]))
+    return None
+
+
+def checked_version_id(text: object, argument: str = "version_id") -> str:
+    """Accept a well-formed version_id.
+
+    Raises:
+        InvalidArgumentError: another form, for example a name or a number.
+    """
+    if parse_version_id(text) is None:
+        msg = f"{argument} is not the id of a version: {shown(text)}."
+        hint = "A version_id starts with ver_; version(model_name, number=...) finds a version by its number."
+        raise InvalidArgumentError(msg, rule="R5", hint=hint, argument=argument)
+    return str(text)
+
+
+def checked_activation_id(text: object) -> str:
+    """Accept a well-formed activation_id, current or stale (R15).
+
+    Raises:
+        InvalidArgumentError: another form.
+    """
+    if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and _ACTIVATION.fullmatch(text):
+        return text
+    msg = f"activation_id is not the id of an activation: {shown(text)}."
+    hint = "Answer with the activation_id that the version carries while it is activating."
+    raise InvalidArgumentError(msg, rule="R15", hint=hint, argument="activation_id")

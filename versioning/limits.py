@@ -1,0 +1,226 @@
+"""What may come in: every argument is looked at here, once, before anything is recorded (R4, R23, R28).
+
+The law of this room: what is accepted is read back exactly, on every store; what can't be is refused with the argument's
+name, the rule and a hint. Nothing here looks at the state.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from datetime import datetime
+from typing import Any, Final
+
+from versioning.commands import Expect, ExpectedPrimary
+from versioning.errors import InvalidArgumentError, InvalidNameError, shown
+from versioning.events import microseconds_of
+from versioning.ids import checked_version_id, looks_like_id
+
+NAME_CHARACTERS_MAX: Final = 256
+REASON_CHARACTERS_MAX: Final = 2_000
+LABEL_CHARACTERS_MAX: Final = 200
+"""Actors, keys, correlations and workspaces."""
+FAILURE_CHARACTERS_MAX: Final = 8_000
+METADATA_BYTES_MAX: Final = 16_384
+METADATA_DEPTH_MAX: Final = 8
+POSITION_MAX: Final = 2**63 - 1
+_COMPOSED_CHARACTERS_MAX: Final = 4
+"""How many characters can become one in NFC."""
+
+
+def _refuse(argument: str, sentence: str, *, rule: str | None = "R28", hint: str = "") -> InvalidArgumentError:
+    return InvalidArgumentError(f"{argument} {sentence}.", rule=rule, hint=hint, argument=argument)
+
+
+def has_controls(text: str) -> bool:
+    """Say whether a text has control characters (Unicode's category Cc)."""
+    return any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def has_lone_surrogates(text: str) -> bool:
+    """Say whether a text has halves of surrogate pairs, which no encoding can hold."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def checked_name(name: object) -> str:
+    """Give a model's name in NFC (R4).
+
+    Raises:
+        InvalidNameError: it has another form.
+    """
+    problem = None
+    if not isinstance(name, str):
+        problem = f"is text, not {type(name).__name__}"
+    elif has_lone_surrogates(name):
+        problem = "has half of a surrogate pair"
+    elif len(name) > NAME_CHARACTERS_MAX * _COMPOSED_CHARACTERS_MAX:
+        problem = f"has {len(name)} characters, and {NAME_CHARACTERS_MAX} is the most"
+    else:
+        name = unicodedata.normalize("NFC", name)
+        if not name.strip():
+            problem = "is blank"
+        elif len(name) > NAME_CHARACTERS_MAX:
+            problem = f"has {len(name)} characters, and {NAME_CHARACTERS_MAX} is the most"
+        elif has_controls(name):
+            problem = "has control characters"
+        elif name != name.strip():
+            problem = "begins or ends with white space"
+        elif looks_like_id(name):
+            problem = "has the form of an id"
+        else:
+            return str(name)
+    msg = f"A model's name {problem}: {shown(name)}."
+    raise InvalidNameError(msg, argument="model_name")
+
+
+def checked_text(
+    value: object, argument: str, characters_max: int, *, controls: bool = False, blank: bool = True
+) -> str:
+    """Give a text that is not too long (R28).
+
+    Raises:
+        InvalidArgumentError: another type, too long, control characters, half a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise _refuse(argument, f"is text, not {type(value).__name__}")
+    if len(value) > characters_max:
+        raise _refuse(argument, f"has {len(value)} characters, and {characters_max} is the most")
+    if has_lone_surrogates(value):
+        raise _refuse(argument, "has half of a surrogate pair")
+    if not controls and has_controls(value):
+        raise _refuse(argument, "has control characters")
+    if not blank and not value.strip():
+        raise _refuse(argument, "is blank")
+    return str(value)
+
+
+def checked_workspace(value: object) -> str:
+    """Give the name of a workspace."""
+    return checked_text(value, "workspace", LABEL_CHARACTERS_MAX, blank=False)
+
+
+def checked_actor(value: object) -> str | None:
+    """Give the actor, if there is one."""
+    return None if value is None else checked_text(value, "actor", LABEL_CHARACTERS_MAX)
+
+
+def checked_reason(value: object) -> str | None:
+    """Give the reason, if there is one; it may have several lines."""
+    return None if value is None else checked_text(value, "reason", REASON_CHARACTERS_MAX, controls=True)
+
+
+def checked_key(value: object) -> str | None:
+    """Give the idempotency key, if there is one."""
+    return None if value is None else checked_text(value, "idempotency_key", LABEL_CHARACTERS_MAX, blank=False)
+
+
+def checked_correlation(value: object) -> str | None:
+    """Give the correlation, if there is one."""
+    return None if value is None else checked_text(value, "correlation_id", LABEL_CHARACTERS_MAX)
+
+
+def checked_failure(value: object) -> str:
+    """Give the failure text, cut with a mark where it is too long (R15)."""
+    if not isinstance(value, str):
+        raise _refuse("error", f"is text, not {type(value).__name__}", rule="R15")
+    if has_lone_surrogates(value):
+        raise _refuse("error", "has half of a surrogate pair")
+    return str(value) if len(value) <= FAILURE_CHARACTERS_MAX else value[: FAILURE_CHARACTERS_MAX - 1] + "…"
+
+
+def checked_flag(value: object, argument: str) -> bool:
+    """Give a yes or no."""
+    if isinstance(value, bool):
+        return value
+    raise _refuse(argument, f"is True or False, not {shown(value)}", rule=None)
+
+
+def checked_promote(promote: object, *, publish: bool) -> bool | None:
+    """Give what the call says of the claim (R7)."""
+    if promote is None:
+        return None
+    if checked_flag(promote, "promote") and not publish:
+        raise _refuse("promote", "can't be True without publish=True", rule="R7", hint="Pass publish=True as well.")
+    return bool(promote)
+
+
+def checked_expectation(value: object) -> ExpectedPrimary:
+    """Give what the primary is expected to be (R22)."""
+    if value is None or isinstance(value, Expect):
+        return value
+    return checked_version_id(value, "expected_primary")
+
+
+def checked_position(value: object, argument: str) -> int:
+    """Give a position, counted from 1; 0 stands before the first."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX:
+        return int(value)
+    raise _refuse(argument, f"is a position, a whole number from 0, not {shown(value)}", rule="R25")
+
+
+def checked_limit(value: object) -> int | None:
+    """Give how many are wanted at the most; None is all."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX):
+        return value
+    raise _refuse("limit", f"is a whole number from 0, or None, not {shown(value)}", rule=None)
+
+
+def checked_seconds(value: object, argument: str) -> float:
+    """Give a finite time of more than nothing, in seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+        return float(value)
+    raise _refuse(argument, f"is a time in seconds of more than 0, not {shown(value)}", rule=None)
+
+
+def checked_moment(value: object, argument: str) -> int:
+    """Give an aware moment in microseconds since 1970 (R23)."""
+    hint = "Pass an aware datetime, for example datetime.now(timezone.utc)."
+    if not isinstance(value, datetime):
+        raise _refuse(argument, f"is a moment, not {shown(value)}", rule="R23", hint=hint)
+    if value.utcoffset() is None:
+        raise _refuse(argument, "has no time zone", rule="R23", hint=hint)
+    return microseconds_of(value)
+
+
+def checked_metadata(value: object) -> str:
+    """Give metadata as canonical JSON: sorted keys, no white space, in the characters themselves.
+
+    Raises:
+        InvalidArgumentError: not a `dict` of JSON values, or beyond the limits of R28.
+    """
+    if value is None:
+        return "{}"
+    if type(value) is not dict:
+        raise _refuse("metadata", f"is a dict, not {type(value).__name__}")
+    _check_json(value, METADATA_DEPTH_MAX)
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:  # more digits than Python turns into text
+        raise _refuse("metadata", "has a number with too many digits") from None
+    size_bytes = len(text.encode())
+    if size_bytes > METADATA_BYTES_MAX:
+        raise _refuse("metadata", f"has {size_bytes} bytes as JSON, and {METADATA_BYTES_MAX} is the most")
+    return text
+
+
+def _check_json(value: Any, depth_left: int) -> None:
+    kind = type(value)
+    if kind is str:
+        if has_lone_surrogates(value):
+            raise _refuse("metadata", "has half of a surrogate pair")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise _refuse("metadata", "has a number that is not finite")
+    elif kind in {dict, list}:
+        if depth_left == 0:
+            raise _refuse("metadata", f"is nested deeper than {METADATA_DEPTH_MAX}")
+        for item in value:
+            if kind is dict:
+                if type(item) is not str:
+                    raise _refuse("metadata", f"has a key that is not text: {shown(item)}")
+                _check_json(value[item], depth_left - 1)
+            _check_json(item, depth_left - 1)
+    elif kind not in {int, bool, type(None)}:
+        hint = "Use text, numbers, True, False, None, and lists and dicts of them."
+        raise _refuse("metadata", f"has a value of the type {kind.__name__}, which JSON can't give back", hint=hint)

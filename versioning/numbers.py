@@ -1,0 +1,114 @@
+"""Which number comes next, and which numbers a range names (R1, R2, R24).
+
+Numbers are semantic versions of three parts. Only `str` of at most 256 characters is ever parsed: `semver` accepts
+floats and booleans as parts, and very long digits raise an error that is not its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import semver
+
+from versioning.errors import InvalidArgumentError, InvalidBumpError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from versioning.commands import Bump
+
+FIRST_NUMBER: Final = "0.1.0"
+"""R1: whatever bump is asked."""
+
+NUMBER_CHARACTERS_MAX: Final = 256
+
+_BUMPS: Final[dict[Bump, Callable[[semver.Version], semver.Version]]] = {
+    "MAJOR": semver.Version.bump_major,
+    "MINOR": semver.Version.bump_minor,
+    "PATCH": semver.Version.bump_patch,
+}
+
+Parts = tuple[int, int, int]
+
+_PART = r"(?:0|[1-9][0-9]*)"
+_COMPARATOR = re.compile(rf"(\^|~|>=|<=|==|!=|=|>|<)\s*({_PART})(?:\.({_PART}))?(?:\.({_PART}))?")
+_PLAIN = re.compile(rf"{_PART}\.{_PART}\.{_PART}")
+
+
+def checked_bump(bump: object) -> Bump:
+    """Accept exactly the three words, in any case (R2).
+
+    Raises:
+        InvalidBumpError: anything else.
+    """
+    if isinstance(bump, str) and bump.isascii():  # not every letter whose capital is I is an i
+        for known in _BUMPS:
+            if bump.upper() == known:
+                return known
+    msg = f"A version bump is MAJOR, MINOR or PATCH, not {shown(bump)}."
+    raise InvalidBumpError(msg)
+
+
+def next_number(highest: str | None, bump: Bump) -> str:
+    """Bump the highest number ever allocated, or give the first one."""
+    return FIRST_NUMBER if highest is None else str(_BUMPS[bump](semver.Version.parse(highest)))
+
+
+def parts_of(number: str) -> Parts:
+    """Take one of our own numbers apart."""
+    major, minor, patch = number.split(".")
+    return int(major), int(minor), int(patch)
+
+
+def exact_number(text: str) -> str | None:
+    """Say which one number a text names; None when it has another form.
+
+    A semantic version with a pre-release or build part is a number that is never allocated.
+    """
+    if len(text) <= NUMBER_CHARACTERS_MAX and (_PLAIN.fullmatch(text) or semver.Version.is_valid(text)):
+        return text
+    return None
+
+
+def parse_range(text: str) -> Callable[[Parts], bool]:
+    """Turn a range such as `>=1.2.0,<2.0.0`, `^1.2` or `~1.2.3` into the question whether a number is inside (R24).
+
+    All comparators of a comma-separated list must hold. A missing part counts as 0; `^` keeps the leftmost part that is
+    not 0 (`^0.1` is `>=0.1.0,<0.2.0`), `~` the minor part, or the major part where only that is given.
+
+    Raises:
+        InvalidArgumentError: the text has another form.
+    """
+    tests: list[Callable[[Parts], bool]] = []
+    for item in text.split(",") if len(text) <= NUMBER_CHARACTERS_MAX else [text]:
+        found = _COMPARATOR.fullmatch(item.strip(" "))
+        if found is None or len(text) > NUMBER_CHARACTERS_MAX:
+            msg = f"This is neither a number, nor a range, nor the id of a version: {shown(text)}."
+            hint = 'Name a version as "1.2.0", a version_id, ">=1.2.0,<2.0.0", "^1.2" or "~1.2.3".'
+            raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version")
+        given = [int(part) for part in found.groups()[1:] if part is not None]
+        tests.append(_comparator(found[1], given))
+    return lambda number: all(test(number) for test in tests)
+
+
+def _comparator(sign: str, given: list[int]) -> Callable[[Parts], bool]:
+    padded = [*given, 0, 0]
+    low: Parts = (padded[0], padded[1], padded[2])
+    if sign == "^":
+        leading = next((place for place, part in enumerate(given) if part), len(given) - 1)
+        return lambda number: low <= number < _raised(low, leading)
+    if sign == "~":
+        return lambda number: low <= number < _raised(low, min(len(given) - 1, 1))
+    return {
+        ">=": lambda number: number >= low,
+        "<=": lambda number: number <= low,
+        ">": lambda number: number > low,
+        "<": lambda number: number < low,
+        "!=": lambda number: number != low,
+    }.get(sign, lambda number: number == low)
+
+
+def _raised(low: Parts, place: int) -> Parts:
+    parts = [part if index < place else part + 1 if index == place else 0 for index, part in enumerate(low)]
+    return parts[0], parts[1], parts[2]
