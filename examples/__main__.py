@@ -20,7 +20,7 @@ if __name__ == "__main__":
     # The extra `test` holds this one, so what `python3 tests` installed will do.
     if wanted not in [installed.read_bytes() for installed in VENV.glob("installed-*")]:
         print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
-        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[examples]"], check=True)
+        subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[examples]"], check=True)
         (VENV / "installed-examples").write_bytes(wanted)
     os.chdir(ROOT)
     os.execv(PYTHON, [PYTHON, "-c", MAIN_JOB, *sys.argv[1:]])

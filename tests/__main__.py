@@ -21,7 +21,7 @@ if __name__ == "__main__":
     wanted = bytes(ROOT) + b"\n" + (ROOT / "pyproject.toml").read_bytes()
     if not INSTALLED.exists() or INSTALLED.read_bytes() != wanted:
         print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
-        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]"], check=True)
+        subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[test]"], check=True)
         INSTALLED.write_bytes(wanted)
     os.chdir(ROOT)
     if sys.argv[1:2] == ["campaign"]:

@@ -1,15 +1,16 @@
 """What is known of one model name: the fold of its stream.
 
-The law of this room: **`evolve` never refuses**, reads no clock and knows no policy. Whatever the log says is so; what is
-allowed stands in `rules.py`. A state change that no event names does not exist.
+The law of this room: **`evolve` never refuses**, reads no clock and knows no policy. Whatever the log says is so; what
+is allowed stands in `rules.py`. A state change that no event names does not exist.
 
-To add a fact to the state: a field here, and the branch of `evolve` that sets it; the laws of the test kit (live = rebuilt
-= as of every prefix) run on it.
+To add a fact to the state: a field here, and the branch of `evolve` that sets it; the laws of the test kit (live =
+rebuilt = as of every prefix) run on it.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -22,7 +23,6 @@ from versioning.ids import model_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime
 
 Stage: TypeAlias = Literal["draft", "published"]
 Status: TypeAlias = Literal["activating", "active", "inactive", "deleted"]
@@ -149,9 +149,9 @@ class ModelAggregate:
     """
 
     __slots__ = (
-        "_pending", "by_number", "claims", "claims_made", "cleared", "cursor", "exists", "generation", "highest", "last_at_us",
-        "left", "link", "lives", "model_name", "primary", "published", "sequence", "stream", "trail", "undone", "versions",
-        "workspace",
+        "_pending", "by_number", "claims", "claims_made", "cleared", "cursor", "exists", "generation", "highest",
+        "last_at_us", "left", "link", "lives", "model_name", "primary", "published", "sequence", "stream", "trail",
+        "undone", "versions", "workspace",
     )  # fmt: skip
 
     def __init__(self, stream: str, workspace: str = "", model_name: str = "") -> None:
@@ -379,15 +379,15 @@ class ModelAggregate:
 
 _EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = {
     happened.VersionDeployed: ModelAggregate._on_deployed,  # noqa: SLF001 - the table is the class's own
-    happened.VersionPublished: ModelAggregate._on_published,  # noqa: SLF001
-    happened.VersionPromoted: ModelAggregate._on_promoted,  # noqa: SLF001
-    happened.PrimaryCleared: ModelAggregate._on_cleared,  # noqa: SLF001
-    happened.VersionDeactivated: ModelAggregate._on_deactivated,  # noqa: SLF001
-    happened.VersionActivationRequested: ModelAggregate._on_requested,  # noqa: SLF001
-    happened.VersionActivated: ModelAggregate._on_activated,  # noqa: SLF001
-    happened.VersionActivationFailed: ModelAggregate._on_failed,  # noqa: SLF001
-    happened.VersionDeleted: ModelAggregate._on_deleted,  # noqa: SLF001
-    happened.ModelDeleted: ModelAggregate._on_model_deleted,  # noqa: SLF001
+    happened.VersionPublished: ModelAggregate._on_published,  # noqa: SLF001 - the same
+    happened.VersionPromoted: ModelAggregate._on_promoted,  # noqa: SLF001 - the same
+    happened.PrimaryCleared: ModelAggregate._on_cleared,  # noqa: SLF001 - the same
+    happened.VersionDeactivated: ModelAggregate._on_deactivated,  # noqa: SLF001 - the same
+    happened.VersionActivationRequested: ModelAggregate._on_requested,  # noqa: SLF001 - the same
+    happened.VersionActivated: ModelAggregate._on_activated,  # noqa: SLF001 - the same
+    happened.VersionActivationFailed: ModelAggregate._on_failed,  # noqa: SLF001 - the same
+    happened.VersionDeleted: ModelAggregate._on_deleted,  # noqa: SLF001 - the same
+    happened.ModelDeleted: ModelAggregate._on_model_deleted,  # noqa: SLF001 - the same
 }
 
 
@@ -404,4 +404,3 @@ def project(state: ModelAggregate | None, log: Iterable[Recorded]) -> ModelAggre
         state.evolve(recorded.event, recorded.actor)
         state.link = bytes.fromhex(recorded.chain)
     return state
-

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from versioning.events import ArtifactRef  # noqa: TC001 - attrs resolves field types at run time
+from versioning.events import ArtifactRef
 
 Bump: TypeAlias = Literal["MAJOR", "MINOR", "PATCH"]
 
@@ -22,7 +22,7 @@ class Expect(enum.Enum):
     ANYTHING = "anything"
 
 
-ExpectedPrimary: TypeAlias = str | None | Literal[Expect.ANYTHING]
+ExpectedPrimary: TypeAlias = str | Literal[Expect.ANYTHING] | None
 """A version_id, None for "there is none", or nothing expected (R22)."""
 
 

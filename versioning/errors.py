@@ -24,7 +24,7 @@ SHOWN_CHARACTERS_MAX = 120
 def shown(value: object) -> str:
     """A caller's value as an error may repeat it: escaped, on one line, and cut."""
     try:
-        text = ascii(value) if isinstance(value, str) else repr(value)
+        text = ascii(value) if isinstance(value, str) else " ".join(repr(value).split())
     except Exception:  # noqa: BLE001 - a value whose own repr fails still deserves a readable refusal
         text = f"<{type(value).__name__}>"
     return text if len(text) <= SHOWN_CHARACTERS_MAX else text[: SHOWN_CHARACTERS_MAX - 1] + "…"

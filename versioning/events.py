@@ -1,8 +1,8 @@
 """What happened: the facts that the log is made of, and the only truth.
 
-The law of this room: **these classes and their fields are the storage format.** A class, once released, is never renamed
-or changed; a new shape is a new topic and an upcaster (`persistence.py`). No validators here, because a rule that is
-tightened later would make history unreadable: types are checked on reading, rules on writing.
+The law of this room: **these classes and their fields are the storage format.** A class, once released, is never
+renamed or changed; a new shape is a new topic and an upcaster (`persistence.py`). No validators here, because a rule
+that is tightened later would make history unreadable: types are checked on reading, rules on writing.
 
 To add an event: a class, and its line in `EVENTS`; the exhaustive maps and the golden bytes complain until it is known
 everywhere. `at_us` is the moment of the fact, in microseconds since 1970 UTC.

@@ -96,11 +96,11 @@ def checked_version_id(text: object, argument: str = "version_id") -> str:
     Raises:
         InvalidArgumentError: another form, for example a name or a number.
     """
-    if parse_version_id(text) is None:
+    if not isinstance(text, str) or parse_version_id(text) is None:
         msg = f"{argument} is not the id of a version: {shown(text)}."
         hint = "A version_id starts with ver_; version(model_name, number=...) finds a version by its number."
         raise InvalidArgumentError(msg, rule="R5", hint=hint, argument=argument)
-    return str(text)
+    return str.__str__(text)  # an exact text: str() of a (str, Enum) member is another one
 
 
 def checked_activation_id(text: object) -> str:
@@ -110,7 +110,7 @@ def checked_activation_id(text: object) -> str:
         InvalidArgumentError: another form.
     """
     if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and _ACTIVATION.fullmatch(text):
-        return text
+        return str.__str__(text)  # an exact text: of another class, it could not be written
     msg = f"activation_id is not the id of an activation: {shown(text)}."
     hint = "Answer with the activation_id that the version carries while it is activating."
     raise InvalidArgumentError(msg, rule="R15", hint=hint, argument="activation_id")

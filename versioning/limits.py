@@ -1,7 +1,7 @@
 """What may come in: every argument is looked at here, once, before anything is recorded (R4, R23, R28).
 
-The law of this room: what is accepted is read back exactly, on every store; what can't be is refused with the argument's
-name, the rule and a hint. Nothing here looks at the state.
+The law of this room: what is accepted is read back exactly, on every store; what can't be is refused with the
+argument's name, the rule and a hint. Nothing here looks at the state.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final, NoReturn
 
 from versioning.commands import Expect, ExpectedPrimary
 from versioning.errors import InvalidArgumentError, InvalidNameError, shown
@@ -25,12 +25,15 @@ FAILURE_CHARACTERS_MAX: Final = 8_000
 METADATA_BYTES_MAX: Final = 16_384
 METADATA_DEPTH_MAX: Final = 8
 POSITION_MAX: Final = 2**63 - 1
+SECONDS_MAX: Final = 1_000_000_000
+"""About thirty years; clocks and locks take no time that is much longer."""
 _COMPOSED_CHARACTERS_MAX: Final = 4
 """How many characters can become one in NFC."""
 
 
-def _refuse(argument: str, sentence: str, *, rule: str | None = "R28", hint: str = "") -> InvalidArgumentError:
-    return InvalidArgumentError(f"{argument} {sentence}.", rule=rule, hint=hint, argument=argument)
+def _refuse(argument: str, sentence: str, *, rule: str | None = "R28", hint: str = "") -> NoReturn:
+    msg = f"{argument} {sentence}."
+    raise InvalidArgumentError(msg, rule=rule, hint=hint, argument=argument)
 
 
 def has_controls(text: str) -> bool:
@@ -69,7 +72,7 @@ def checked_name(name: object) -> str:
         elif looks_like_id(name):
             problem = "has the form of an id"
         else:
-            return str(name)
+            return str.__str__(name)  # an exact text: str() of a (str, Enum) member is another one
     msg = f"A model's name {problem}: {shown(name)}."
     raise InvalidNameError(msg, argument="model_name")
 
@@ -83,16 +86,16 @@ def checked_text(
         InvalidArgumentError: another type, too long, control characters, half a surrogate pair.
     """
     if not isinstance(value, str):
-        raise _refuse(argument, f"is text, not {type(value).__name__}")
+        _refuse(argument, f"is text, not {type(value).__name__}")
     if len(value) > characters_max:
-        raise _refuse(argument, f"has {len(value)} characters, and {characters_max} is the most")
+        _refuse(argument, f"has {len(value)} characters, and {characters_max} is the most")
     if has_lone_surrogates(value):
-        raise _refuse(argument, "has half of a surrogate pair")
+        _refuse(argument, "has half of a surrogate pair")
     if not controls and has_controls(value):
-        raise _refuse(argument, "has control characters")
+        _refuse(argument, "has control characters")
     if not blank and not value.strip():
-        raise _refuse(argument, "is blank")
-    return str(value)
+        _refuse(argument, "is blank")
+    return str.__str__(value)  # as above
 
 
 def checked_workspace(value: object) -> str:
@@ -123,17 +126,18 @@ def checked_correlation(value: object) -> str | None:
 def checked_failure(value: object) -> str:
     """Give the failure text, cut with a mark where it is too long (R15)."""
     if not isinstance(value, str):
-        raise _refuse("error", f"is text, not {type(value).__name__}", rule="R15")
+        _refuse("error", f"is text, not {type(value).__name__}", rule="R15")
     if has_lone_surrogates(value):
-        raise _refuse("error", "has half of a surrogate pair")
-    return str(value) if len(value) <= FAILURE_CHARACTERS_MAX else value[: FAILURE_CHARACTERS_MAX - 1] + "…"
+        _refuse("error", "has half of a surrogate pair")
+    text = str.__str__(value)  # as above
+    return text if len(text) <= FAILURE_CHARACTERS_MAX else text[: FAILURE_CHARACTERS_MAX - 1] + "…"
 
 
 def checked_flag(value: object, argument: str) -> bool:
     """Give a yes or no."""
     if isinstance(value, bool):
         return value
-    raise _refuse(argument, f"is True or False, not {shown(value)}", rule=None)
+    _refuse(argument, f"is True or False, not {shown(value)}", rule=None)
 
 
 def checked_promote(promote: object, *, publish: bool) -> bool | None:
@@ -141,7 +145,7 @@ def checked_promote(promote: object, *, publish: bool) -> bool | None:
     if promote is None:
         return None
     if checked_flag(promote, "promote") and not publish:
-        raise _refuse("promote", "can't be True without publish=True", rule="R7", hint="Pass publish=True as well.")
+        _refuse("promote", "can't be True without publish=True", rule="R7", hint="Pass publish=True as well.")
     return bool(promote)
 
 
@@ -156,31 +160,35 @@ def checked_position(value: object, argument: str) -> int:
     """Give a position, counted from 1; 0 stands before the first."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX:
         return int(value)
-    raise _refuse(argument, f"is a position, a whole number from 0, not {shown(value)}", rule="R25")
+    _refuse(argument, f"is a position, a whole number from 0, not {shown(value)}", rule="R25")
 
 
 def checked_limit(value: object) -> int | None:
     """Give how many are wanted at the most; None is all."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX):
         return value
-    raise _refuse("limit", f"is a whole number from 0, or None, not {shown(value)}", rule=None)
+    _refuse("limit", f"is a whole number from 0, or None, not {shown(value)}", rule=None)
 
 
 def checked_seconds(value: object, argument: str) -> float:
-    """Give a finite time of more than nothing, in seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+    """Give a time of more than nothing, in seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= SECONDS_MAX:
         return float(value)
-    raise _refuse(argument, f"is a time in seconds of more than 0, not {shown(value)}", rule=None)
+    _refuse(argument, f"is a time of more than 0 and at most {SECONDS_MAX} seconds, not {shown(value)}", rule=None)
 
 
 def checked_moment(value: object, argument: str) -> int:
     """Give an aware moment in microseconds since 1970 (R23)."""
     hint = "Pass an aware datetime, for example datetime.now(timezone.utc)."
     if not isinstance(value, datetime):
-        raise _refuse(argument, f"is a moment, not {shown(value)}", rule="R23", hint=hint)
+        _refuse(argument, f"is a moment, not {shown(value)}", rule="R23", hint=hint)
     if value.utcoffset() is None:
-        raise _refuse(argument, "has no time zone", rule="R23", hint=hint)
-    return microseconds_of(value)
+        _refuse(argument, "has no time zone", rule="R23", hint=hint)
+    try:
+        return microseconds_of(value.astimezone(UTC))
+    except OverflowError:
+        pass
+    _refuse(argument, "is not within the years 1 to 9999 in UTC", rule="R23", hint=hint)
 
 
 def checked_metadata(value: object) -> str:
@@ -192,35 +200,43 @@ def checked_metadata(value: object) -> str:
     if value is None:
         return "{}"
     if type(value) is not dict:
-        raise _refuse("metadata", f"is a dict, not {type(value).__name__}")
+        _refuse("metadata", f"is a dict, not {type(value).__name__}")
     _check_json(value, METADATA_DEPTH_MAX)
-    try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except ValueError:  # more digits than Python turns into text
-        raise _refuse("metadata", "has a number with too many digits") from None
+    text = _canonical(value)
     size_bytes = len(text.encode())
     if size_bytes > METADATA_BYTES_MAX:
-        raise _refuse("metadata", f"has {size_bytes} bytes as JSON, and {METADATA_BYTES_MAX} is the most")
+        _refuse("metadata", f"has {size_bytes} bytes as JSON, and {METADATA_BYTES_MAX} is the most")
     return text
 
 
-def _check_json(value: Any, depth_left: int) -> None:
-    kind = type(value)
-    if kind is str:
-        if has_lone_surrogates(value):
-            raise _refuse("metadata", "has half of a surrogate pair")
-    elif kind is float:
-        if not math.isfinite(value):
-            raise _refuse("metadata", "has a number that is not finite")
-    elif kind in {dict, list}:
-        if depth_left == 0:
-            raise _refuse("metadata", f"is nested deeper than {METADATA_DEPTH_MAX}")
-        for item in value:
-            if kind is dict:
-                if type(item) is not str:
-                    raise _refuse("metadata", f"has a key that is not text: {shown(item)}")
-                _check_json(value[item], depth_left - 1)
-            _check_json(item, depth_left - 1)
-    elif kind not in {int, bool, type(None)}:
+def _canonical(value: object) -> str:
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:  # more digits than Python turns into text
+        pass
+    _refuse("metadata", "has a number with too many digits")
+
+
+def _check_json(value: object, depth_left: int) -> None:
+    if type(value) is not dict and type(value) is not list:
+        _check_plain(value)
+        return
+    if depth_left == 0:
+        _refuse("metadata", f"is nested deeper than {METADATA_DEPTH_MAX}")
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                _refuse("metadata", f"has a key that is not text: {shown(key)}")
+            _check_plain(key)
+    for item in value.values() if type(value) is dict else value:
+        _check_json(item, depth_left - 1)
+
+
+def _check_plain(value: object) -> None:
+    if type(value) not in {str, float, int, bool, type(None)}:
         hint = "Use text, numbers, True, False, None, and lists and dicts of them."
-        raise _refuse("metadata", f"has a value of the type {kind.__name__}, which JSON can't give back", hint=hint)
+        _refuse("metadata", f"has a value of the type {type(value).__name__}, which JSON can't give back", hint=hint)
+    if isinstance(value, str) and has_lone_surrogates(value):
+        _refuse("metadata", "has half of a surrogate pair")
+    if isinstance(value, float) and not math.isfinite(value):
+        _refuse("metadata", "has a number that is not finite")

@@ -11,10 +11,12 @@ To add one: a class with `evolve`; the laws of the test kit run on it. All momen
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from versioning.aggregate import Stage
 from versioning.events import (
     PrimaryCleared,
     Recorded,
@@ -31,10 +33,7 @@ from versioning.events import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
     from typing import Self
-
-    from versioning.aggregate import Stage
 
 Name: TypeAlias = tuple[str, str]
 """A workspace, and a model's name in it."""

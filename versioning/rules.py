@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
-from versioning.aggregate import ModelAggregate, Status, Version
 from versioning.commands import (
     NAMES,
     Activate,
@@ -62,6 +61,8 @@ from versioning.numbers import next_number
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from versioning.aggregate import ModelAggregate, Status, Version
+
 Events = tuple[Event, ...]
 
 
@@ -94,9 +95,7 @@ class Policy:
     """R11: what follows when the primary is deactivated or deleted."""
     publishing_claims: bool = attrs.field(default=True, validator=_yes_or_no)
     """R7: whether publishing claims the primary role where the call doesn't say."""
-    activation: Literal["instant", "awaited"] = attrs.field(
-        default="instant", validator=_one_of("instant", "awaited")
-    )
+    activation: Literal["instant", "awaited"] = attrs.field(default="instant", validator=_one_of("instant", "awaited"))
     """R14: whether a version is active at once, or when the service answers that its environment is ready."""
 
 
@@ -127,7 +126,7 @@ def already_published(case: Case) -> bool:
     return case.version.stage == "published"
 
 
-def primary_unchallenged(case: Case) -> bool:
+def primary_unrivalled(case: Case) -> bool:
     """R20: promoting the primary asks for what is so, unless another version holds a newer claim."""
     state = case.state
     newest = next(reversed(state.claims), None)
@@ -144,7 +143,7 @@ def awaited(case: Case) -> bool:
     return case.policy.activation == "awaited"
 
 
-def answers_current_wait(case: Case) -> bool:
+def answers_open_wait(case: Case) -> bool:
     """R15: an answer with another id, or when nothing is waited for, is stale."""
     command = case.command
     assert isinstance(command, CompleteActivation | FailActivation)  # noqa: S101 - the table pairs them so
@@ -152,7 +151,7 @@ def answers_current_wait(case: Case) -> bool:
 
 
 class Transition(NamedTuple):
-    """One row: the command on a version of this status, under this guard, records these facts and leaves this status."""
+    """One row: the command on a version of this status, under this guard, records these facts, and what it is then."""
 
     command: type[VersionCommand]
     status: Status
@@ -168,35 +167,35 @@ NOTHING: tuple[type[Event], ...] = ()
 # a deleted version for ever (R17), any other because it is not active (R8).
 # fmt: off
 TRANSITIONS: tuple[Transition, ...] = (
-    Transition(Publish,            "active",     a_draft,              (VersionPublished,),                 "active"),
-    Transition(Publish,            "active",     already_published,    NOTHING,                             "active"),
-    Transition(Publish,            "activating", a_draft,              (VersionPublished,),                 "activating"),
-    Transition(Publish,            "activating", already_published,    NOTHING,                             "activating"),
-    Transition(Publish,            "inactive",   already_published,    NOTHING,                             "inactive"),
-    Transition(Promote,            "active",     a_draft,              (VersionPublished, VersionPromoted), "active"),
-    Transition(Promote,            "active",     primary_unchallenged, NOTHING,                             "active"),
-    Transition(Promote,            "active",     always,               (VersionPromoted,),                  "active"),
-    Transition(Deactivate,         "active",     always,               (VersionDeactivated,),               "inactive"),
-    Transition(Deactivate,         "activating", always,               (VersionDeactivated,),               "inactive"),
-    Transition(Deactivate,         "inactive",   claim_pending,        (VersionDeactivated,),               "inactive"),
-    Transition(Deactivate,         "inactive",   always,               NOTHING,                             "inactive"),
-    Transition(Activate,           "inactive",   awaited,              (VersionActivationRequested,),       "activating"),
-    Transition(Activate,           "inactive",   always,               (VersionActivated,),                 "active"),
-    Transition(Activate,           "activating", always,               NOTHING,                             "activating"),
-    Transition(Activate,           "active",     always,               NOTHING,                             "active"),
-    Transition(CompleteActivation, "activating", answers_current_wait, (VersionActivated,),                 "active"),
-    Transition(CompleteActivation, "activating", always,               NOTHING,                             "activating"),
-    Transition(CompleteActivation, "active",     always,               NOTHING,                             "active"),
-    Transition(CompleteActivation, "inactive",   always,               NOTHING,                             "inactive"),
-    Transition(CompleteActivation, "deleted",    always,               NOTHING,                             "deleted"),
-    Transition(FailActivation,     "activating", answers_current_wait, (VersionActivationFailed,),          "inactive"),
-    Transition(FailActivation,     "activating", always,               NOTHING,                             "activating"),
-    Transition(FailActivation,     "active",     always,               NOTHING,                             "active"),
-    Transition(FailActivation,     "inactive",   always,               NOTHING,                             "inactive"),
-    Transition(FailActivation,     "deleted",    always,               NOTHING,                             "deleted"),
-    Transition(Delete,             "active",     always,               (VersionDeleted,),                   "deleted"),
-    Transition(Delete,             "activating", always,               (VersionDeleted,),                   "deleted"),
-    Transition(Delete,             "inactive",   always,               (VersionDeleted,),                   "deleted"),
+    Transition(Publish,            "active",     a_draft,            (VersionPublished,),                 "active"),
+    Transition(Publish,            "active",     already_published,  NOTHING,                             "active"),
+    Transition(Publish,            "activating", a_draft,            (VersionPublished,),                 "activating"),
+    Transition(Publish,            "activating", already_published,  NOTHING,                             "activating"),
+    Transition(Publish,            "inactive",   already_published,  NOTHING,                             "inactive"),
+    Transition(Promote,            "active",     a_draft,            (VersionPublished, VersionPromoted), "active"),
+    Transition(Promote,            "active",     primary_unrivalled, NOTHING,                             "active"),
+    Transition(Promote,            "active",     always,             (VersionPromoted,),                  "active"),
+    Transition(Deactivate,         "active",     always,             (VersionDeactivated,),               "inactive"),
+    Transition(Deactivate,         "activating", always,             (VersionDeactivated,),               "inactive"),
+    Transition(Deactivate,         "inactive",   claim_pending,      (VersionDeactivated,),               "inactive"),
+    Transition(Deactivate,         "inactive",   always,             NOTHING,                             "inactive"),
+    Transition(Activate,           "inactive",   awaited,            (VersionActivationRequested,),       "activating"),
+    Transition(Activate,           "inactive",   always,             (VersionActivated,),                 "active"),
+    Transition(Activate,           "activating", always,             NOTHING,                             "activating"),
+    Transition(Activate,           "active",     always,             NOTHING,                             "active"),
+    Transition(CompleteActivation, "activating", answers_open_wait,  (VersionActivated,),                 "active"),
+    Transition(CompleteActivation, "activating", always,             NOTHING,                             "activating"),
+    Transition(CompleteActivation, "active",     always,             NOTHING,                             "active"),
+    Transition(CompleteActivation, "inactive",   always,             NOTHING,                             "inactive"),
+    Transition(CompleteActivation, "deleted",    always,             NOTHING,                             "deleted"),
+    Transition(FailActivation,     "activating", answers_open_wait,  (VersionActivationFailed,),          "inactive"),
+    Transition(FailActivation,     "activating", always,             NOTHING,                             "activating"),
+    Transition(FailActivation,     "active",     always,             NOTHING,                             "active"),
+    Transition(FailActivation,     "inactive",   always,             NOTHING,                             "inactive"),
+    Transition(FailActivation,     "deleted",    always,             NOTHING,                             "deleted"),
+    Transition(Delete,             "active",     always,             (VersionDeleted,),                   "deleted"),
+    Transition(Delete,             "activating", always,             (VersionDeleted,),                   "deleted"),
+    Transition(Delete,             "inactive",   always,             (VersionDeleted,),                   "deleted"),
 )
 # fmt: on
 
@@ -223,14 +222,15 @@ def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int)
             raise ModelNotFoundError(msg, model_name=state.model_name)
         if isinstance(command, DeleteModel):
             return _delete_model(state, at_us)
-        expects_primary(state, command.expected_primary)
+        expects_primary(state.primary, command.expected_primary)
         return _rollback(state, at_us)
     version = state.versions.get(command.version_id)
     if version is None:
         msg = f"There is no version {command.version_id}."
         raise VersionNotFoundError(msg, version_id=command.version_id)
     if isinstance(command, Promote | Deactivate | Delete):
-        expects_primary(state, command.expected_primary)
+        primary = state.primary if version.model_id == state.model_id else None  # a deleted model has none
+        expects_primary(primary, command.expected_primary)
     case = Case(state, version, command, policy)
     for row in _ROWS.get((type(command), version.status), ()):
         if row.guard(case):
@@ -241,11 +241,11 @@ def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int)
 # Guards that refuse.
 
 
-def expects_primary(state: ModelAggregate, expected: object) -> None:
+def expects_primary(primary: str | None, expected: object) -> None:
     """R22: refuse when someone moved the primary first."""
-    if expected is not Expect.ANYTHING and expected != state.primary:
-        msg = f"The primary is {state.primary or 'none'}, not {expected or 'none'} as expected."
-        raise PrimaryMovedError(msg, expected=expected, actual=state.primary)
+    if expected is not Expect.ANYTHING and expected != primary:
+        msg = f"The primary is {primary or 'none'}, not {expected or 'none'} as expected."
+        raise PrimaryMovedError(msg, expected=expected, actual=primary)
 
 
 def primary_not_needed(state: ModelAggregate, version: Version, policy: Policy) -> None:
@@ -353,9 +353,7 @@ def _activated(case: Case, activation_id: str | None, at_us: int) -> Events:
 def _fail_activation(case: Case, _row: Transition, at_us: int) -> Events:
     assert isinstance(case.command, FailActivation)  # noqa: S101 - _DECISIONS pairs them so
     return (
-        VersionActivationFailed(
-            case.version.version_id, case.command.activation_id, case.command.error, at_us=at_us
-        ),
+        VersionActivationFailed(case.version.version_id, case.command.activation_id, case.command.error, at_us=at_us),
     )
 
 

@@ -1,0 +1,66 @@
+"""Test a rule of your own on random stories, and read the shortest one that breaks it.
+
+You learn: how the test kit tells stories without a registry, a store or a clock, and how Hypothesis looks for one that
+breaks what you believe. Here it is that traffic moves to an older version only when somebody asks for that. Under the
+default policy this is not so, as three commands show; under `losing_primary="leave_none"` it holds.
+
+It needs the extra `testing`. In a test suite, `check_my_rule` would be the body of a test.
+"""
+
+import tempfile
+
+from hypothesis import configuration, settings, strategies
+from hypothesis import given as for_all
+
+from versioning import Policy
+from versioning.events import VersionPromoted
+from versioning.testing import Step, Story, activate, deactivate, delete, deploy, given, promote, publish, rollback
+
+ON_A_VERSION = (publish, promote, deactivate, activate, delete)
+
+
+def check_my_rule(story: Story) -> None:
+    """Say whether traffic moved to an older version without anybody asking for that."""
+    for recorded in story.log:
+        event = recorded.event
+        if isinstance(event, VersionPromoted) and event.previous is not None and event.cause == "fallback":
+            old, new = (story.version(version_id) for version_id in (event.previous, event.version_id))
+            assert new.semver > old.semver, f"Traffic moved from {old.number} to {new.number} by itself.\n{story}"  # noqa: S101 - the rule under test
+
+
+def what_can_be_asked(story: Story) -> list[Step]:
+    """Give every command that makes sense in a story."""
+    steps = [deploy(publish=True), deploy(), rollback()]
+    numbers = [] if story.model is None else [version.number for version in story.model.versions]
+    return steps + [ask(number) for number in numbers for ask in ON_A_VERSION]
+
+
+def counterexample(policy: Policy) -> str | None:
+    """Give the shortest story that breaks the rule under a policy; None where a thousand stories hold."""
+
+    @settings(max_examples=1_000, deadline=None, database=None, derandomize=True)
+    @for_all(strategies.data())
+    def rule_holds(data: strategies.DataObject) -> None:
+        story = given(policy=policy)
+        for _ in range(data.draw(strategies.integers(1, 8))):
+            step = data.draw(strategies.sampled_from(what_can_be_asked(story)))
+            story = story.when(step).after  # a refusal is part of the story
+        check_my_rule(story)
+
+    try:
+        rule_holds()
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def main() -> None:
+    """Look for a counterexample under two policies."""
+    with tempfile.TemporaryDirectory() as folder:
+        configuration.set_hypothesis_home_dir(folder)
+        for policy in (Policy(), Policy(losing_primary="leave_none")):
+            print(f"losing_primary={policy.losing_primary}: {counterexample(policy) or 'the rule holds'}\n")
+
+
+if __name__ == "__main__":
+    main()

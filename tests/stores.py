@@ -1,0 +1,120 @@
+"""Where the application tests run: every store that a registry can have, each time a fresh one.
+
+To add a store: a line in `STORES`, and every test that asks for `store` runs on it; those that ask for `shared_store`
+run where several registries can open the same one. A test module takes the fixtures over by name:
+
+    store = stores.store
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from versioning import ModelRegistry, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+START = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
+"""When every test begins."""
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, seconds: float = 60) -> datetime:
+        """Move on, or back; give the moment reached."""
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+@attrs.frozen
+class Kind:
+    """A kind of store: how a fresh one is named."""
+
+    name: str
+    url: Callable[[Path], str]
+    shared: bool
+    """Whether several registries can open the same one."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+STORES = (
+    Kind("memory", lambda _: "memory:", shared=False),
+    Kind("sqlite", lambda folder: f"sqlite:///{folder}/models.db?durability=checkpoint", shared=True),
+)
+
+
+class Store:
+    """One fresh store, and the registries that a test opens on it."""
+
+    def __init__(self, kind: Kind, folder: Path) -> None:
+        self.kind = kind
+        self.url = kind.url(folder)
+        self.clock = Clock()
+        self._opened = contextlib.ExitStack()
+        self._count = 0
+
+    def __call__(self, **options: Any) -> ModelRegistry:  # noqa: ANN401 - whatever a registry takes
+        """Open a registry, or one more; on the store's clock, if no other is given."""
+        self._count += 1
+        assert self.kind.shared or self._count == 1, "a store of this kind belongs to one registry: take shared_store"
+        return self._opened.enter_context(ModelRegistry(self.url, **{"clock": self.clock} | options))
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+def _fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    fresh = Store(request.param, tmp_path)
+    with contextlib.closing(fresh):
+        yield fresh
+
+
+store = pytest.fixture(params=STORES, ids=str)(_fresh)
+"""A fresh store of every kind, which opens registries."""
+
+shared_store = pytest.fixture(params=[kind for kind in STORES if kind.shared], ids=str)(_fresh)
+"""The same, of the kinds that several registries can open."""
+
+
+def facts(recorded: Iterable[Recorded]) -> list[str]:
+    """Name recorded events as SPEC section 2 does."""
+    return [type(one.event).__name__ for one in recorded]
+
+
+def in_threads(*tasks: Callable[[], object]) -> None:
+    """Run tasks side by side, all starting at once; raise what the first of them that failed raised."""
+    gate = threading.Barrier(len(tasks))
+    failures: list[BaseException] = []
+
+    def run(task: Callable[[], object]) -> None:
+        gate.wait()
+        try:
+            task()
+        except BaseException as failure:  # noqa: BLE001 - it is raised again in the thread of the test
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(task,), daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a thread hangs"
+    if failures:
+        raise failures[0]

@@ -1,0 +1,428 @@
+"""How a fact becomes a row and a row a fact again: the stored format, final from the first day.
+
+The law of this room: **nothing is imported or built that a row names.** Topics are a closed list, one function reads rows
+for everybody, types are checked while reading, and a row that is not ours is an error that says where it stands.
+
+A row is (stream, sequence, topic, state). The state is JSON with sorted keys, what equals its default left out:
+
+    {"_chain":"<64 hex>","actor":…,"command_id":…,…,"payload":{…},"reason":…,"workspace":…}
+
+The chain is the SHA-256 of the previous link of the stream (32 zero bytes before the first), the stream, the sequence, the
+topic and the rest of the state, each as its length in bytes, a colon, and itself. It comes first, so the rest is a slice.
+
+To change the shape of an event: a new class under a new topic in `events.EVENTS`, and the old topic's line in `UPCASTERS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from uuid import UUID
+
+import msgspec
+from eventsourcing.persistence import Mapper, Notification, StoredEvent
+
+from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError, shown
+from versioning.events import (
+    EVENTS,
+    TOPICS,
+    Event,
+    Meta,
+    ModelDeleted,
+    PrimaryCleared,
+    Recorded,
+    VersionActivated,
+    VersionActivationFailed,
+    VersionActivationRequested,
+    VersionDeployed,
+    VersionPromoted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+NO_LINK: Final = bytes(32)
+"""What the first link of a stream is chained to."""
+
+AT_US_MIN: Final = -62_135_596_800_000_000
+AT_US_MAX: Final = 253_402_300_799_999_999
+"""The moments that `datetime` can hold: the years 1 to 9999."""
+INTEGER_MAX: Final = 2**63 - 1
+
+_OPENING: Final = b'{"_chain":"'
+_LINK: Final = slice(len(_OPENING), len(_OPENING) + 64)
+_REST: Final = _LINK.stop + 2
+"""Where the rest of the state begins, behind the link and `",`."""
+_is_chained: Final = re.compile(_OPENING + rb'[0-9a-f]{64}",').match
+_is_stream: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+_is_number: Final = re.compile(r"(?:0|[1-9][0-9]{0,80})(?:\.(?:0|[1-9][0-9]{0,80})){2}").fullmatch
+
+Payload = TypeVar("Payload")
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
+
+TailRow: TypeAlias = tuple[int, int, str, bytes]
+"""Position, sequence, topic and state of a row of one stream."""
+LogRow: TypeAlias = tuple[int, str, int, str, bytes]
+"""Position, stream, sequence, topic and state."""
+
+
+class Row(NamedTuple):
+    """What is appended."""
+
+    stream: str
+    sequence: int
+    topic: str
+    state: bytes
+    key: str | None = None
+    """The idempotency key, on the first row of an append that has one."""
+
+
+class KeptRow(NamedTuple):
+    """A row of a kept view."""
+
+    workspace: str
+    model_name: str
+    key: str
+    live: bool
+    state: bytes
+
+
+class ViewPosition(NamedTuple):
+    """How far a kept view has come."""
+
+    position: int
+    latest_us: int
+    """The latest timestamp that it has seen."""
+
+
+class AppendConflict(Exception):  # noqa: N818 - no error: somebody else was first, so the tail is read and decided again
+    """The stream has an event at this sequence, or the idempotency key, already; nothing was recorded."""
+
+
+class Envelope(
+    msgspec.Struct,
+    Generic[Payload],
+    kw_only=True,
+    frozen=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename={"chain": "_chain"},
+):
+    """A state: an event, and beside it whose it is, who asked for it, why, and with what key."""
+
+    chain: str = ""
+    actor: str | None = None
+    command_id: str
+    correlation_id: str | None = None
+    count: Count = 1
+    fingerprint: str | None = None
+    generation: Count = 1
+    idempotency_key: str | None = None
+    index: Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)] = 0
+    model_name: str
+    payload: Payload
+    reason: str | None = None
+    workspace: str
+
+
+class _Command(msgspec.Struct):
+    """What of a state says which command it was."""
+
+    command_id: str
+    fingerprint: str | None = None
+
+
+UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {}
+"""For each older topic: the topic that follows it, and what makes the payload's newer shape out of its plain JSON."""
+
+_encode_state: Final = msgspec.json.Encoder(order="sorted").encode
+_decode_command: Final = msgspec.json.Decoder(_Command).decode
+_decode_old: Final = msgspec.json.Decoder(Envelope[dict[str, Any]]).decode
+_skim: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+# Writing.
+
+
+def body_of(state: bytes) -> bytes:
+    """Give the rest of a state, all that its link is made over."""
+    return b"{" + state[_REST:]
+
+
+def link_of(state: bytes) -> bytes:
+    """Give the link of a state that was written or read here, 32 bytes."""
+    return bytes.fromhex(state[_LINK].decode("ascii"))
+
+
+def computed_link(previous: bytes, stream: str, sequence: int, topic: str, body: bytes) -> bytes:
+    """Give the link that a row must have behind the previous one of its stream."""
+    place, number, name = stream.encode(), b"%d" % sequence, topic.encode()
+    parts = (len(previous), previous, len(place), place, len(number), number, len(name), name, len(body), body)
+    return hashlib.sha256(b"%d:%b%d:%b%d:%b%d:%b%d:%b" % parts).digest()
+
+
+def encode(stream: str, after: int, previous_link: bytes, events: Sequence[Event], meta: Meta) -> list[Row]:
+    """Make the rows of one append, behind the sequence and the link of the last event of the stream."""
+    rows: list[Row] = []
+    key, link, count = meta.idempotency_key, previous_link, len(events)
+    for index, event in enumerate(events):
+        row, link = _encode_one(stream, after + 1 + index, link, event, meta, index, count, None if index else key)
+        rows.append(row)
+    return rows
+
+
+def _encode_one(
+    stream: str, sequence: int, previous: bytes, event: Event, meta: Meta, index: int, count: int, key: str | None
+) -> tuple[Row, bytes]:
+    topic = TOPICS[type(event)]
+    body = _encode_state(
+        Envelope(
+            actor=meta.actor,
+            command_id=meta.command_id,
+            correlation_id=meta.correlation_id,
+            count=count,
+            fingerprint=meta.fingerprint,
+            generation=meta.generation,
+            idempotency_key=meta.idempotency_key,
+            index=index,
+            model_name=meta.model_name,
+            payload=event,
+            reason=meta.reason,
+            workspace=meta.workspace,
+        )
+    )
+    link = computed_link(previous, stream, sequence, topic, body)
+    state = b'%b%b",%b' % (_OPENING, link.hex().encode("ascii"), body[1:])
+    return Row(stream, sequence, topic, state, key), link
+
+
+# Reading.
+
+
+def decode(position: int, stream: str, sequence: int, topic: str, state: bytes) -> Recorded:
+    """Read a row, with all that R26 asks for.
+
+    Raises:
+        CorruptLogError: the row is not what this library writes.
+        NewerFormatError: a newer release wrote it.
+    """
+    envelope = read(position, stream, sequence, topic, state)
+    return Recorded(
+        position,
+        sequence,
+        stream,
+        envelope.workspace,
+        envelope.model_name,
+        envelope.generation,
+        envelope.payload,
+        envelope.actor,
+        envelope.reason,
+        envelope.correlation_id,
+        envelope.idempotency_key,
+        envelope.command_id,
+        envelope.index,
+        envelope.count,
+        envelope.chain,
+    )
+
+
+def read(position: int, stream: str, sequence: int, topic: str, state: bytes) -> Envelope[Event]:
+    """Read a row: the one function that all reading goes through; `decode` gives the same in the public form.
+
+    The parts of a row may be of any type: SQLite lets every column hold everything.
+
+    Raises:
+        CorruptLogError: the row is not what this library writes.
+        NewerFormatError: a newer release wrote it.
+    """
+    place = (position, stream, sequence, topic)
+    if type(state) is not bytes:
+        raise _corrupt(place, f"the state is of the type {type(state).__name__}")
+    known = _READERS.get(topic)
+    try:
+        if known is None:
+            envelope, faults = _read_older(place, state)
+        else:
+            decode_state, faults = known
+            envelope = decode_state(state)
+    except _UNREADABLE as error:
+        raise _corrupt(place, shown(str(error))) from None
+    fault = _fault_of_row(envelope, stream, sequence, state) or faults(envelope.payload, stream)
+    if fault:
+        raise _corrupt(place, fault)
+    return envelope
+
+
+def fingerprint_of(state: bytes) -> str | None:
+    """Give the fingerprint of the command that wrote a row that was read here (R21)."""
+    return _decode_command(state).fingerprint
+
+
+def _read_older(place: tuple[int, str, int, str], state: bytes) -> tuple[Envelope[Event], _Faults]:
+    """Read a row under a topic that is not written any more."""
+    topic: Any = place[-1]
+    if topic not in UPCASTERS:
+        raise _unknown_topic(place)
+    envelope = _decode_old(state)
+    payload = envelope.payload
+    try:
+        while topic in UPCASTERS:
+            topic, newer = UPCASTERS[topic]
+            payload = newer(payload)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _corrupt(place, f"its payload has another shape: {shown(error)}") from error
+    event: Event = msgspec.convert(payload, EVENTS[topic])
+    return msgspec.structs.replace(envelope, payload=event), _FAULTS.get(EVENTS[topic], _of_version)
+
+
+def _unknown_topic(place: tuple[int, str, int, str]) -> CorruptLogError | NewerFormatError:
+    position, stream, sequence, topic = place
+    base, _, number = topic.rpartition(".") if isinstance(topic, str) else ("", "", "")
+    known = [int(other.rpartition(".")[2]) for other in (*EVENTS, *UPCASTERS) if other.rpartition(".")[0] == base]
+    if known and re.fullmatch(r"[1-9][0-9]{0,8}", number) and int(number) > max(known):
+        msg = f"Event {sequence} of the stream {stream}, at position {position}, has the newer format {topic}."
+        return NewerFormatError(msg, position=position)
+    return _corrupt(place, "the topic is not one of ours")
+
+
+def _corrupt(place: tuple[int, str, int, str], reason: str) -> CorruptLogError:
+    position, stream, sequence, topic = place
+    msg = (
+        f"The row at position {position} (event {shown(sequence)} of the stream {shown(stream)}, topic {shown(topic)})"
+        f" is not readable: {reason}."
+    )
+    return CorruptLogError(msg, position=position, reason=reason)
+
+
+def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int, state: bytes) -> str | None:
+    """Say what is wrong with a row apart from the facts of its event."""
+    if type(sequence) is not int or not 1 <= sequence <= INTEGER_MAX:
+        return "the sequence is not a whole number from 1"
+    if type(stream) is not str or not _is_stream(stream):
+        return "the stream is not 32 hexadecimal digits"
+    if not _is_chained(state) or envelope.chain.encode() != state[_LINK]:
+        return "it does not begin with its link"
+    if envelope.index >= envelope.count:
+        return "its place in its append lies behind the end"
+    if not AT_US_MIN <= envelope.payload.at_us <= AT_US_MAX:
+        return "its moment lies outside the years 1 to 9999"
+    return None
+
+
+def _of_version(event: Any, stream: str) -> str | None:
+    version_id: str = event.version_id
+    if version_id[4:36] == stream and version_id.startswith("ver_"):
+        return None
+    return "it names a version of another stream"
+
+
+def _of_deployed(event: VersionDeployed, stream: str) -> str | None:
+    size_bytes, metadata = event.artifact.size_bytes, event.metadata
+    if size_bytes is not None and not 0 <= size_bytes <= INTEGER_MAX:
+        return "the size of its artifact is out of range"
+    if not _is_number(event.number):
+        return "its number is not a semantic version of three parts"
+    if metadata != "{}":
+        _skim(metadata)
+        if not metadata.startswith("{"):
+            return "its metadata is not a JSON object"
+    return _of_version(event, stream) if event.activation_id is None else _of_activation(event, stream)
+
+
+def _of_promoted(event: VersionPromoted, stream: str) -> str | None:
+    return _of_version(event, stream) or (None if event.previous is None else _of_previous(event, stream))
+
+
+def _of_previous(event: VersionPromoted | PrimaryCleared, stream: str) -> str | None:
+    previous = event.previous or ""
+    if previous[4:36] == stream and previous.startswith("ver_"):
+        return None
+    return "the primary before it is of another stream"
+
+
+def _of_activation(event: Any, stream: str) -> str | None:
+    if event.activation_id is None or event.activation_id.startswith(f"act_{event.version_id[4:]}_"):
+        return _of_version(event, stream)
+    return "it names an activation of another version"
+
+
+def _of_model(_event: Event, _stream: str) -> None:
+    return None
+
+
+if TYPE_CHECKING:
+    _Faults: TypeAlias = Callable[[Any, str], str | None]
+
+_FAULTS: Final[Mapping[type[Event], _Faults]] = {
+    VersionDeployed: _of_deployed,
+    VersionPromoted: _of_promoted,
+    PrimaryCleared: _of_previous,
+    VersionActivationRequested: _of_activation,
+    VersionActivated: _of_activation,
+    VersionActivationFailed: _of_activation,
+    ModelDeleted: _of_model,
+}
+"""What is looked at in an event besides its types; in the others, that they name a version of their stream."""
+
+_READERS: Final[Mapping[Any, tuple[Callable[[bytes], Envelope[Event]], _Faults]]] = {
+    topic: (msgspec.json.Decoder(Envelope[event]).decode, _FAULTS.get(event, _of_version))  # type: ignore[valid-type]
+    for topic, event in EVENTS.items()
+}
+
+
+# The framework's own path: what eventsourcing's Application stores and loads with.
+
+
+@dataclass(frozen=True)
+class KeyedStoredEvent(StoredEvent):
+    """A StoredEvent with the idempotency key that the recorder indexes."""
+
+    key: str | None = None
+
+
+class PendingFact(Protocol):
+    """What `ModelAggregate.collect_events` gives."""
+
+    stream: str
+    sequence: int
+    event: Event
+    meta: Meta
+    index: int
+    count: int
+    previous: Any
+    """The link before, or the pending fact before."""
+    link: bytes
+
+
+class VersioningMapper(Mapper[UUID]):
+    """Maps between `Recorded` and rows, with a closed list of topics and without a transcoder.
+
+    Raises:
+        InvalidArgumentError: a cipher or a compressor is configured; the stored format has neither.
+    """
+
+    def __init__(self, transcoder: object = None, compressor: object = None, cipher: object = None) -> None:
+        """Take what eventsourcing's factory passes; the transcoder is not used."""
+        if compressor is not None or cipher is not None:
+            msg = "Events can't be stored with a cipher or compressor of eventsourcing."
+            raise InvalidArgumentError(msg, hint="Encrypt the disk or the file system, where that is asked for.")
+
+    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+        """Make the row of a pending fact, chained to the one before."""
+        pending: PendingFact = domain_event
+        previous = pending.previous if isinstance(pending.previous, bytes) else pending.previous.link
+        key = None if pending.index else pending.meta.idempotency_key
+        row, pending.link = _encode_one(
+            pending.stream, pending.sequence, previous, pending.event, pending.meta, pending.index, pending.count, key
+        )
+        return KeyedStoredEvent(UUID(row.stream), row.sequence, row.topic, row.state, row.key)
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Recorded:
+        """Read a row; its position is 0 where only the stream is known."""
+        place = stored_event.originator_id
+        position = stored_event.id if isinstance(stored_event, Notification) else 0
+        stream = place.hex if isinstance(place, UUID) else place
+        return decode(position, stream, stored_event.originator_version, stored_event.topic, stored_event.state)

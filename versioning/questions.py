@@ -1,0 +1,432 @@
+"""What can be asked of a registry, as of now, of a position or of a moment: the same questions, the same answers (R25).
+
+The law of this room: nothing here records anything. `Questions` knows how each answer is made; where the states come
+from is for its two children: `ModelRegistry`, which asks the present, and `AsOf`, which asks a past.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from versioning.aggregate import Model, ModelAggregate, Version
+from versioning.commands import (
+    NAMES,
+    Activate,
+    Command,
+    CompleteActivation,
+    Deactivate,
+    Delete,
+    FailActivation,
+    Promote,
+    Publish,
+)
+from versioning.errors import (
+    CorruptLogError,
+    InvalidArgumentError,
+    ModelNotFoundError,
+    NoPrimaryVersionError,
+    RefusedError,
+    VersionDeletedError,
+    VersioningError,
+    VersionNotActiveError,
+    VersionNotFoundError,
+    shown,
+)
+from versioning.ids import checked_version_id, parse_model_id, parse_version_id, stream_of
+from versioning.limits import checked_limit, checked_moment, checked_name, checked_position
+from versioning.numbers import exact_number, parse_range, parts_of
+from versioning.persistence import decode
+from versioning.projections import Usage, UsageLedger, draw_usage
+from versioning.rules import Policy, decide
+from versioning.views import LEDGERS, MODELS, REBUILD_EVENTS, Cut, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from versioning.events import Recorded
+    from versioning.sqlite import SQLiteRecorder
+
+Answer = TypeVar("Answer")
+
+NAMES_COMPARED_MAX = 10_000
+"""How many names are looked through for one that looks alike."""
+
+
+class Target(NamedTuple):
+    """Which stream a question or command is about, and how the caller named it."""
+
+    stream: str
+    name: str | None = None
+    """The model's name, where the caller gave it."""
+
+
+class Questions:
+    """Every question, over states that a child provides."""
+
+    workspace: str
+    policy: Policy
+    _recorder: SQLiteRecorder
+    _views: Views
+    _cut: Cut
+
+    # What the children provide.
+
+    def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        """Put a question to the state of a stream, which must not be changed or kept."""
+        raise NotImplementedError
+
+    def _now_us(self) -> int:
+        """The moment up to which open usage is counted."""
+        raise NotImplementedError
+
+    # How a state is found, and that it is ours.
+
+    def _named(self, model_name: object) -> Target:
+        name = checked_name(model_name)
+        return Target(stream_of(self.workspace, name), name)
+
+    def _is_ours(self, state: ModelAggregate, target: Target) -> bool:
+        """R27: say whether the stream has a history here; the digest of two names may never coincide."""
+        if not state.sequence or (target.name is None and state.workspace != self.workspace):
+            return False
+        if (state.workspace, state.model_name) != (self.workspace, target.name or state.model_name):
+            msg = f"The stream of {shown(target.name)} holds another model: two names have the same digest."
+            raise CorruptLogError(msg, stream=target.stream)
+        return True
+
+    def _ask_model(self, target: Target, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        """Put a question about a model that is there."""
+
+        def ask(state: ModelAggregate) -> Answer:
+            if not (self._is_ours(state, target) and state.exists):
+                msg = f"There is no model {shown(target.name)} in the workspace {shown(self.workspace)}."
+                raise ModelNotFoundError(msg, model_name=target.name)
+            return question(state)
+
+        try:
+            return self._ask(target.stream, ask)
+        except ModelNotFoundError as error:
+            raise self._with_suggestions(error) from None
+
+    def _ask_version(self, version_id: object, question: Callable[[ModelAggregate, Version], Answer]) -> Answer:
+        """Put a question about a version that was deployed here, deleted or not."""
+        text = checked_version_id(version_id)
+        target = Target(text[4:36])
+
+        def ask(state: ModelAggregate) -> Answer:
+            version = state.versions.get(text) if self._is_ours(state, target) else None
+            if version is None:
+                msg = f"There is no version {text} in the workspace {shown(self.workspace)}."
+                raise VersionNotFoundError(msg, version_id=text)
+            return question(state, version)
+
+        return self._ask(target.stream, ask)
+
+    def _with_suggestions(self, error: ModelNotFoundError) -> ModelNotFoundError:
+        """Say which names that are there look alike, where they can be told."""
+        name = getattr(error, "model_name", None)
+        if not isinstance(name, str):
+            return error
+        try:
+            with self._views.reading(MODELS, self._cut) as reading:
+                models = reading.states(self.workspace, limit=NAMES_COMPARED_MAX, live=True)
+        except VersioningError:  # a trouble elsewhere in the log must not hide this answer
+            return error
+        known = {model.model_name.casefold(): model.model_name for model in models}
+        alike = tuple(known[found] for found in difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.7))
+        if not alike:
+            return error
+        hint = f"Did you mean {' or '.join(shown(found) for found in alike)}? {ModelNotFoundError.hint}"
+        return ModelNotFoundError(error.sentence, model_name=name, hint=hint, suggestions=alike)
+
+    # Models and versions.
+
+    def model(self, name_or_model_id: str) -> Model:
+        """Give a model by its name, or by its model_id, which finds deleted models too.
+
+        Raises:
+            ModelNotFoundError: there is none (any more).
+            InvalidNameError: the text can be no model's name.
+        """
+        address = parse_model_id(name_or_model_id)
+        if address is None:
+            return self._ask_model(self._named(name_or_model_id), ModelAggregate.model)
+
+        def ask(state: ModelAggregate) -> Model:
+            if self._is_ours(state, Target(address.stream)) and address.generation <= state.generation:
+                return state.model(address.generation)
+            msg = f"There is no model {name_or_model_id} in the workspace {shown(self.workspace)}."
+            raise ModelNotFoundError(msg, model_id=name_or_model_id)
+
+        return self._ask(address.stream, ask)
+
+    def models(self, after: str | None = None, limit: int | None = None) -> tuple[Model, ...]:
+        """Give the models of the workspace in the order of their names, from behind `after`, `limit` at most."""
+        behind = "" if after is None else checked_name(after)
+        with self._views.reading(MODELS, self._cut) as reading:
+            states = reading.states(self.workspace, after=behind, limit=checked_limit(limit), live=True)
+        return tuple(state.model() for state in states)
+
+    def version(self, version_id: str, number: str | None = None) -> Version:
+        """Give a version by its id, or by its model's name and its number; deleted ones too, while the model is there.
+
+        Raises:
+            VersionNotFoundError: it was never deployed here.
+            ModelNotFoundError: a name without a model.
+        """
+        if number is None:
+            return self._ask_version(version_id, lambda _, version: version)
+        target = self._named(version_id)
+        exact = exact_number(number) if isinstance(number, str) else None
+        if exact is None:
+            msg = f"number is not a semantic version: {shown(number)}."
+            raise InvalidArgumentError(msg, rule="R24", hint='Numbers look like "1.2.0".', argument="number")
+        return self._ask_model(target, lambda state: _numbered(state, exact))
+
+    def versions(self, model_name: str, include_deleted: bool = False) -> tuple[Version, ...]:  # noqa: FBT001, FBT002 - promised so
+        """Give the versions of a model in the order of their numbers.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+        """
+
+        def ask(state: ModelAggregate) -> tuple[Version, ...]:
+            wanted = state.by_number.values() if include_deleted else state.left
+            return tuple(state.versions[version_id] for version_id in wanted)
+
+        return self._ask_model(self._named(model_name), ask)
+
+    def primary(self, model_name: str) -> Version | None:
+        """Give the primary version of a model, or None where it has none.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+        """
+        return self._ask_model(
+            self._named(model_name), lambda state: None if state.primary is None else state.versions[state.primary]
+        )
+
+    def active(self, model_name: str | None = None) -> tuple[Version, ...]:
+        """Give the active versions of a model, or of all models, in the order of names and numbers."""
+        if model_name is not None:
+            return self._ask_model(self._named(model_name), ModelAggregate.model).active
+        return tuple(version for model in self.models() for version in model.active)
+
+    def billable(self, model_name: str | None = None) -> tuple[Version, ...]:
+        """Give the billing-eligible versions of a model, or of all models, in the order of names and numbers (R18)."""
+        if model_name is not None:
+            return self._ask_model(self._named(model_name), ModelAggregate.model).billable
+        return tuple(version for model in self.models() for version in model.billable)
+
+    def resolve(self, model_name: str, version: str | None = None) -> Version:
+        """Give the version to invoke: the primary, or the one that a number, a version_id or a range names (R24).
+
+        Raises:
+            NoPrimaryVersionError: none is named, and there is no primary.
+            VersionNotFoundError: there is no such version, or none inside the range.
+            VersionNotActiveError, VersionDeletedError: the version that was named exactly can't answer.
+            ModelNotFoundError: there is no such model.
+        """
+        target = self._named(model_name)
+        if version is None:
+            return self._ask_model(target, _primary)
+        if not isinstance(version, str):
+            msg = f"version is text, not {type(version).__name__}."
+            raise InvalidArgumentError(msg, rule="R24", hint='For example "1.2.0" or "^1.2".', argument="version")
+        if parse_version_id(version) is not None:
+            return self._ask_model(target, lambda state: _serving(_identified(state, version)))
+        exact = exact_number(version)
+        if exact is not None:
+            return self._ask_model(target, lambda state: _serving(_numbered(state, exact)))
+        inside = parse_range(version)
+
+        def ask(state: ModelAggregate) -> Version:
+            for version_id in reversed(state.left):
+                candidate = state.versions[version_id]
+                if candidate.is_serving and inside(parts_of(candidate.number)):
+                    return candidate
+            msg = f"No active published version of {shown(state.model_name)} is inside {shown(version)}."
+            raise VersionNotFoundError(msg, model_name=state.model_name)
+
+        return self._ask_model(target, ask)
+
+    def allowed(self, version_id: str) -> tuple[str, ...]:
+        """Give the commands on a version that would not be refused now: a host's menu.
+
+        An answer to an activation is offered only while one is waited for.
+        """
+
+        def ask(state: ModelAggregate, version: Version) -> tuple[str, ...]:
+            commands: list[Command] = [Publish(version_id), Promote(version_id), Deactivate(version_id)]
+            commands += [Activate(version_id), Delete(version_id)]
+            if version.activation_id is not None:
+                commands.append(CompleteActivation(version_id, version.activation_id))
+                commands.append(FailActivation(version_id, version.activation_id, ""))
+            return tuple(NAMES[type(command)] for command in commands if _would_do(state, command, self.policy))
+
+        return self._ask_version(version_id, ask)
+
+    # The log, and what it amounts to.
+
+    def history(self, about: str | None = None, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+        """Give the recorded events from behind the position `after`, oldest first, `limit` at most (R26).
+
+        Of the workspace, of a model's name (all its lives), of a model_id, or of a version_id (with the events that
+        name it as `previous`). What is asked about is looked up at once, the events are read as they are taken.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError: there never was one.
+        """
+        behind, most = checked_position(after, "after"), checked_limit(limit)
+        if about is None:
+            events = self._log(behind)
+        elif (address := parse_model_id(about)) is not None:
+            model = self.model(about)
+            events = (seen for seen in self._stream(address.stream) if seen.model_id == model.model_id)
+        elif (version := parse_version_id(about)) is not None:
+            self._ask_version(about, lambda *_: None)
+            events = (seen for seen in self._stream(version.stream) if about in _names(seen))
+        else:
+            target = self._named(about)
+            self._require_history(target)
+            events = self._stream(target.stream)
+        return itertools.islice((seen for seen in events if seen.position > behind), most)
+
+    def _require_history(self, target: Target) -> None:
+        if not self._ask(target.stream, lambda state: self._is_ours(state, target)):
+            self._ask_model(target, lambda _: None)
+
+    def usage(self, start: datetime, end: datetime, model_name: str | None = None) -> Usage:
+        """Give what was used in `[start, end)`: of the workspace, or of all lives of a name (R19).
+
+        Raises:
+            InvalidArgumentError: a moment without a time zone, or an end before the start.
+            ModelNotFoundError: there never was a model of this name.
+        """
+        start_us, end_us = checked_moment(start, "start"), checked_moment(end, "end")
+        if end_us < start_us:
+            msg = "The period ends before it starts."
+            raise InvalidArgumentError(msg, rule="R19", hint="Swap start and end.", argument="end")
+        if model_name is None:
+            with self._views.reading(LEDGERS, self._cut) as reading:
+                ledgers, position = reading.states(self.workspace), reading.position
+        else:
+            target = self._named(model_name)
+            self._require_history(target)
+            position = self._position()
+            cut = Cut(position, self._cut.at_us)
+            ledgers = list(UsageLedger().fold(self._stream(target.stream, cut)).ledgers.values())
+        return draw_usage(ledgers, start_us, end_us, self._now_us(), position)
+
+    def _position(self) -> int:
+        """The last position that counts."""
+        head = self._recorder.head()
+        return head if self._cut.position is None else min(head, self._cut.position)
+
+    def _stream(self, stream: str, cut: Cut | None = None) -> Iterator[Recorded]:
+        within = cut or self._cut
+        for row in self._recorder.tail(stream, 0):
+            recorded = decode(row[0], stream, *row[1:])
+            if within.holds(recorded.position, recorded.event.at_us):
+                yield recorded
+
+    def _log(self, after: int) -> Iterator[Recorded]:
+        while rows := self._recorder.log(after, REBUILD_EVENTS, self._cut.position):
+            after = rows[-1][0]
+            for row in rows:
+                recorded = decode(*row)
+                if recorded.workspace == self.workspace and self._cut.holds(recorded.position, recorded.event.at_us):
+                    yield recorded
+
+
+def _names(recorded: Recorded) -> tuple[str | None, str | None]:
+    """R26: the versions that an event is about: the one that it names, and the one that was primary before."""
+    return recorded.version_id, getattr(recorded.event, "previous", None)
+
+
+def _primary(state: ModelAggregate) -> Version:
+    if state.primary is None:
+        msg = f"{shown(state.model_name)} has no primary version."
+        raise NoPrimaryVersionError(msg, model_name=state.model_name)
+    return state.versions[state.primary]
+
+
+def _numbered(state: ModelAggregate, number: str) -> Version:
+    version_id = state.by_number.get(number)
+    if version_id is None:
+        msg = f"{shown(state.model_name)} has no version {shown(number)}."
+        raise VersionNotFoundError(msg, model_name=state.model_name)
+    return state.versions[version_id]
+
+
+def _identified(state: ModelAggregate, version_id: str) -> Version:
+    version = state.versions.get(version_id)
+    if version is None:
+        msg = f"{shown(state.model_name)} has no version {version_id}."
+        raise VersionNotFoundError(msg, model_name=state.model_name, version_id=version_id)
+    return version
+
+
+def _serving(version: Version) -> Version:
+    """R24: what is named exactly must be active, drafts too."""
+    if version.status == "active":
+        return version
+    facts = {"version_id": version.version_id, "version_status": version.status}
+    if version.status == "deleted":
+        msg = f"{version.number} of {shown(version.model_name)} was deleted."
+        raise VersionDeletedError(msg, **facts)
+    msg = f"{version.number} of {shown(version.model_name)} is {version.status}, so it can't be invoked."
+    raise VersionNotActiveError(msg, rule="R24", **facts)
+
+
+def _would_do(state: ModelAggregate, command: Command, policy: Policy) -> bool:
+    try:
+        decide(state, command, policy, 0)
+    except RefusedError:
+        return False
+    return True
+
+
+class AsOf(Questions):
+    """A registry as it was: the same questions, answered from a prefix of the log, or of every stream (R25)."""
+
+    def __init__(self, now: Questions, cut: Cut, now_us: int) -> None:
+        """Share the store of a registry."""
+        self.workspace = now.workspace
+        self.policy = now.policy
+        self._recorder = now._recorder  # noqa: SLF001 - the past of a registry is its own
+        self._views = now._views  # noqa: SLF001 - the same
+        self._cut = cut
+        self._moment_us = now_us
+
+    def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        state = ModelAggregate(stream)
+        for recorded in self._stream(stream):
+            state.workspace, state.model_name = recorded.workspace, recorded.model_name
+            state.evolve(recorded.event, recorded.actor)
+        return question(state)
+
+    def _now_us(self) -> int:
+        return self._moment_us
+
+
+def cut_of(moment_or_position: object, head: int, now_us: int, last_at_us: Callable[[], int]) -> Cut:
+    """Turn what `at` was given into a cut.
+
+    Raises:
+        InvalidArgumentError: a moment without a time zone, or anything that lies in the future (R25).
+    """
+    if isinstance(moment_or_position, int):
+        position = checked_position(moment_or_position, "moment_or_position")
+        if position > head:
+            msg = f"The log ends at position {head}, so nothing is known as of {position}."
+            raise InvalidArgumentError(msg, rule="R25", hint="Ask as of a position up to the last.")
+        return Cut(position=position)
+    at_us = checked_moment(moment_or_position, "moment_or_position")
+    if at_us > now_us and at_us > last_at_us():
+        msg = "The moment lies in the future, so nothing is known as of then."
+        raise InvalidArgumentError(msg, rule="R25", hint="Ask as of now or earlier.")
+    return Cut(at_us=at_us)

@@ -1,0 +1,823 @@
+"""The one object that users hold: it loads, decides, appends with optimistic concurrency, and answers.
+
+The law of this room: no rule is decided here, and nothing is cached before it is committed. A command reads the cached
+state, decides, and appends at the expected sequence in one statement; when somebody else was first, it reads the tail
+and decides again. Before it refuses, or answers that there is nothing to do, it looks at the tail once more.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import os
+import random
+import secrets
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpack, cast
+
+import attrs
+
+from versioning.aggregate import Model, ModelAggregate, Version
+from versioning.artifacts import ArtifactFolder, as_artifact, load_artifact
+from versioning.commands import (
+    COMMANDS,
+    NAMES,
+    Activate,
+    Command,
+    CompleteActivation,
+    Deactivate,
+    Delete,
+    DeleteModel,
+    Deploy,
+    Expect,
+    ExpectedPrimary,
+    FailActivation,
+    Promote,
+    Publish,
+    Rollback,
+)
+from versioning.errors import (
+    ConcurrencyError,
+    CorruptLogError,
+    IdempotencyConflictError,
+    InvalidArgumentError,
+    ModelNotFoundError,
+    StoreError,
+    VersioningError,
+    VersionNotFoundError,
+    shown,
+)
+from versioning.events import Event, Meta, Recorded, microseconds_of
+from versioning.ids import checked_activation_id, checked_version_id
+from versioning.limits import (
+    checked_actor,
+    checked_correlation,
+    checked_expectation,
+    checked_failure,
+    checked_flag,
+    checked_key,
+    checked_metadata,
+    checked_position,
+    checked_promote,
+    checked_reason,
+    checked_seconds,
+    checked_workspace,
+)
+from versioning.numbers import checked_bump
+from versioning.persistence import AppendConflict, decode, encode, fingerprint_of, link_of
+from versioning.questions import Answer, AsOf, Questions, Target, cut_of
+from versioning.rules import Policy, decide
+from versioning.sqlite import open_recorder
+from versioning.views import NOW, VIEWS, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from versioning.artifacts import Serializer
+    from versioning.persistence import TailRow
+    from versioning.sqlite import SQLiteRecorder, Waiter
+
+TRIES_MAX: Final = 64
+"""How often a command is decided before it gives up (R22)."""
+PAUSE_S_MAX: Final = 0.05
+"""How long it waits at most before it is decided again; the pauses double, and are random, so that nobody starves."""
+CACHED_MODELS_MAX: Final = 4_096
+FOLLOWED_EVENTS: Final = 1_000
+"""How many events a follower reads at once."""
+
+
+class Why(TypedDict, total=False):
+    """What every command takes besides what it does."""
+
+    actor: str | None
+    """Who; best an opaque id, because it is kept for ever."""
+    reason: str | None
+    """Why, in words; kept for ever."""
+    idempotency_key: str | None
+    """The same key with the same command again gives the first answer and records nothing (R21)."""
+    correlation_id: str | None
+    """What it belongs to in the caller's world."""
+
+
+@attrs.frozen
+class Because:
+    """A checked `Why`."""
+
+    actor: str | None = None
+    reason: str | None = None
+    idempotency_key: str | None = None
+    correlation_id: str | None = None
+
+
+def _because(
+    *,
+    actor: str | None = None,
+    reason: str | None = None,
+    idempotency_key: str | None = None,
+    correlation_id: str | None = None,
+) -> Because:
+    return Because(
+        checked_actor(actor), checked_reason(reason), checked_key(idempotency_key), checked_correlation(correlation_id)
+    )
+
+
+class Asked(NamedTuple):
+    """A command on its way: about which stream, what, and why."""
+
+    target: Target
+    command: Command
+    because: Because
+
+
+def fingerprint(asked: Asked) -> str:
+    """Say what was asked in 64 hexadecimal digits: kind, target, and every argument but actor, reason and correlation.
+
+    An artifact counts by its digest, or by its reference where it has none (R21). This is part of the stored format.
+    """
+    command = attrs.asdict(asked.command, recurse=False)
+    command.pop("token", None)
+    if isinstance(asked.command, Deploy):
+        command["artifact"] = asked.command.artifact.digest or asked.command.artifact.uri
+    if command.get("expected_primary") is Expect.ANYTHING:
+        del command["expected_primary"]
+    text = json.dumps([NAMES[type(asked.command)], asked.target.stream, command], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Commands:
+    """Every command, its arguments checked; what becomes of it is for two children, which do it or only preview it."""
+
+    workspace: str
+    policy: Policy
+    _folder: ArtifactFolder | None
+    _serializer: str | Serializer | None
+    _dry: bool = False
+
+    def _named(self, model_name: object) -> Target:
+        raise NotImplementedError
+
+    def _do(self, asked: Asked) -> Version:
+        raise NotImplementedError
+
+    def _do_model(self, asked: Asked) -> Model:
+        raise NotImplementedError
+
+    def _on_version(self, command: Command, version_id: str, why: Why) -> Version:
+        return self._do(Asked(Target(version_id[4:36]), command, _because(**why)))
+
+    def deploy(
+        self,
+        model_or_reference: object,
+        serializer: str | Serializer | None = None,
+        *,
+        model_name: str,
+        version_bump: str = "MINOR",
+        publish: bool = False,
+        promote: bool | None = None,
+        metadata: dict[str, Any] | None = None,
+        **why: Unpack[Why],
+    ) -> Version:
+        """Make a new version of the name: 0.1.0, or the highest number bumped; a draft unless `publish` (R1 to R3).
+
+        Args:
+            model_or_reference: a URI as text, an ArtifactRef, or contents: a Path to a file, bytes, or a model object.
+            serializer: how an object becomes bytes; without one, the registry's default.
+            model_name: 1 to 256 characters, case-sensitive, fixed for ever (R4).
+            version_bump: MAJOR, MINOR or PATCH, in any case.
+            publish: make it a production resource at once.
+            promote: whether publishing claims the primary role; without it, as the policy says (R7).
+            metadata: JSON values, 16,384 bytes at the most.
+            why: actor, reason, idempotency_key, correlation_id.
+
+        Raises:
+            InvalidInputError: an argument can't be accepted; nothing was recorded or stored.
+            IdempotencyConflictError: the key was used for another command.
+        """
+        because = _because(**why)
+        target = self._named(model_name)
+        bump = checked_bump(version_bump)
+        publishes = checked_flag(publish, "publish")
+        claims = checked_promote(promote, publish=publishes)
+        canonical = checked_metadata(metadata)
+        artifact = as_artifact(model_or_reference, serializer, self._serializer, self._folder, preview=self._dry)
+        command = Deploy(artifact, secrets.token_hex(4), bump, publishes, claims, canonical)
+        return self._do(Asked(target, command, because))
+
+    def publish(self, version_id: str, *, promote: bool | None = None, **why: Unpack[Why]) -> Version:
+        """Make a draft a published version; it keeps its number and its id (R3).
+
+        Args:
+            version_id: an active or activating draft; for a published version nothing happens (R20).
+            promote: whether it claims the primary role; without it, as the policy says (R7).
+            why: actor, reason, idempotency_key, correlation_id.
+        """
+        version_id = checked_version_id(version_id)
+        command = Publish(version_id, None if promote is None else checked_flag(promote, "promote"))
+        return self._on_version(command, version_id, why)
+
+    def promote(
+        self, version_id: str, *, expected_primary: ExpectedPrimary = Expect.ANYTHING, **why: Unpack[Why]
+    ) -> Version:
+        """Make an active version primary; a draft is published first (R8)."""
+        version_id = checked_version_id(version_id)
+        return self._on_version(Promote(version_id, checked_expectation(expected_primary)), version_id, why)
+
+    def rollback(
+        self, model_name: str, *, expected_primary: ExpectedPrimary = Expect.ANYTHING, **why: Unpack[Why]
+    ) -> Version:
+        """Go back to the nearest earlier primary that is still active, as undo does; give it (R13)."""
+        command = Rollback(checked_expectation(expected_primary))
+        return self._do(Asked(self._named(model_name), command, _because(**why)))
+
+    def deactivate(
+        self, version_id: str, *, expected_primary: ExpectedPrimary = Expect.ANYTHING, **why: Unpack[Why]
+    ) -> Version:
+        """Stop a version at once, whether it is active or activating (R16)."""
+        version_id = checked_version_id(version_id)
+        return self._on_version(Deactivate(version_id, checked_expectation(expected_primary)), version_id, why)
+
+    def activate(self, version_id: str, **why: Unpack[Why]) -> Version:
+        """Start an inactive version again; where activation is awaited, it has the `activation_id` to answer with."""
+        version_id = checked_version_id(version_id)
+        return self._on_version(Activate(version_id), version_id, why)
+
+    def complete_activation(self, version_id: str, activation_id: str, **why: Unpack[Why]) -> Version:
+        """Answer that the serving environment is ready; a stale answer changes nothing (R15)."""
+        version_id = checked_version_id(version_id)
+        command = CompleteActivation(version_id, checked_activation_id(activation_id))
+        return self._on_version(command, version_id, why)
+
+    def fail_activation(self, version_id: str, activation_id: str, *, error: str, **why: Unpack[Why]) -> Version:
+        """Answer that the serving environment did not start; a stale answer changes nothing (R15)."""
+        version_id = checked_version_id(version_id)
+        command = FailActivation(version_id, checked_activation_id(activation_id), checked_failure(error))
+        return self._on_version(command, version_id, why)
+
+    def delete(
+        self, version_id: str, *, expected_primary: ExpectedPrimary = Expect.ANYTHING, **why: Unpack[Why]
+    ) -> Version:
+        """Delete a version for ever; the last one takes its model along (R17)."""
+        version_id = checked_version_id(version_id)
+        return self._on_version(Delete(version_id, checked_expectation(expected_primary)), version_id, why)
+
+    def delete_model(self, model_name: str, **why: Unpack[Why]) -> Model:
+        """Delete all versions that are left, and so the model; its name is free then (R6)."""
+        return self._do_model(Asked(self._named(model_name), DeleteModel(), _because(**why)))
+
+
+class _Done(NamedTuple):
+    """What a command made, changed, or found to be so already."""
+
+    version_id: str | None
+    """None for `delete_model`, which names no version."""
+    generation: int
+    """The life of the name."""
+
+
+class _Decision(NamedTuple):
+    """What a command comes to in one state."""
+
+    events: tuple[Event, ...]
+    refusal: VersioningError | None
+    sequence: int
+    link: bytes
+    generation: int
+    model_name: str
+
+
+class _Live:
+    """A cached aggregate and its lock, which is never held across a question to the store."""
+
+    __slots__ = ("aggregate", "lock", "turn")
+
+    def __init__(self, stream: str) -> None:
+        self.aggregate = ModelAggregate(stream)
+        self.lock = threading.Lock()
+        self.turn = threading.Lock()
+        """Commands of this process on one model take turns: they would only conflict."""
+
+    def take_in(self, rows: list[TailRow]) -> None:
+        """Fold what was read behind a sequence that this aggregate had."""
+        aggregate = self.aggregate
+        with self.lock:
+            for position, sequence, topic, state in rows:
+                if sequence <= aggregate.sequence:
+                    continue
+                if sequence != aggregate.sequence + 1:
+                    msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} is missing."
+                    raise CorruptLogError(msg, position=position)
+                recorded = decode(position, aggregate.stream, sequence, topic, state)
+                if not aggregate.sequence:
+                    aggregate.workspace, aggregate.model_name = recorded.workspace, recorded.model_name
+                elif (recorded.workspace, recorded.model_name) != (aggregate.workspace, aggregate.model_name):
+                    msg = f"Event {sequence} of the stream {aggregate.stream} names another model."
+                    raise CorruptLogError(msg, position=position)
+                try:
+                    aggregate.evolve(recorded.event, recorded.actor)
+                except (KeyError, IndexError) as error:
+                    msg = f"Event {sequence} of the stream {aggregate.stream} does not follow from those before it."
+                    raise CorruptLogError(msg, position=position) from error
+                aggregate.link = link_of(state)
+
+
+class ModelRegistry(Commands, Questions):
+    """The life of all models of one workspace, on one store; safe to share between threads.
+
+    Args:
+        url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or a Path to a SQLite file; without one, the
+            environment's VERSIONING_URL, else `sqlite:///versioning.db`.
+        workspace: the tenant; a registry sees its own only (R27).
+        policy: what the host chooses.
+        clock: gives the present as an aware datetime; without one, the machine's.
+        artifacts: the folder for contents; without one, beside a SQLite file, and none for `memory:`.
+        serializer: how model objects become bytes where `deploy` doesn't say.
+
+    Raises:
+        InvalidArgumentError: an argument can't be accepted.
+        StoreError: the store can't be opened.
+        NewerFormatError: a newer release wrote it.
+    """
+
+    def __init__(
+        self,
+        url: str | Path | None = None,
+        *,
+        workspace: str = "default",
+        policy: Policy | None = None,
+        clock: Callable[[], datetime] | None = None,
+        artifacts: str | Path | None = None,
+        serializer: str | Serializer | None = "pickle",
+    ) -> None:
+        """Open the store, and make its tables where they are missing."""
+        self.workspace = checked_workspace(workspace)
+        self.policy = _checked_policy(policy)
+        self._clock = _checked_clock(clock)
+        self._serializer = serializer
+        self._cut = NOW
+        place = os.environ.get("VERSIONING_URL") or "sqlite:///versioning.db" if url is None else url
+        folder = _checked_folder(artifacts)
+        self._recorder = open_recorder(place)
+        if folder is None and self._recorder.path is not None:
+            folder = Path(f"{self._recorder.path}.artifacts")
+        self._folder = None if folder is None else ArtifactFolder(folder, self.workspace)
+        self._views = Views(self._recorder)
+        self._cached: collections.OrderedDict[str, _Live] = collections.OrderedDict()
+        self._cache_lock = threading.Lock()
+        self._loaded: dict[str, object] = {}
+        self._loading = threading.Lock()
+        self._pid = os.getpid()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; a second time is fine, any other call afterwards is a StoreError."""
+        self._recorder.close()
+
+    # The states.
+
+    def _now_us(self) -> int:
+        if self._clock is None:
+            return time.time_ns() // 1_000
+        moment = self._clock()
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+            msg = f"The clock gave {shown(moment)}, which is not an aware datetime."
+            hint = "Pass clock=lambda: datetime.now(timezone.utc), or none."
+            raise InvalidArgumentError(msg, rule="R23", hint=hint, argument="clock")
+        return microseconds_of(moment)
+
+    def _live(self, stream: str) -> tuple[_Live, bool]:
+        """Give the cached aggregate, or one that is read now; and whether it is as of now."""
+        with self._cache_lock:
+            live = self._cached.get(stream)
+            if live is not None:
+                self._cached.move_to_end(stream)
+                return live, False
+        live = _Live(stream)
+        self._read_tail(live)
+        return live, True
+
+    def _keep(self, live: _Live) -> None:
+        """Keep an aggregate that has a history; the first one of several stays."""
+        with self._cache_lock:
+            self._cached.setdefault(live.aggregate.stream, live)
+            if len(self._cached) > CACHED_MODELS_MAX:
+                self._cached.popitem(last=False)
+
+    def _forget(self, stream: str) -> None:
+        with self._cache_lock:
+            self._cached.pop(stream, None)
+
+    def _read_tail(self, live: _Live, after: int | None = None) -> list[TailRow]:
+        """Take in what was recorded since, or behind a sequence, by whomever; give it."""
+        stream = live.aggregate.stream
+        rows = self._recorder.tail(stream, live.aggregate.sequence if after is None else after)
+        if rows:
+            try:
+                live.take_in(rows)
+            except VersioningError:
+                self._forget(stream)
+                raise
+            self._keep(live)
+        return rows
+
+    def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        live, fresh = self._live(stream)
+        if not fresh:
+            self._read_tail(live)
+        with live.lock:
+            return question(live.aggregate)
+
+    # Commands.
+
+    def _do(self, asked: Asked) -> Version:
+        live, (version_id, _) = self._execute(asked)
+        assert version_id is not None  # noqa: S101 - only delete_model names no version, and it takes the other way
+        with live.lock:
+            version = live.aggregate.versions[version_id]
+        if version.status != "active":
+            self._loaded.pop(version_id, None)
+        return version
+
+    def _do_model(self, asked: Asked) -> Model:
+        live, (_, generation) = self._execute(asked)
+        with live.lock:
+            return live.aggregate.model(generation)
+
+    def _execute(self, asked: Asked) -> tuple[_Live, _Done]:
+        """Decide and record, again and again while others are faster; give what was made or changed."""
+        command_id = secrets.token_hex(16)
+        live, fresh = self._live(asked.target.stream)
+        turn = live.turn.acquire(timeout=PAUSE_S_MAX * TRIES_MAX)
+        try:
+            for tries in range(TRIES_MAX):
+                if tries:
+                    time.sleep(random.random() * min(PAUSE_S_MAX, 0.001 * 2**tries))  # noqa: S311 - no secret
+                    live, fresh = self._live(asked.target.stream)
+                done = self._try(asked, command_id, live, fresh=fresh)
+                if done is not None:
+                    return live, done
+        finally:
+            if turn:
+                live.turn.release()
+        msg = f"Others changed the model faster than {NAMES[type(asked.command)]} could be decided, {TRIES_MAX} times."
+        raise ConcurrencyError(msg)
+
+    def _try(self, asked: Asked, command_id: str, live: _Live, *, fresh: bool) -> _Done | None:
+        """Decide and record once; None when somebody else was first, and nothing was recorded."""
+        key, stream = asked.because.idempotency_key, asked.target.stream
+        decision = self._decide(asked, live)
+        if (key is not None or not decision.events) and not fresh:
+            self._read_tail(live)
+            if live.aggregate.sequence != decision.sequence:
+                decision = self._decide(asked, live)
+        if (
+            key is not None
+            and not isinstance(decision.refusal, CorruptLogError)
+            and (before := self._recorder.find_key(stream, key))
+        ):
+            return self._repeated(asked, before, live)
+        if decision.refusal is not None:
+            raise self._explained(decision.refusal)
+        if not decision.events:
+            return _Done(getattr(asked.command, "version_id", None), decision.generation)
+        return self._record(asked, command_id, live, decision)
+
+    def _record(self, asked: Asked, command_id: str, live: _Live, decision: _Decision) -> _Done | None:
+        """Append what was decided; None when somebody else was first."""
+        because = asked.because
+        meta = Meta(
+            self.workspace,
+            decision.model_name,
+            decision.generation,
+            command_id,
+            because.actor,
+            because.reason,
+            because.correlation_id,
+            because.idempotency_key,
+            None if because.idempotency_key is None else fingerprint(asked),
+        )
+        rows = encode(asked.target.stream, decision.sequence, decision.link, decision.events, meta)
+        made = getattr(decision.events[0], "version_id", None)
+        done = _Done(None if isinstance(asked.command, DeleteModel) else made, decision.generation)
+        try:
+            self._recorder.append(rows)
+        except AppendConflict:
+            return done if self._was_recorded(live, decision.sequence, command_id) else None
+        except StoreError as error:
+            if self._was_recorded_after(error, live, decision.sequence, command_id):
+                return done
+            raise
+        with live.lock:
+            if live.aggregate.sequence == decision.sequence:
+                for event in decision.events:
+                    live.aggregate.evolve(event, because.actor)
+                live.aggregate.link = link_of(rows[-1].state)
+        self._keep(live)
+        return done
+
+    def _explained(self, refusal: VersioningError) -> VersioningError:
+        """Say of a model that is not there which ones look alike."""
+        return self._with_suggestions(refusal) if isinstance(refusal, ModelNotFoundError) else refusal
+
+    def _decide(self, asked: Asked, live: _Live) -> _Decision:
+        """Decide against the cached state; a refusal is kept until it is known that the state is as of now."""
+        state, target = live.aggregate, asked.target
+        now_us = self._now_us()
+        events: tuple[Event, ...] = ()
+        refusal: VersioningError | None = None
+        with live.lock:
+            if not state.sequence and target.name is not None:
+                state.workspace, state.model_name = self.workspace, target.name
+            try:
+                if not self._is_ours(state, target) and target.name is None:
+                    version_id = getattr(asked.command, "version_id", "")
+                    msg = f"There is no version {version_id} in the workspace {shown(self.workspace)}."
+                    raise VersionNotFoundError(msg, version_id=version_id)
+                events = decide(state, asked.command, self.policy, now_us)
+            except VersioningError as error:
+                refusal = error
+            generation = state.generation if state.exists else state.generation + 1
+            return _Decision(events, refusal, state.sequence, state.link, generation, state.model_name)
+
+    def _repeated(self, asked: Asked, before: TailRow, live: _Live) -> _Done:
+        """R21: give the version that the command with this key made or changed, if it was the same command."""
+        position, sequence, topic, state = before
+        recorded = decode(position, asked.target.stream, sequence, topic, state)
+        with live.lock:
+            known = live.aggregate.sequence >= sequence
+        if not known:
+            self._read_tail(live)
+        if fingerprint_of(state) != fingerprint(asked):
+            key = asked.because.idempotency_key
+            msg = f"The idempotency key {shown(key)} was used at position {position} for another command."
+            raise IdempotencyConflictError(msg, idempotency_key=key, position=position)
+        version_id = None if isinstance(asked.command, DeleteModel) else recorded.version_id
+        return _Done(version_id, recorded.generation)
+
+    def _was_recorded(self, live: _Live, sequence: int, command_id: str) -> bool:
+        """Say whether the append behind a sequence was this very command: its reply may have been lost."""
+        rows = self._read_tail(live, sequence)
+        return bool(rows) and decode(rows[0][0], live.aggregate.stream, *rows[0][1:]).command_id == command_id
+
+    def _was_recorded_after(self, error: StoreError, live: _Live, sequence: int, command_id: str) -> bool:
+        try:
+            return self._was_recorded(live, sequence, command_id)
+        except StoreError:
+            hint = "Whether it was recorded is not known; with an idempotency key the same command can be sent again."
+            raise StoreError(error.sentence, hint=hint) from error
+
+    # Questions that only the present answers.
+
+    def preview(self, command: str, *args: object, **kwargs: object) -> tuple[Event, ...]:
+        """Give the events that a command would record now, and record nothing: `preview("promote", version_id)`.
+
+        Raises:
+            InvalidArgumentError: there is no such command.
+            VersioningError: whatever the command itself would raise.
+        """
+        if not isinstance(command, str) or command not in COMMANDS:
+            msg = f"There is no command {shown(command)}."
+            raise InvalidArgumentError(msg, hint=f"The commands are {', '.join(COMMANDS)}.", argument="command")
+        preview = _Preview(self)
+        getattr(preview, command)(*args, **kwargs)
+        return preview.events
+
+    def _preview(self, asked: Asked) -> tuple[Event, ...]:
+        live, fresh = self._live(asked.target.stream)
+        if not fresh:
+            self._read_tail(live)
+        decision = self._decide(asked, live)
+        key = asked.because.idempotency_key
+        if key is not None and (before := self._recorder.find_key(asked.target.stream, key)):
+            self._repeated(asked, before, live)
+            return ()
+        if decision.refusal is not None:
+            raise self._explained(decision.refusal)
+        return decision.events
+
+    def at(self, moment_or_position: datetime | int) -> AsOf:
+        """Ask the same questions as of a position, or of an aware moment, both up to and including it (R25).
+
+        Raises:
+            InvalidArgumentError: a moment without a time zone, or one that lies in the future.
+        """
+        now_us = self._now_us()
+        cut = cut_of(moment_or_position, self._recorder.head(), now_us, self._last_at_us)
+        return AsOf(self, cut, now_us if cut.at_us is None else cut.at_us)
+
+    def _last_at_us(self) -> int:
+        """The latest timestamp in the log; clocks of several processes differ, so it need not be the last event's."""
+        latest_us = 0
+        with self._views.reading(VIEWS[0]) as reading:
+            kept = reading.snapshot.view_position(reading.view.name) if reading.kept else None
+            latest_us = 0 if kept is None else kept.latest_us
+            return max([latest_us, *(state.last_at_us for state in reading.over.values())])
+
+    def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
+        """Give recorded events from behind a position, for ever, as they come; `close()` ends it.
+
+        Args:
+            after: the position of the last event that was seen.
+            poll_s: how long to wait at most before looking again, where the store gives no sign.
+        """
+        return Follower(self, checked_position(after, "after"), checked_seconds(poll_s, "poll_s"))
+
+    def rebuild(self) -> int:
+        """Build all kept views anew from the log, beside the present ones, and swap; give the position reached."""
+        return min(self._views.rebuild(view) for view in VIEWS)
+
+    # Model objects.
+
+    def load(
+        self,
+        model_name: str,
+        version: str | None = None,
+        *,
+        trusted: bool = False,
+        serializer: str | Serializer | None = None,
+    ) -> object:
+        """Give the model object of the primary, or of the version asked for (R24); its digest is checked first.
+
+        Args:
+            model_name: whose.
+            version: a number, a version_id or a range; without one, the primary.
+            trusted: needed for formats that can run code, such as pickle: only for contents whose origin you trust.
+            serializer: what turns the bytes into an object, where it is not one that this library knows.
+
+        Raises:
+            ArtifactUntrustedError: the format can run code, and `trusted` is not set.
+            ArtifactNotFoundError: only a reference was deployed, or the contents are gone.
+            ArtifactDamagedError: the contents are not those that were deployed.
+        """
+        found = self.resolve(model_name, version)
+        return self._load(found, trusted=trusted, serializer=serializer)
+
+    def _load(self, version: Version, *, trusted: bool, serializer: str | Serializer | None) -> object:
+        ours = (self._serializer,)
+        return load_artifact(
+            version.artifact, self._folder, trusted=trusted, serializers=ours, serializer=serializer
+        )
+
+    def invoke(
+        self,
+        model_name: str,
+        inputs: object,
+        version: str | None = None,
+        *,
+        trusted: bool = False,
+        serializer: str | Serializer | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the model answers
+        """Call the primary, or the version asked for, in this process: its `predict`, or the object itself.
+
+        It is loaded once per version, and dropped when it is no longer active.
+
+        Raises:
+            InvalidArgumentError: the object has no `predict` and can't be called.
+            VersioningError: whatever `resolve` and `load` raise.
+        """
+        found = self.resolve(model_name, version)
+        with self._loading:
+            self._drop_idle(found)
+            model = self._loaded.get(found.version_id)
+            if model is None or not checked_flag(trusted, "trusted"):
+                model = self._load(found, trusted=trusted, serializer=serializer)
+                self._loaded[found.version_id] = model
+        call = getattr(model, "predict", model)
+        if not callable(call):
+            msg = f"{found.number} of {shown(model_name)} is a {type(model).__name__}, which can't be called."
+            raise InvalidArgumentError(msg, hint="Deploy an object with predict(inputs), or a function.")
+        return call(inputs)
+
+    def _drop_idle(self, found: Version) -> None:
+        """Drop the objects of this model's versions that are no longer active."""
+        stream = found.version_id[4:36]
+        held = tuple(self._loaded)  # commands in other threads take theirs out
+        idle = [version_id for version_id in held if version_id[4:36] == stream and version_id != found.version_id]
+        if idle:
+            active = {version.version_id for version in self.active(found.model_name)}
+            for version_id in idle:
+                if version_id not in active:
+                    self._loaded.pop(version_id, None)
+
+    def collect_artifacts(self) -> tuple[str, ...]:
+        """Erase the contents that no undeleted version refers to and that are older than a day; the facts stay (R26).
+
+        Gives the digests of what was erased.
+        """
+        if self._folder is None:
+            return ()
+        return tuple(self._folder.collect(self._referenced))
+
+    def _referenced(self) -> set[str]:
+        return {
+            version.artifact.digest
+            for model in self.models()
+            for version in model.versions
+            if version.artifact.digest is not None
+        }
+
+
+class _Preview(Commands):
+    """The commands of a registry, without their effect."""
+
+    _dry = True
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self.workspace = registry.workspace
+        self.policy = registry.policy
+        self.events: tuple[Event, ...] = ()
+        self._registry = registry
+        self._folder = registry._folder  # noqa: SLF001 - the preview of a registry is its own
+        self._serializer = registry._serializer  # noqa: SLF001 - the same
+
+    def _named(self, model_name: object) -> Target:
+        return self._registry._named(model_name)  # noqa: SLF001 - the same
+
+    def _do(self, asked: Asked) -> Version:
+        self.events = self._registry._preview(asked)  # noqa: SLF001 - the same
+        return cast("Version", None)
+
+    def _do_model(self, asked: Asked) -> Model:
+        return cast("Model", self._do(asked))
+
+
+class Follower:
+    """An endless iterator over the events of a workspace, oldest first: nothing missed, nothing twice."""
+
+    def __init__(self, registry: ModelRegistry, after: int, poll_s: float) -> None:
+        """Start behind a position."""
+        self.position = after
+        """Of the last event that was looked at: where another follower would go on."""
+        self._workspace = registry.workspace
+        self._recorder: SQLiteRecorder = registry._recorder  # noqa: SLF001 - a follower reads its registry's log
+        self._waiter: Waiter = self._recorder.waiter()
+        self._poll_s = poll_s
+        self._seen: collections.deque[Recorded] = collections.deque()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Recorded]:
+        return self
+
+    def __next__(self) -> Recorded:
+        """Wait for the next event; after `close`, there is none."""
+        while not self._closed:
+            if self._seen:
+                recorded = self._seen.popleft()
+                self.position = recorded.position
+                return recorded
+            rows = self._recorder.log(self.position, FOLLOWED_EVENTS)
+            decoded = [decode(*row) for row in rows]
+            self._seen.extend(recorded for recorded in decoded if recorded.workspace == self._workspace)
+            if not self._seen:
+                self.position = decoded[-1].position if decoded else self.position
+                if not rows:
+                    self._waiter.wait(self._poll_s)
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the iteration, also from another thread."""
+        self._closed = True
+        self._waiter.close()
+
+
+def _checked_policy(policy: object) -> Policy:
+    if policy is None:
+        return Policy()
+    if isinstance(policy, Policy):
+        return policy
+    msg = f"policy is a Policy, not {shown(policy)}."
+    raise InvalidArgumentError(msg, hint='For example Policy(losing_primary="refuse").', argument="policy")
+
+
+def _checked_clock(clock: object) -> Callable[[], datetime] | None:
+    if clock is None or callable(clock):
+        return cast("Callable[[], datetime] | None", clock)
+    msg = f"clock is a function without arguments, not {shown(clock)}."
+    hint = "Pass clock=lambda: datetime.now(timezone.utc), or none."
+    raise InvalidArgumentError(msg, rule="R23", hint=hint, argument="clock")
+
+
+def _checked_folder(artifacts: object) -> Path | None:
+    if artifacts is None or isinstance(artifacts, Path):
+        return artifacts
+    if isinstance(artifacts, str) and artifacts.strip() and "\0" not in artifacts:
+        return Path(artifacts)
+    msg = f"artifacts is the path of a folder, not {shown(artifacts)}."
+    raise InvalidArgumentError(msg, hint="Pass a Path, or none.", argument="artifacts")
