@@ -36,34 +36,43 @@ class Clock:
         self.now = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        """Give the present, and let a quarter of an hour go by."""
-        self.now += timedelta(minutes=15)
+        """Give the present."""
         return self.now
+
+    def wait(self) -> None:
+        """Let half an hour go by."""
+        self.now += timedelta(minutes=30)
 
 
 def main() -> None:
     """Let a day go by, and then ask about it."""
-    with ModelRegistry("memory:", clock=Clock()) as registry:
-        a_day(registry)
+    clock = Clock()
+    with ModelRegistry("memory:", clock=clock) as registry:
+        a_day(registry, clock)
         what_served_when(registry)
         one_version(registry)
         replay(registry)
 
 
-def a_day(registry: ModelRegistry) -> None:
+def a_day(registry: ModelRegistry, clock: Clock) -> None:
     """Record what people did; where the models themselves are is none of the log's business."""
     registry.deploy("s3://models/credit/1", model_name=NAME, publish=True, actor="u-17", reason="first release")
+    clock.wait()
     second = registry.deploy("s3://models/credit/2", model_name=NAME, actor="u-23", reason="retrained on Q4")
+    clock.wait()
     registry.publish(second.version_id, actor="u-17", reason="reviewed, ticket 4711")
+    clock.wait()
     registry.rollback(NAME, actor="u-08", reason="too many refusals, ticket 4720")
+    clock.wait()
     registry.promote(second.version_id, actor="u-17", reason="threshold corrected")
+    clock.wait()
     registry.delete(second.version_id, actor="u-08", reason="data had to be erased")
 
 
 def what_served_when(registry: ModelRegistry) -> None:
     """Ask the same questions as of then: the answers are those that were given then."""
-    print("What answered at eleven, and who decided it?")
-    moment = datetime(2026, 1, 5, 11, tzinfo=UTC)
+    print("What answered at a quarter to eleven, and who decided it?")
+    moment = datetime(2026, 1, 5, 10, 45, tzinfo=UTC)
     then = registry.at(moment)
     primary = then.resolve(NAME)
     decided = [one for one in then.history(primary.version_id) if isinstance(one.event, VersionPromoted)][-1]

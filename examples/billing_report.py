@@ -72,7 +72,7 @@ def some_weeks(registry: ModelRegistry, clock: Clock) -> None:
 
 def show(bill: Usage) -> None:
     """Print the bill; prices are the host's, and so is rounding: once, at the end."""
-    print(f"{'model':<8}{'version':<9}{'stage':<11}{'from':<13}{'to':<13}{'microseconds':>17}  {'events':<9}{'cents':>8}")
+    print(f"{'model':<8}{'version':<9}{'stage':<11}{'from':<13}{'to':<13}{'µs':>17}  {'events':<9}{'cents':>8}")
     total = Fraction(0)
     for line in bill.lines:
         cents = Fraction(line.microseconds, MICROSECONDS_PER_HOUR) * CENTS_PER_HOUR[line.stage]

@@ -16,6 +16,8 @@ from versioning import Policy
 from versioning.events import VersionPromoted
 from versioning.testing import Step, Story, activate, deactivate, delete, deploy, given, promote, publish, rollback
 
+BY_ITSELF = ("fallback", "default")
+"""The causes of a promotion that no command asked for."""
 ON_A_VERSION = (publish, promote, deactivate, activate, delete)
 
 
@@ -23,7 +25,7 @@ def check_my_rule(story: Story) -> None:
     """Say whether traffic moved to an older version without anybody asking for that."""
     for recorded in story.log:
         event = recorded.event
-        if isinstance(event, VersionPromoted) and event.previous is not None and event.cause == "fallback":
+        if isinstance(event, VersionPromoted) and event.previous and event.cause in BY_ITSELF:
             old, new = (story.version(version_id) for version_id in (event.previous, event.version_id))
             assert new.semver > old.semver, f"Traffic moved from {old.number} to {new.number} by itself.\n{story}"  # noqa: S101 - the rule under test
 
@@ -36,9 +38,9 @@ def what_can_be_asked(story: Story) -> list[Step]:
 
 
 def counterexample(policy: Policy) -> str | None:
-    """Give the shortest story that breaks the rule under a policy; None where a thousand stories hold."""
+    """Give the shortest story that breaks the rule under a policy; None where hundreds of stories hold."""
 
-    @settings(max_examples=1_000, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
     @for_all(strategies.data())
     def rule_holds(data: strategies.DataObject) -> None:
         story = given(policy=policy)
@@ -57,9 +59,12 @@ def counterexample(policy: Policy) -> str | None:
 def main() -> None:
     """Look for a counterexample under two policies."""
     with tempfile.TemporaryDirectory() as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        for policy in (Policy(), Policy(losing_primary="leave_none")):
-            print(f"losing_primary={policy.losing_primary}: {counterexample(policy) or 'the rule holds'}\n")
+        configuration.set_hypothesis_home_dir(folder)  # else it keeps what it learns in .hypothesis
+        try:
+            for policy in (Policy(), Policy(losing_primary="leave_none")):
+                print(f"losing_primary={policy.losing_primary}: {counterexample(policy) or 'the rule holds'}")
+        finally:
+            configuration.set_hypothesis_home_dir(None)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The main job: two real models of handwritten digits go through a whole life under one name.
 
-You see every command once, and what it does to the version that answers by default; after that what the log knows: who did
-what and why, what was primary at any moment, and what was used, in microseconds.
+You learn: what the commands do to the version that answers by default, how two formats of contents differ, and what the
+log knows afterwards: who did what and why, what was primary at any moment, and what was used, in microseconds.
 
-It leaves `models.db` and the folder `models.db.artifacts` in the current folder. The story ends with the deletion of the
-model, so the next run begins a new life of the name, again at 0.1.0; a run that was interrupted is gone on with.
+It leaves `models.db` and `models.db.artifacts` in the current folder. The story ends with the deletion of the model, so
+the next run begins a new life of the name, again at 0.1.0; where a run was interrupted, the next one goes on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from versioning import (
     ArtifactUntrustedError,
     ModelNotFoundError,
     ModelRegistry,
-    NothingToRollBackToError,
     Recorded,
     Version,
     VersionDeletedError,
     VersioningError,
     VersionNotActiveError,
 )
+from versioning.events import VersionDeployed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,6 @@ class Story:
         registry.delete(first.version_id, actor="ada", reason="superseded")
         self.show("deleted", first)
         refused(VersionDeletedError, lambda: registry.promote(first.version_id))
-        refused(NothingToRollBackToError, lambda: registry.rollback(NAME))
         for left in registry.versions(NAME):  # the second one, and what an interrupted run left
             registry.delete(left.version_id, actor="ada", reason="the project ended")
             print(f"deleted {left.number}")
@@ -137,7 +136,7 @@ class Story:
 
         chapter("The history of this life")
         history = list(registry.history(model_id))
-        numbers = {one.event.version_id: one.event.number for one in history if hasattr(one.event, "number")}
+        numbers = {one.event.version_id: one.event.number for one in history if isinstance(one.event, VersionDeployed)}
         for recorded in history:
             print(told(recorded, numbers))
 

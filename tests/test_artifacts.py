@@ -628,6 +628,27 @@ class TestCollecting:
     def test_what_is_stored_while_the_references_are_read_stays(self, folder: ArtifactFolder) -> None:
         what_is_stored_while_the_references_are_read_stays(folder)
 
+    def test_what_grows_a_day_old_while_the_references_are_read_stays(
+        self, folder: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder.store(CONTENTS)
+        make_old(place_of(folder, DIGEST))
+        present = [LONG_AGO_S + DAY_S - 1, LONG_AGO_S + DAY_S + 1]
+        monkeypatch.setattr(time, "time", lambda: present[0])
+        assert folder.collect(lambda: {hashlib.sha256(str(present.pop(0)).encode()).hexdigest()}) == []
+        assert folder.collect(set()) == [DIGEST]
+
+    def test_what_takes_a_day_to_store_is_young_when_it_has_its_name(
+        self, folder: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def slow(_: int) -> None:
+            for draft in drafts_in(folder):
+                make_old(draft)
+
+        monkeypatch.setattr(os, "fsync", slow)
+        folder.store(CONTENTS)
+        assert folder.collect(set()) == []
+
     def test_what_is_stored_while_it_waits_for_its_turn_stays(
         self, folder: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -719,6 +740,32 @@ class TestProcesses:
                 with pytest.raises(BlockingIOError):
                     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def test_a_name_is_given_made_young_and_taken_away_under_the_lock_only(
+        self, folder: ArtifactFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[str] = []
+
+        def watched(owner: object, name: str) -> None:
+            real = getattr(owner, name)
+
+            def under_the_lock(path: Path, *rest: object, **options: object) -> object:
+                if name != "unlink" or path.suffix != ".tmp":
+                    with (folder.path / ".lock").open("rb") as other, pytest.raises(BlockingIOError):
+                        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    done.append(name)
+                return real(path, *rest, **options)
+
+            monkeypatch.setattr(owner, name, under_the_lock)
+
+        for owner, name in [(os, "utime"), (Path, "replace"), (Path, "unlink")]:
+            watched(owner, name)
+        (tmp_path / "model").write_bytes(CONTENTS)
+        folder.store_file(tmp_path / "model")
+        folder.store(CONTENTS)
+        make_old(place_of(folder, DIGEST))
+        folder.collect(set())
+        assert done == ["utime", "replace", "utime", "unlink"]
 
     def test_while_two_store_and_a_third_collects_nothing_that_is_referred_to_is_ever_missing(
         self, tmp_path: Path

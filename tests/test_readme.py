@@ -1,7 +1,7 @@
 """README.md is true: its Python blocks run as they stand, in order, and print what stands under them.
 
-A ```text block right under a ```python block is what that one prints. The table and the diagram of the life of a version
-are made from `rules.TRANSITIONS`; to make them anew: `.venv/bin/python -m tests.test_readme`.
+A ```text block right under a ```python block is what that one prints. The table and the diagram of a version's life are
+made from `rules.TRANSITIONS`; to make them anew: `.venv/bin/python -m tests.test_readme`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import contextlib
 import io
 import re
 from pathlib import Path
-from typing import Final
-
-import pytest
+from typing import TYPE_CHECKING, Final
 
 import versioning
 from versioning.commands import NAMES
 from versioning.rules import NOTHING, TRANSITIONS, Transition, always
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -50,6 +50,8 @@ class Version:
     deployed_by: str | None = None
     activation_id: str | None = None
     """What to answer with while it is activating (R15), else None."""
+    waiting_since_us: int | None = attrs.field(default=None, repr=False)
+    """Since when its serving environment is waited for, while it is activating."""
     failure: str | None = None
     """Why its last start failed, until it starts again."""
     metadata_json: str = attrs.field(default="{}", repr=False)
@@ -81,6 +83,11 @@ class Version:
     def deployed_at(self) -> datetime:
         """When it was deployed, in UTC."""
         return moment_of(self.deployed_at_us)
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        """Since when its serving environment is waited for, in UTC; None when it is not activating."""
+        return None if self.waiting_since_us is None else moment_of(self.waiting_since_us)
 
     @property
     def published_at(self) -> datetime | None:
@@ -276,6 +283,7 @@ class ModelAggregate:
             published_at_us=event.at_us if event.published else None,
             deployed_by=actor,
             activation_id=event.activation_id,
+            waiting_since_us=None if event.activation_id is None else event.at_us,
             metadata_json=event.metadata,
             attempts=0 if event.activation_id is None else 1,
         )
@@ -321,26 +329,30 @@ class ModelAggregate:
         self.cleared = True
 
     def _on_deactivated(self, event: happened.VersionDeactivated, _actor: str | None) -> None:
-        self._change(event.version_id, status="inactive", is_primary=False, activation_id=None)
+        self._change(event.version_id, status="inactive", is_primary=False, activation_id=None, waiting_since_us=None)
         self.claims.pop(event.version_id, None)
         self._end_role(event.version_id)
 
     def _on_requested(self, event: happened.VersionActivationRequested, _actor: str | None) -> None:
         attempts = self.versions[event.version_id].attempts + 1
-        activation_id = event.activation_id
         self._change(
-            event.version_id, status="activating", activation_id=activation_id, failure=None, attempts=attempts
+            event.version_id,
+            status="activating",
+            activation_id=event.activation_id,
+            waiting_since_us=event.at_us,
+            failure=None,
+            attempts=attempts,
         )
 
     def _on_activated(self, event: happened.VersionActivated, _actor: str | None) -> None:
-        self._change(event.version_id, status="active", activation_id=None, failure=None)
+        self._change(event.version_id, status="active", activation_id=None, waiting_since_us=None, failure=None)
 
     def _on_failed(self, event: happened.VersionActivationFailed, _actor: str | None) -> None:
-        self._change(event.version_id, status="inactive", activation_id=None, failure=event.error)
+        self._change(event.version_id, status="inactive", activation_id=None, waiting_since_us=None, failure=event.error)
 
     def _on_deleted(self, event: happened.VersionDeleted, _actor: str | None) -> None:
         version_id = event.version_id
-        self._change(version_id, status="deleted", is_primary=False, activation_id=None)
+        self._change(version_id, status="deleted", is_primary=False, activation_id=None, waiting_since_us=None)
         for held in (self.left, self.published, self.claims):
             held.pop(version_id, None)
         self.undone.discard(version_id)

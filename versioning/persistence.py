@@ -1,24 +1,28 @@
 """How a fact becomes a row and a row a fact again: the stored format, final from the first day.
 
-The law of this room: **nothing is imported or built that a row names.** Topics are a closed list, one function reads rows
-for everybody, types are checked while reading, and a row that is not ours is an error that says where it stands.
+The law of this room: **nothing is imported or built that a row names.** Topics are a closed list, one function reads
+every row, types are checked while reading, and a row that is not ours is an error that says where it stands.
 
-A row is (stream, sequence, topic, state). The state is JSON with sorted keys, what equals its default left out:
+A row is (stream, sequence, topic, state). The state is JSON with sorted keys; what equals its default is left out of
+the envelope, and the payload has every field:
 
     {"_chain":"<64 hex>","actor":…,"command_id":…,…,"payload":{…},"reason":…,"workspace":…}
 
-The chain is the SHA-256 of the previous link of the stream (32 zero bytes before the first), the stream, the sequence, the
-topic and the rest of the state, each as its length in bytes, a colon, and itself. It comes first, so the rest is a slice.
+The chain is the SHA-256 of the previous link of the stream (32 zero bytes before the first), the stream, the sequence,
+the topic and the rest of the state, each as its length in bytes, a colon, and itself. It stands first, so that the rest
+is a slice.
 
-To change the shape of an event: a new class under a new topic in `events.EVENTS`, and the old topic's line in `UPCASTERS`.
+To change the shape of an event: a new class under a new topic in `events.EVENTS`, and the old topic's line in
+`UPCASTERS`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -43,6 +47,15 @@ from versioning.events import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from versioning.events import VersionDeactivated, VersionDeleted, VersionPublished
+
+    _Place: TypeAlias = tuple[int, Any, Any, Any]
+    """Position, stream, sequence and topic, of whatever type they are."""
+    _Faults: TypeAlias = Callable[[Any, str], str | None]
+    """Says what is wrong with an event besides its types, if anything."""
+    _OfActivation: TypeAlias = VersionDeployed | VersionActivationRequested | VersionActivated | VersionActivationFailed
+    _OfVersion: TypeAlias = _OfActivation | VersionPublished | VersionPromoted | VersionDeactivated | VersionDeleted
+
 NO_LINK: Final = bytes(32)
 """What the first link of a stream is chained to."""
 
@@ -52,11 +65,12 @@ AT_US_MAX: Final = 253_402_300_799_999_999
 INTEGER_MAX: Final = 2**63 - 1
 
 _OPENING: Final = b'{"_chain":"'
-_LINK: Final = slice(len(_OPENING), len(_OPENING) + 64)
+_LINK_LENGTH: Final = 64
+_LINK: Final = slice(len(_OPENING), len(_OPENING) + _LINK_LENGTH)
 _REST: Final = _LINK.stop + 2
 """Where the rest of the state begins, behind the link and `",`."""
-_is_chained: Final = re.compile(_OPENING + rb'[0-9a-f]{64}",').match
-_is_stream: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+_HEX: Final = b"0123456789abcdef"
+_is_newer: Final = re.compile(r"[1-9][0-9]{0,8}").fullmatch
 _is_number: Final = re.compile(r"(?:0|[1-9][0-9]{0,80})(?:\.(?:0|[1-9][0-9]{0,80})){2}").fullmatch
 
 Payload = TypeVar("Payload")
@@ -106,6 +120,7 @@ class Envelope(
     Generic[Payload],
     kw_only=True,
     frozen=True,
+    gc=False,
     omit_defaults=True,
     forbid_unknown_fields=True,
     rename={"chain": "_chain"},
@@ -137,7 +152,7 @@ class _Command(msgspec.Struct):
 UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {}
 """For each older topic: the topic that follows it, and what makes the payload's newer shape out of its plain JSON."""
 
-_encode_state: Final = msgspec.json.Encoder(order="sorted").encode
+_encode_body: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_command: Final = msgspec.json.Decoder(_Command).decode
 _decode_old: Final = msgspec.json.Decoder(Envelope[dict[str, Any]]).decode
 _skim: Final = msgspec.json.Decoder(msgspec.Raw).decode
@@ -154,7 +169,7 @@ def body_of(state: bytes) -> bytes:
 
 def link_of(state: bytes) -> bytes:
     """Give the link of a state that was written or read here, 32 bytes."""
-    return bytes.fromhex(state[_LINK].decode("ascii"))
+    return bytes.fromhex(state[_LINK].decode())
 
 
 def computed_link(previous: bytes, stream: str, sequence: int, topic: str, body: bytes) -> bytes:
@@ -169,34 +184,33 @@ def encode(stream: str, after: int, previous_link: bytes, events: Sequence[Event
     rows: list[Row] = []
     key, link, count = meta.idempotency_key, previous_link, len(events)
     for index, event in enumerate(events):
-        row, link = _encode_one(stream, after + 1 + index, link, event, meta, index, count, None if index else key)
-        rows.append(row)
+        sequence, topic = after + 1 + index, TOPICS[type(event)]
+        body = _body(event, meta, index, count)
+        link = computed_link(link, stream, sequence, topic, body)
+        rows.append(Row(stream, sequence, topic, _state(link, body), None if index else key))
     return rows
 
 
-def _encode_one(
-    stream: str, sequence: int, previous: bytes, event: Event, meta: Meta, index: int, count: int, key: str | None
-) -> tuple[Row, bytes]:
-    topic = TOPICS[type(event)]
-    body = _encode_state(
-        Envelope(
-            actor=meta.actor,
-            command_id=meta.command_id,
-            correlation_id=meta.correlation_id,
-            count=count,
-            fingerprint=meta.fingerprint,
-            generation=meta.generation,
-            idempotency_key=meta.idempotency_key,
-            index=index,
-            model_name=meta.model_name,
-            payload=event,
-            reason=meta.reason,
-            workspace=meta.workspace,
-        )
+def _body(event: Event, meta: Meta, index: int, count: int) -> bytes:
+    envelope = Envelope(
+        actor=meta.actor,
+        command_id=meta.command_id,
+        correlation_id=meta.correlation_id,
+        count=count,
+        fingerprint=meta.fingerprint,
+        generation=meta.generation,
+        idempotency_key=meta.idempotency_key,
+        index=index,
+        model_name=meta.model_name,
+        payload=event,
+        reason=meta.reason,
+        workspace=meta.workspace,
     )
-    link = computed_link(previous, stream, sequence, topic, body)
-    state = b'%b%b",%b' % (_OPENING, link.hex().encode("ascii"), body[1:])
-    return Row(stream, sequence, topic, state, key), link
+    return _encode_body(envelope)
+
+
+def _state(link: bytes, body: bytes) -> bytes:
+    return b'%b%b",%b' % (_OPENING, link.hex().encode(), body[1:])
 
 
 # Reading.
@@ -232,7 +246,7 @@ def decode(position: int, stream: str, sequence: int, topic: str, state: bytes) 
 def read(position: int, stream: str, sequence: int, topic: str, state: bytes) -> Envelope[Event]:
     """Read a row: the one function that all reading goes through; `decode` gives the same in the public form.
 
-    The parts of a row may be of any type: SQLite lets every column hold everything.
+    The parts of a row may be of any type: a column of SQLite holds whatever somebody put there.
 
     Raises:
         CorruptLogError: the row is not what this library writes.
@@ -241,19 +255,50 @@ def read(position: int, stream: str, sequence: int, topic: str, state: bytes) ->
     place = (position, stream, sequence, topic)
     if type(state) is not bytes:
         raise _corrupt(place, f"the state is of the type {type(state).__name__}")
-    known = _READERS.get(topic)
+    reader = _READERS.get(topic)
     try:
-        if known is None:
+        if reader is None:
             envelope, faults = _read_older(place, state)
         else:
-            decode_state, faults = known
+            decode_state, faults = reader
             envelope = decode_state(state)
+        fault = faults(envelope.payload, stream)
     except _UNREADABLE as error:
         raise _corrupt(place, shown(str(error))) from None
-    fault = _fault_of_row(envelope, stream, sequence, state) or faults(envelope.payload, stream)
-    if fault:
-        raise _corrupt(place, fault)
+    link = envelope.chain.encode()
+    # All of it in one expression: this is run for every row that is ever read.
+    if (
+        fault
+        or type(sequence) is not int
+        or not 1 <= sequence <= INTEGER_MAX
+        or type(stream) is not str
+        or not _is_stream(stream)
+        or len(link) != _LINK_LENGTH
+        or link.translate(None, _HEX)
+        or not state.startswith(b'{"_chain":"%b",' % link)
+        or envelope.index >= envelope.count
+        or not AT_US_MIN <= envelope.payload.at_us <= AT_US_MAX
+    ):
+        raise _corrupt(place, fault or _fault_of_row(envelope, stream, sequence))
     return envelope
+
+
+@functools.lru_cache(maxsize=4_096)
+def _is_stream(stream: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{32}", stream) is not None
+
+
+def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int) -> str:
+    """Say what is wrong with a row that `read` refuses, apart from the facts of its event."""
+    if type(sequence) is not int or not 1 <= sequence <= INTEGER_MAX:
+        return "the sequence is not a whole number from 1"
+    if type(stream) is not str or not _is_stream(stream):
+        return "the stream is not 32 hexadecimal digits"
+    if envelope.index >= envelope.count:
+        return "its place in its append lies behind the end"
+    if not AT_US_MIN <= envelope.payload.at_us <= AT_US_MAX:
+        return "its moment lies outside the years 1 to 9999"
+    return "it does not begin with its link"
 
 
 def fingerprint_of(state: bytes) -> str | None:
@@ -261,9 +306,9 @@ def fingerprint_of(state: bytes) -> str | None:
     return _decode_command(state).fingerprint
 
 
-def _read_older(place: tuple[int, str, int, str], state: bytes) -> tuple[Envelope[Event], _Faults]:
-    """Read a row under a topic that is not written any more."""
-    topic: Any = place[-1]
+def _read_older(place: _Place, state: bytes) -> tuple[Envelope[Event], _Faults]:
+    """Read a row under a topic that is not written any more, or was never ours."""
+    topic = place[-1]
     if topic not in UPCASTERS:
         raise _unknown_topic(place)
     envelope = _decode_old(state)
@@ -274,21 +319,22 @@ def _read_older(place: tuple[int, str, int, str], state: bytes) -> tuple[Envelop
             payload = newer(payload)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _corrupt(place, f"its payload has another shape: {shown(error)}") from error
-    event: Event = msgspec.convert(payload, EVENTS[topic])
-    return msgspec.structs.replace(envelope, payload=event), _FAULTS.get(EVENTS[topic], _of_version)
+    event = msgspec.convert(payload, EVENTS[topic])
+    upcast = cast("Envelope[Event]", msgspec.structs.replace(envelope, payload=event))
+    return upcast, _FAULTS.get(EVENTS[topic], _of_version)
 
 
-def _unknown_topic(place: tuple[int, str, int, str]) -> CorruptLogError | NewerFormatError:
+def _unknown_topic(place: _Place) -> CorruptLogError | NewerFormatError:
     position, stream, sequence, topic = place
     base, _, number = topic.rpartition(".") if isinstance(topic, str) else ("", "", "")
-    known = [int(other.rpartition(".")[2]) for other in (*EVENTS, *UPCASTERS) if other.rpartition(".")[0] == base]
-    if known and re.fullmatch(r"[1-9][0-9]{0,8}", number) and int(number) > max(known):
-        msg = f"Event {sequence} of the stream {stream}, at position {position}, has the newer format {topic}."
+    known = [int(ours.rpartition(".")[2]) for ours in (*EVENTS, *UPCASTERS) if ours.rpartition(".")[0] == base]
+    if known and _is_newer(number) and int(number) > max(known):
+        msg = f"Event {shown(sequence)} of the stream {shown(stream)} has the newer format {topic}."
         return NewerFormatError(msg, position=position)
     return _corrupt(place, "the topic is not one of ours")
 
 
-def _corrupt(place: tuple[int, str, int, str], reason: str) -> CorruptLogError:
+def _corrupt(place: _Place, reason: str) -> CorruptLogError:
     position, stream, sequence, topic = place
     msg = (
         f"The row at position {position} (event {shown(sequence)} of the stream {shown(stream)}, topic {shown(topic)})"
@@ -297,26 +343,28 @@ def _corrupt(place: tuple[int, str, int, str], reason: str) -> CorruptLogError:
     return CorruptLogError(msg, position=position, reason=reason)
 
 
-def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int, state: bytes) -> str | None:
-    """Say what is wrong with a row apart from the facts of its event."""
-    if type(sequence) is not int or not 1 <= sequence <= INTEGER_MAX:
-        return "the sequence is not a whole number from 1"
-    if type(stream) is not str or not _is_stream(stream):
-        return "the stream is not 32 hexadecimal digits"
-    if not _is_chained(state) or envelope.chain.encode() != state[_LINK]:
-        return "it does not begin with its link"
-    if envelope.index >= envelope.count:
-        return "its place in its append lies behind the end"
-    if not AT_US_MIN <= envelope.payload.at_us <= AT_US_MAX:
-        return "its moment lies outside the years 1 to 9999"
-    return None
-
-
-def _of_version(event: Any, stream: str) -> str | None:
-    version_id: str = event.version_id
+def _of_version(event: _OfVersion, stream: str) -> str | None:
+    version_id = event.version_id
     if version_id[4:36] == stream and version_id.startswith("ver_"):
         return None
     return "it names a version of another stream"
+
+
+def _of_previous(event: VersionPromoted | PrimaryCleared, stream: str) -> str | None:
+    previous = event.previous
+    if previous is None or (previous[4:36] == stream and previous.startswith("ver_")):
+        return None
+    return "the primary before it is of another stream"
+
+
+def _of_promoted(event: VersionPromoted, stream: str) -> str | None:
+    return _of_version(event, stream) or _of_previous(event, stream)
+
+
+def _of_activation(event: _OfActivation, stream: str) -> str | None:
+    if event.activation_id is None or event.activation_id.startswith(f"act_{event.version_id[4:]}_"):
+        return _of_version(event, stream)
+    return "it names an activation of another version"
 
 
 def _of_deployed(event: VersionDeployed, stream: str) -> str | None:
@@ -329,32 +377,12 @@ def _of_deployed(event: VersionDeployed, stream: str) -> str | None:
         _skim(metadata)
         if not metadata.startswith("{"):
             return "its metadata is not a JSON object"
-    return _of_version(event, stream) if event.activation_id is None else _of_activation(event, stream)
-
-
-def _of_promoted(event: VersionPromoted, stream: str) -> str | None:
-    return _of_version(event, stream) or (None if event.previous is None else _of_previous(event, stream))
-
-
-def _of_previous(event: VersionPromoted | PrimaryCleared, stream: str) -> str | None:
-    previous = event.previous or ""
-    if previous[4:36] == stream and previous.startswith("ver_"):
-        return None
-    return "the primary before it is of another stream"
-
-
-def _of_activation(event: Any, stream: str) -> str | None:
-    if event.activation_id is None or event.activation_id.startswith(f"act_{event.version_id[4:]}_"):
-        return _of_version(event, stream)
-    return "it names an activation of another version"
+    return _of_activation(event, stream)
 
 
 def _of_model(_event: Event, _stream: str) -> None:
     return None
 
-
-if TYPE_CHECKING:
-    _Faults: TypeAlias = Callable[[Any, str], str | None]
 
 _FAULTS: Final[Mapping[type[Event], _Faults]] = {
     VersionDeployed: _of_deployed,
@@ -384,7 +412,7 @@ class KeyedStoredEvent(StoredEvent):
 
 
 class PendingFact(Protocol):
-    """What `ModelAggregate.collect_events` gives."""
+    """What `ModelAggregate.collect_events` gives, in order; `link` is set here."""
 
     stream: str
     sequence: int
@@ -404,21 +432,26 @@ class VersioningMapper(Mapper[UUID]):
         InvalidArgumentError: a cipher or a compressor is configured; the stored format has neither.
     """
 
-    def __init__(self, transcoder: object = None, compressor: object = None, cipher: object = None) -> None:
-        """Take what eventsourcing's factory passes; the transcoder is not used."""
+    def __init__(
+        self,
+        transcoder: object = None,  # noqa: ARG002 - eventsourcing's factory passes one, and we have no use for it
+        compressor: object = None,
+        cipher: object = None,
+    ) -> None:
+        """Take what eventsourcing's factory passes."""
         if compressor is not None or cipher is not None:
             msg = "Events can't be stored with a cipher or compressor of eventsourcing."
             raise InvalidArgumentError(msg, hint="Encrypt the disk or the file system, where that is asked for.")
 
-    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+    def to_stored_event(self, domain_event: object) -> StoredEvent:
         """Make the row of a pending fact, chained to the one before."""
-        pending: PendingFact = domain_event
+        pending = cast("PendingFact", domain_event)
         previous = pending.previous if isinstance(pending.previous, bytes) else pending.previous.link
         key = None if pending.index else pending.meta.idempotency_key
-        row, pending.link = _encode_one(
-            pending.stream, pending.sequence, previous, pending.event, pending.meta, pending.index, pending.count, key
-        )
-        return KeyedStoredEvent(UUID(row.stream), row.sequence, row.topic, row.state, row.key)
+        topic = TOPICS[type(pending.event)]
+        body = _body(pending.event, pending.meta, pending.index, pending.count)
+        pending.link = computed_link(previous, pending.stream, pending.sequence, topic, body)
+        return KeyedStoredEvent(UUID(pending.stream), pending.sequence, topic, _state(pending.link, body), key)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Recorded:
         """Read a row; its position is 0 where only the stream is known."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from versioning.aggregate import Model, ModelAggregate, Version
@@ -221,6 +222,21 @@ class Questions:
             return self._ask_model(self._named(model_name), ModelAggregate.model).billable
         return tuple(version for model in self.models() for version in model.billable)
 
+    def pending_activations(self, older_than: timedelta = timedelta(0)) -> tuple[Version, ...]:
+        """Give the versions of all models whose serving environment is waited for, in the order of names and numbers.
+
+        A service that died while it started one finds it here, with the `activation_id` to answer with (R14).
+
+        Args:
+            older_than: how long they have waited at least.
+        """
+        if not isinstance(older_than, timedelta):
+            msg = f"older_than is a timedelta, not {shown(older_than)}."
+            raise InvalidArgumentError(msg, hint="For example timedelta(minutes=10).", argument="older_than")
+        since_us = self._now_us() - older_than // timedelta(microseconds=1)
+        versions = (version for model in self.models() for version in model.versions)
+        return tuple(one for one in versions if one.waiting_since_us is not None and one.waiting_since_us <= since_us)
+
     def resolve(self, model_name: str, version: str | None = None) -> Version:
         """Give the version to invoke: the primary, or the one that a number, a version_id or a range names (R24).
 
@@ -406,7 +422,11 @@ class AsOf(Questions):
         state = ModelAggregate(stream)
         for recorded in self._stream(stream):
             state.workspace, state.model_name = recorded.workspace, recorded.model_name
-            state.evolve(recorded.event, recorded.actor)
+            try:
+                state.evolve(recorded.event, recorded.actor)
+            except (LookupError, TypeError, ValueError) as error:
+                msg = f"The event at position {recorded.position} does not follow from those before it."
+                raise CorruptLogError(msg, position=recorded.position) from error
         return question(state)
 
     def _now_us(self) -> int:

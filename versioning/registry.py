@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpac
 import attrs
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.artifacts import ArtifactFolder, as_artifact, load_artifact
+from versioning.artifacts import ArtifactFolder, as_artifact, checked_serializer, load_artifact
 from versioning.commands import (
     COMMANDS,
     NAMES,
@@ -72,7 +72,7 @@ from versioning.persistence import AppendConflict, decode, encode, fingerprint_o
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
 from versioning.sqlite import open_recorder
-from versioning.views import NOW, VIEWS, Views
+from versioning.views import NOW, VIEWS, Skipped, Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from versioning.artifacts import Serializer
     from versioning.persistence import TailRow
     from versioning.sqlite import SQLiteRecorder, Waiter
+    from versioning.views import ViewStatus
 
 TRIES_MAX: Final = 64
 """How often a command is decided before it gives up (R22)."""
@@ -325,7 +326,7 @@ class _Live:
                 aggregate.link = link_of(state)
 
 
-class ModelRegistry(Commands, Questions):
+class ModelRegistry(Questions, Commands):
     """The life of all models of one workspace, on one store; safe to share between threads.
 
     Args:
@@ -357,7 +358,7 @@ class ModelRegistry(Commands, Questions):
         self.workspace = checked_workspace(workspace)
         self.policy = _checked_policy(policy)
         self._clock = _checked_clock(clock)
-        self._serializer = serializer
+        self._serializer = None if serializer is None else checked_serializer(serializer)
         self._cut = NOW
         place = os.environ.get("VERSIONING_URL") or "sqlite:///versioning.db" if url is None else url
         folder = _checked_folder(artifacts)
@@ -633,9 +634,35 @@ class ModelRegistry(Commands, Questions):
         """
         return Follower(self, checked_position(after, "after"), checked_seconds(poll_s, "poll_s"))
 
-    def rebuild(self) -> int:
-        """Build all kept views anew from the log, beside the present ones, and swap; give the position reached."""
-        return min(self._views.rebuild(view) for view in VIEWS)
+    def views(self) -> tuple[ViewStatus, ...]:
+        """Say how far the kept views are, and what stops them."""
+        return tuple(self._views.status(view) for view in VIEWS)
+
+    def skip(self, position: int, *, actor: str | None = None, reason: str | None = None) -> None:
+        """Let the views pass over an event where they can't read or fold it, for ever; who and why is kept (`skipped`).
+
+        An event that they can fold counts as before.
+
+        Raises:
+            InvalidArgumentError: there is no event at this position.
+        """
+        place = checked_position(position, "position")
+        self._views.skip(Skipped(place, self._now_us(), checked_actor(actor), checked_reason(reason)))
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Give the events that the views pass over."""
+        return self._views.skipped()
+
+    def rebuild(self, progress: Callable[[str, int, int], None] | None = None) -> int:
+        """Build all kept views anew from the log, beside the present ones, and swap; give the position reached.
+
+        Args:
+            progress: is called after each batch with the view's name, the position reached and the last of the log.
+
+        Raises:
+            ConcurrencyError: another process does it just now.
+        """
+        return min(self._views.rebuild(view, progress) for view in VIEWS)
 
     # Model objects.
 

@@ -3,9 +3,9 @@
 The law of this room: every statement that writes is atomic, leaves the connection usable when it fails, and waits for a
 bounded time only; what goes wrong is a StoreError with a sentence and a hint, and never a raw sqlite3.Error.
 
-One connection writes, under a lock. Readings take a connection from a stack of idle ones and put it back: there are as many
-as readings at the same time, whatever threads come and go, and a snapshot keeps its own. A memory store has one connection
-for everything, under a lock.
+One connection writes, under a lock. Readings take a connection from a stack of idle ones and put it back: there are as
+many as readings at the same time, whatever threads come and go, and a snapshot keeps its own. A memory store has one
+connection for everything, under a lock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ from uuid import UUID
 import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
-from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError, StoreError, VersioningError, shown
+from versioning.errors import (
+    CorruptLogError,
+    InvalidArgumentError,
+    NewerFormatError,
+    StoreError,
+    VersioningError,
+    shown,
+)
 from versioning.persistence import (
     INTEGER_MAX,
     AppendConflict,
@@ -71,8 +78,8 @@ _TABLES: Final = {
     idempotency_key TEXT,
     UNIQUE (originator_id, originator_version)
 )""",
-    "stored_events_by_key": """CREATE UNIQUE INDEX stored_events_by_key ON stored_events (originator_id, idempotency_key)
-WHERE idempotency_key IS NOT NULL""",
+    "stored_events_by_key": """CREATE UNIQUE INDEX stored_events_by_key
+ON stored_events (originator_id, idempotency_key) WHERE idempotency_key IS NOT NULL""",
     "kept_views": """CREATE TABLE kept_views (
     view INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -104,13 +111,12 @@ _TAIL: Final = _OF_STREAM + "AND originator_version>? AND originator_version<=? 
 _LAST: Final = _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1"
 _OF_KEY: Final = _OF_STREAM + "AND idempotency_key=?"
 _VIEW: Final = "SELECT view,position,latest_us FROM kept_views WHERE name=?"
+_NEW_VIEW: Final = "INSERT INTO kept_views (name,position,latest_us) VALUES (?,0,0)"
 _KEPT: Final = "SELECT workspace,model_name,key,live,state FROM kept_rows "
-_KEPT_OF: Final = _KEPT + "WHERE view=? AND key IN (SELECT value FROM json_each(?))"
+_KEPT_OF: Final = _KEPT + "WHERE view=? AND key IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants only
 _PAGE: Final = _KEPT + "WHERE view=? AND workspace=? AND live={} AND model_name>? "
 _PAGE_LIVE: Final = _PAGE.format(1) + "ORDER BY model_name,key LIMIT ?"
-_PAGE_ALL: Final = (
-    "SELECT * FROM (" + _PAGE.format(0) + "UNION ALL " + _PAGE.format(1) + ") ORDER BY model_name,key LIMIT ?"
-)
+_PAGE_ALL: Final = _PAGE.format(0) + "UNION ALL " + _PAGE.format(1) + "ORDER BY model_name,key LIMIT ?"
 _KEEP: Final = (
     "INSERT INTO kept_rows (view,workspace,model_name,key,live,state) VALUES (?,?,?,?,?,?) ON CONFLICT (view,key) DO "
     "UPDATE SET workspace=excluded.workspace,model_name=excluded.model_name,live=excluded.live,state=excluded.state"
@@ -128,7 +134,13 @@ _SENTENCES: Final = {
     sqlite3.SQLITE_CANTOPEN: ("can't be opened", "Look at the rights on the file and on its folder."),
 }
 _LOST: Final = frozenset(
-    {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    }
 )
 """After these, the connection is given up and another one opened."""
 
@@ -184,6 +196,12 @@ def _is_ours(connection: sqlite3.Connection, where: str) -> bool:
     return False
 
 
+def _check_mode(journal_mode: str, where: str) -> None:
+    if journal_mode != "wal":
+        msg = f"{where} can't have a write-ahead log there."
+        raise StoreError(msg, hint="Put it on a local disk: a network file system can't share it.")
+
+
 # The connections.
 
 
@@ -212,6 +230,8 @@ class _File:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         """Open the file of exactly this name; `mode` is SQLite's `rw` or `rwc`."""
+        if _INHERITED_FILES and _identity(self._path) in _INHERITED_FILES:
+            raise _forked(self.where)
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode={mode}",
             timeout=self._timeout_s,
@@ -235,8 +255,6 @@ class _File:
         if self._path.is_dir():
             msg = f"{shown(str(self._path))} is a folder."
             raise StoreError(msg, hint="Name a file.")
-        if _identity(self._path) in _INHERITED_FILES:
-            raise _forked(self.where)
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
@@ -252,23 +270,29 @@ class _File:
         try:
             migrate(connection, self.where)
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-            if mode != "wal":
-                msg = f"{self.where} can't have a write-ahead log there."
-                raise StoreError(msg, hint="Put it on a local disk: a network file system can't share it.")
+            _check_mode(mode, self.where)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def take_writer(self, *, wait: bool = True) -> sqlite3.Connection | None:
-        """Give the connection that writes, to nobody else until it is given back; None where that means waiting."""
-        if not self._writing.acquire(wait, self._timeout_s if wait else -1):
-            if not wait:
-                return None
+    def _check_open(self) -> None:
+        if self._lost is not None:
+            raise self._lost(self.where)
+
+    def take_writer(self) -> sqlite3.Connection:
+        """Give the connection that writes, to nobody else until it is given back."""
+        if not self._writing.acquire(timeout=self._timeout_s):
             raise _held_up(self.where, self._timeout_s)
+        return self._taken_writer()
+
+    def try_writer(self) -> sqlite3.Connection | None:
+        """Give the connection that writes, or None where that means waiting."""
+        return self._taken_writer() if self._writing.acquire(blocking=False) else None
+
+    def _taken_writer(self) -> sqlite3.Connection:
         try:
-            if self._lost is not None:
-                raise self._lost(self.where)
+            self._check_open()
             if self._writer is None:
                 self._writer = self._connect("rw")
         except sqlite3.Error as error:
@@ -297,8 +321,7 @@ class _File:
         except IndexError:
             pass
         with self._opening:
-            if self._lost is not None:
-                raise self._lost(self.where)
+            self._check_open()
             try:
                 connection = self._connect("rw")
                 connection.execute("PRAGMA query_only=ON")
@@ -338,8 +361,7 @@ class _File:
     def version(self) -> object:
         """Give what is another one after every commit, by whomever."""
         with self._watching:
-            if self._lost is not None:
-                raise self._lost(self.where)
+            self._check_open()
             try:
                 if self._watch is None:
                     self._watch = self._connect("rw")
@@ -365,9 +387,9 @@ class _File:
             self._close_writer()
             self._writing.release()
 
-    # A fork. SQLite can't be carried across one: locks on files stay with the parent, while what SQLite remembers of them
-    # is inherited, so that even a connection opened anew in the child would be without the locks that it believes to
-    # hold. So nothing is open while this process is forked.
+    # A fork. SQLite can't be carried across one: locks on files stay with the parent, while what SQLite remembers of
+    # them is inherited, so that even a connection opened anew in the child would be without the locks that it believes
+    # to hold. So nothing is open while this process is forked.
 
     def before_fork(self) -> None:
         """Close everything, and keep it closed; where another thread is busy, wait for it for a bounded time."""
@@ -417,24 +439,30 @@ class _Memory:
         self._connection = sqlite3.connect(
             ":memory:", isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED
         )
+        self._writes = 0
         migrate(self._connection, self.where)
         _STORES.add(self)
 
-    def take_writer(self, *, wait: bool = True) -> sqlite3.Connection | None:
-        if not self._using.acquire(wait, self._timeout_s if wait else -1):
-            if not wait:
-                return None
+    def take_writer(self) -> sqlite3.Connection:
+        if not self._using.acquire(timeout=self._timeout_s):
             raise _held_up(self.where, self._timeout_s)
+        return self._taken()
+
+    def try_writer(self) -> sqlite3.Connection | None:
+        return self._taken() if self._using.acquire(blocking=False) else None
+
+    def _taken(self) -> sqlite3.Connection:
         if self._lost is not None:
             self._using.release()
             raise self._lost(self.where)
         return self._connection
 
-    def give_writer(self, *, broken: bool = False) -> None:  # noqa: ARG002 - another connection would be another memory
+    def give_writer(self, *, broken: bool = False) -> None:  # noqa: ARG002 - another connection were another memory
+        self._writes += 1
         self._using.release()
 
     def take_reader(self) -> sqlite3.Connection:
-        return cast("sqlite3.Connection", self.take_writer())
+        return self.take_writer()
 
     def give_reader(self, connection: sqlite3.Connection, *, broken: bool = False) -> None:  # noqa: ARG002 - the same
         if self.has(connection):
@@ -444,16 +472,15 @@ class _Memory:
         return self._lost is not _forked
 
     def version(self) -> object:
-        lost = self._lost
-        if lost is not None:
-            raise lost(self.where)
-        return self._connection.total_changes
+        if self._lost is not None:
+            raise self._lost(self.where)
+        return self._writes
 
     def close(self) -> None:
-        with self._using:
-            if self._lost is None:
-                self._lost = _closed
-                self._connection.close()
+        self._lost = self._lost or _closed
+        if self._lost is not _forked and self._using.acquire(timeout=self._timeout_s):
+            self._connection.close()
+            self._using.release()
 
     def before_fork(self) -> None:
         """Do nothing: the child can't have the memory, whatever state it is in."""
@@ -489,7 +516,7 @@ def _keep_for_ever(connections: list[sqlite3.Connection | None]) -> None:
 
 def _forked(where: str) -> StoreError:
     msg = f"{where} was in use while this process was forked, so it can't be used here."
-    hint = "Open the store in the child, or fork before it is opened; share a file, not a memory."
+    hint = "Fork before it is opened, or while no thread reads or writes; what is in memory can't be shared at all."
     return StoreError(msg, hint=hint)
 
 
@@ -517,9 +544,7 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 # What is asked of the connections.
@@ -558,20 +583,17 @@ def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
 class _Writing:
     """The connection that writes, given back when the block ends; what failed is rolled back, and told as ours."""
 
-    __slots__ = ("_connections", "_wait", "_writer")
+    __slots__ = ("_connections", "_writer")
 
-    def __init__(self, connections: _File | _Memory, *, wait: bool = True) -> None:
+    def __init__(self, connections: _File | _Memory, writer: sqlite3.Connection) -> None:
+        """Take charge of a connection that was taken."""
         self._connections = connections
-        self._wait = wait
-        self._writer: sqlite3.Connection | None = None
+        self._writer = writer
 
-    def __enter__(self) -> sqlite3.Connection | None:
-        self._writer = self._connections.take_writer(wait=self._wait)
+    def __enter__(self) -> sqlite3.Connection:
         return self._writer
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if self._writer is None:
-            return
         if error is None:
             self._connections.give_writer()
             return
@@ -628,7 +650,12 @@ class Snapshot:
         return _kept(self._fetch(_KEPT_OF, (found[0], json.dumps(keys))))
 
     def view_page(
-        self, name: str, workspace: str, after_model_name: str, limit: int | None, live_only: bool
+        self,
+        name: str,
+        workspace: str,
+        after_model_name: str,
+        limit: int | None,
+        live_only: bool,  # noqa: FBT001 - the last column of the question
     ) -> list[KeptRow]:
         """Give the rows of a workspace behind a model's name, in the order of the names' code points."""
         found = self._view(name)
@@ -681,8 +708,8 @@ class SQLiteRecorder(ApplicationRecorder):
     Args:
         path: the file, taken literally; None for a private memory.
         timeout_s: how long to wait for whoever else writes.
-        durability: `commit`: what was recorded survives a power cut; `checkpoint`: the last seconds may be lost, and the
-            rest is intact.
+        durability: `commit`: what was recorded survives a power cut; `checkpoint`: the last seconds may be lost, and
+            the rest is intact.
 
     Raises:
         StoreError: the file can't be opened, or is not ours.
@@ -714,8 +741,9 @@ class SQLiteRecorder(ApplicationRecorder):
         count = len(rows)
         if not count:
             return range(0)
-        with _Writing(self._connections) as connection:
-            writer = cast("sqlite3.Connection", connection)
+        connections = self._connections
+        with _Writing(connections, connections.take_writer()) as writer:
+            last: Any
             if count == 1:
                 last = writer.execute(_INSERT_ONE, rows[0]).lastrowid
             elif count <= ROWS_AT_ONCE:
@@ -726,7 +754,7 @@ class SQLiteRecorder(ApplicationRecorder):
                 writer.executemany(_INSERT_ONE, rows)
                 (last,) = writer.execute(_HEAD).fetchone()
                 writer.execute("COMMIT")
-        end = cast("int", last) + 1
+        end: int = last + 1
         return range(end - count, end)
 
     def _read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -792,16 +820,17 @@ class SQLiteRecorder(ApplicationRecorder):
         Nothing is kept, and False given, where that would mean waiting, or where the view is no longer at the expected
         position (0: it is not there).
         """
-        with _Writing(self._connections, wait=False) as writer:
-            if writer is None or not self._begun(writer):
+        writer = self._connections.try_writer()
+        if writer is None:
+            return False
+        with _Writing(self._connections, writer):
+            if not self._begun(writer):
                 return False
             found = writer.execute(_VIEW, (name,)).fetchone() or (None, 0, 0)
             if found[1] != expected_position:
                 writer.execute("ROLLBACK")
                 return False
-            view = found[0]
-            if view is None:
-                view = writer.execute("INSERT INTO kept_views (name,position,latest_us) VALUES (?,0,0)", (name,)).lastrowid
+            view = writer.execute(_NEW_VIEW, (name,)).lastrowid if found[0] is None else found[0]
             writer.executemany(_KEEP, [(view, *row) for row in rows])
             writer.execute("UPDATE kept_views SET position=?,latest_us=? WHERE view=?", (new_position, latest_us, view))
             writer.execute("COMMIT")
@@ -822,8 +851,7 @@ class SQLiteRecorder(ApplicationRecorder):
 
     def swap_view(self, beside: str, name: str) -> None:
         """Let a view that was built under another name take this name; what had it is dropped."""
-        with _Writing(self._connections) as connection:
-            writer = cast("sqlite3.Connection", connection)
+        with _Writing(self._connections, self._connections.take_writer()) as writer:
             writer.execute("BEGIN IMMEDIATE")
             if writer.execute(_VIEW, (beside,)).fetchone():
                 _drop(writer, name)
@@ -832,19 +860,18 @@ class SQLiteRecorder(ApplicationRecorder):
 
     def drop_view(self, name: str) -> None:
         """Keep nothing under this name any more."""
-        with _Writing(self._connections) as connection:
-            writer = cast("sqlite3.Connection", connection)
+        with _Writing(self._connections, self._connections.take_writer()) as writer:
             writer.execute("BEGIN IMMEDIATE")
             _drop(writer, name)
             writer.execute("COMMIT")
 
     # The framework's contract, with the framework's errors.
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: object) -> Sequence[int]:
         """Record all events or none; give their positions."""
         rows = [
-            Row(_text(event.originator_id), event.originator_version, event.topic, event.state, getattr(event, "key", None))
-            for event in stored_events
+            Row(_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
+            for one in stored_events
         ]
         with _as_framework():
             return list(self.append(rows))
@@ -915,7 +942,7 @@ def _originator(stream: str) -> UUID | str:
         return stream
 
 
-_FRAMEWORK_ERRORS: Final[dict[type[BaseException], type[framework.PersistenceError]]] = {
+_FRAMEWORK_ERRORS: Final[dict[type[BaseException | None], type[framework.PersistenceError]]] = {
     sqlite3.InterfaceError: framework.InterfaceError,
     sqlite3.DataError: framework.DataError,
     sqlite3.OperationalError: framework.OperationalError,
@@ -954,10 +981,7 @@ def open_recorder(place: str | Path) -> SQLiteRecorder:
     """
     if isinstance(place, Path):
         return SQLiteRecorder(_checked_path(place))
-    if not isinstance(place, str):
-        msg = f"The place of the store is a URL or a Path, not {shown(place)}."
-        raise InvalidArgumentError(msg, hint=_URL_HINT, argument="url")
-    scheme, colon, rest = place.partition(":")
+    scheme, colon, rest = _checked_url(place).partition(":")
     if place == "memory:":
         return SQLiteRecorder(None)
     if scheme == "sqlite" and colon:
@@ -966,9 +990,9 @@ def open_recorder(place: str | Path) -> SQLiteRecorder:
     if scheme in {"postgresql", "postgres"} and colon:
         msg = "PostgreSQL is not supported by this release yet."
         raise StoreError(msg, hint="Use a SQLite file.")
-    known = _SCHEME.fullmatch(scheme) and colon
+    known = colon and _SCHEME.fullmatch(scheme)
     msg = f"The scheme {scheme}: is not one of a store." if known else "The URL of the store has no scheme."
-    raise InvalidArgumentError(msg, hint=_URL_HINT, argument="url")
+    raise _invalid(msg)
 
 
 class _Options(TypedDict, total=False):
@@ -978,6 +1002,13 @@ class _Options(TypedDict, total=False):
 
 def _invalid(sentence: str, hint: str = "") -> InvalidArgumentError:
     return InvalidArgumentError(sentence, hint=hint or _URL_HINT, argument="url")
+
+
+def _checked_url(place: object) -> str:
+    if not isinstance(place, str):
+        msg = f"The place of the store is a URL or a Path, not {shown(place)}."
+        raise _invalid(msg)
+    return place
 
 
 def _parsed(rest: str) -> tuple[Path, _Options]:

@@ -11,18 +11,26 @@ A view's name carries the version of its code: change what a fold keeps, and rai
 from __future__ import annotations
 
 import contextlib
-import secrets
+import time
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 import msgspec
 
 from versioning.aggregate import ModelAggregate, Version
-from versioning.persistence import KeptRow, decode
-from versioning.projections import Stretch, VersionLedger, evolve_ledger
+from versioning.errors import (
+    ConcurrencyError,
+    CorruptLogError,
+    InvalidArgumentError,
+    NewerFormatError,
+    StoreError,
+    VersioningError,
+)
+from versioning.persistence import INTEGER_MAX, KeptRow, decode
+from versioning.projections import VersionLedger, evolve_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from versioning.events import Recorded
     from versioning.persistence import LogRow
@@ -32,6 +40,11 @@ State = TypeVar("State")
 
 BATCH_EVENTS: Final = 1_000
 """How long the rest of the log may be before it is written back."""
+WRITES_TRIED_MAX: Final = 200
+WRITE_PAUSE_S: Final = 0.01
+"""A view never waits for the writer's lock; where it must write, it looks again after a pause, up to 2 s in all."""
+LEASE_US: Final = 60_000_000
+"""How long the right to build a view lasts after its holder died."""
 REBUILD_EVENTS: Final = 10_000
 """How many events are folded and written back at once where many are behind."""
 
@@ -65,6 +78,10 @@ class View(Generic[State]):
     name_of: Callable[[State], tuple[str, str]]
     """The workspace and the model's name that the row belongs to."""
 
+    def row(self, key: str, state: State) -> KeptRow:
+        """Give a state as it is kept."""
+        return KeptRow(*self.name_of(state), key, self.is_live(state), self.dump(state))
+
 
 class _Kept(msgspec.Struct):
     """A ModelAggregate as it is kept: all that its fold needs to go on."""
@@ -94,7 +111,7 @@ class _Kept(msgspec.Struct):
 
 _encoder = msgspec.msgpack.Encoder()
 _model_decoder = msgspec.msgpack.Decoder(_Kept)
-_ledger_decoder = msgspec.msgpack.Decoder(dict[str, Any])
+_ledger_decoder = msgspec.msgpack.Decoder(VersionLedger)
 
 
 def dump_aggregate(aggregate: ModelAggregate) -> bytes:
@@ -117,13 +134,6 @@ def load_aggregate(kept: bytes) -> ModelAggregate:
     aggregate.undone = set(held.undone)
     aggregate.versions = {version.version_id: version for version in held.versions}
     return aggregate
-
-
-def load_ledger(kept: bytes) -> VersionLedger:
-    """Give back the ledger of a version."""
-    held = _ledger_decoder.decode(kept)
-    stretches = [Stretch(**stretch) for stretch in held.pop("stretches")]
-    return VersionLedger(**held, stretches=stretches)
 
 
 def _evolve_model(aggregate: ModelAggregate | None, recorded: Recorded) -> ModelAggregate:
@@ -151,12 +161,40 @@ LEDGERS: Final = View[VersionLedger](
     evolve=evolve_ledger,
     is_live=lambda ledger: ledger.is_open,
     dump=_encoder.encode,
-    load=load_ledger,
+    load=_ledger_decoder.decode,
     name_of=lambda ledger: (ledger.workspace, ledger.model_name),
 )
 """What every version used (R19)."""
 
 VIEWS: Final[tuple[View[Any], ...]] = (MODELS, LEDGERS)
+
+
+@attrs.frozen
+class ViewStatus:
+    """How far a kept view is."""
+
+    name: str
+    position: int
+    """Of the last event that it holds."""
+    behind: int
+    """How many events of the log it does not hold yet."""
+    stopped_by: int | None = None
+    """Position of the event that it can't pass, if there is one: writers go on, questions across models are errors."""
+    problem: str | None = None
+
+
+@attrs.frozen
+class Skipped:
+    """An event that the views pass over, because somebody said so."""
+
+    position: int
+    at_us: int
+    actor: str | None = None
+    reason: str | None = None
+
+
+_SKIPPED: Final = "skipped.1"
+_skipped_decoder = msgspec.msgpack.Decoder(Skipped)
 
 
 @attrs.frozen
@@ -175,7 +213,7 @@ class Reading(Generic[State]):
         """Give the states of a workspace whose model's name lies behind `after`, in the order of names."""
         rows: list[tuple[str, str, State]] = []
         if self.kept:
-            most = None if limit is None else limit + len(self.over)
+            most = None if limit is None else min(limit + len(self.over), INTEGER_MAX)
             kept = self.snapshot.view_page(self.view.name, workspace, after, most, live)
             rows += [(row.model_name, row.key, self.view.load(row.state)) for row in kept if row.key not in self.over]
         for key, state in self.over.items():
@@ -203,74 +241,200 @@ class Views:
             kept = snapshot.view_position(view.name)
             usable = kept is not None and cut.holds(kept.position, kept.latest_us)
             after = kept.position if kept is not None and usable else 0
-            over: dict[str, State] = {}
-
-            def base(keys: list[str]) -> Iterable[tuple[str, State]]:
-                found = snapshot.view_rows(view.name, keys) if usable else ()
-                return ((row.key, view.load(row.state)) for row in found)
-
+            fold = _Fold(view, snapshot, view.name if usable else None, cut)
             last = after
             while rows := snapshot.log(last, REBUILD_EVENTS, cut.position):
                 last = rows[-1][0]
-                _fold(view, rows, cut, over, base)
-            yield Reading(view, snapshot, usable, over, last)
+                fold.take_in(rows)
+            yield Reading(view, snapshot, usable, fold.over, last)
 
     def _position(self, view: View[Any]) -> int:
         with self._recorder.snapshot() as snapshot:
             kept = snapshot.view_position(view.name)
             return 0 if kept is None else kept.position
 
-    def catch_up(self, view: View[Any], *, into: str | None = None) -> int:
+    def catch_up(self, view: View[Any]) -> int:
         """Fold what is behind and write it back; give the position reached, which a busy writer may keep low."""
-        name = into or view.name
-        while True:
+        position = -1
+        while (reached := self._advance(view, view.name)) > position:
+            position = reached
+        return reached
+
+    def _advance(self, view: View[Any], name: str) -> int:
+        """Fold one batch into the view that is kept under a name; give the position that it has then.
+
+        An event that can't be read or folded ends the batch before it; as the first one, it is an error.
+        """
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(name)
+            position, latest_us = (0, 0) if kept is None else (kept.position, kept.latest_us)
+            rows = snapshot.log(position, REBUILD_EVENTS, None)
+            if not rows:
+                return position
+            fold = _Fold(view, snapshot, name, NOW)
+            try:
+                fold.take_in(rows)
+            except (CorruptLogError, NewerFormatError) as error:
+                rows = [row for row in rows if error.position is not None and row[0] < error.position]
+                if not rows:
+                    raise
+                fold = _Fold(view, snapshot, name, NOW)
+                fold.take_in(rows)
+        latest_us = max(latest_us, fold.latest_us)
+        changed = [view.row(key, state) for key, state in fold.over.items()]
+        reached = rows[-1][0]
+        return reached if self._recorder.write_view(name, position, reached, latest_us, changed) else position
+
+    def status(self, view: View[Any]) -> ViewStatus:
+        """Say how far a view is, after it has caught up as far as it can, and what stopped it."""
+        problem: VersioningError | None = None
+        try:
+            self.catch_up(view)
+        except (CorruptLogError, NewerFormatError) as error:
+            problem = error
+        position, head = self._position(view), self._recorder.head()
+        if problem is None:
+            return ViewStatus(view.name, position, head - position)
+        return ViewStatus(view.name, position, head - position, getattr(problem, "position", None), problem.sentence)
+
+    def skip(self, skipped: Skipped) -> None:
+        """Let the views pass over an event where they can't read or fold it, and keep who said so and why.
+
+        Raises:
+            InvalidArgumentError: there is no event at this position.
+            StoreError: the store was busy all the time.
+        """
+        if not 1 <= skipped.position <= (head := self._recorder.head()):
+            msg = f"There is no event at position {skipped.position}: the log ends at {head}."
+            raise InvalidArgumentError(msg, hint="views() names the event that stops a view.", argument="position")
+        place = str(skipped.position)
+        row = KeptRow("", f"{place:0>19}", place, live=True, state=_encoder.encode(skipped))
+        self._write(_SKIPPED, lambda count: count + 1, [row])
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Give the events that the views pass over, in the order of their positions."""
+        with self._recorder.snapshot() as snapshot:
+            rows = snapshot.view_page(_SKIPPED, "", "", None, live_only=False)
+        return tuple(_skipped_decoder.decode(row.state) for row in rows)
+
+    def _write(self, name: str, moved: Callable[[int], int], rows: list[KeptRow]) -> None:
+        """Keep rows under a name, whoever else keeps some there."""
+        for _ in range(WRITES_TRIED_MAX):
             with self._recorder.snapshot() as snapshot:
                 kept = snapshot.view_position(name)
-                position, latest_us = (0, 0) if kept is None else (kept.position, kept.latest_us)
-                rows = snapshot.log(position, REBUILD_EVENTS, None)
-                if not rows:
-                    return position
-                over: dict[str, Any] = {}
+            position = 0 if kept is None else kept.position
+            if self._recorder.write_view(name, position, moved(position), 0, rows):
+                return
+            time.sleep(WRITE_PAUSE_S)
+        msg = f"The store was too busy to keep what belongs to {name}."
+        raise StoreError(msg, hint="Try again.")
 
-                def base(keys: list[str], snapshot: Snapshot = snapshot) -> Iterable[tuple[str, Any]]:
-                    return ((row.key, view.load(row.state)) for row in snapshot.view_rows(name, keys))
+    def rebuild(self, view: View[Any], progress: Callable[[str, int, int], None] | None = None) -> int:
+        """Build a view anew beside the kept one, from the first event, and swap; give the position reached.
 
-                latest_us = max(latest_us, _fold(view, rows, NOW, over, base))
-            changed = [
-                KeptRow(*view.name_of(state), key, view.is_live(state), view.dump(state)) for key, state in over.items()
-            ]
-            if not self._recorder.write_view(name, position, rows[-1][0], latest_us, changed):
-                return position
+        Only one process builds a view at a time: it holds a lease that it renews with every batch.
 
-    def rebuild(self, view: View[Any]) -> int:
-        """Build a view anew beside the kept one, from the first event, and swap; give the position reached."""
-        beside = f"{view.name}+{secrets.token_hex(4)}"
-        position = -1
-        while (reached := self.catch_up(view, into=beside)) != position or reached < self._recorder.head():
-            position = reached
-        self._recorder.swap_view(beside, view.name)
+        Raises:
+            ConcurrencyError: another process builds it just now.
+            CorruptLogError, NewerFormatError: an event can't be read; the kept view stays as it is.
+        """
+        beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}+lease")
+        lease.take()
+        try:
+            self._recorder.drop_view(beside)
+            idle_tries = position = 0
+            while position < (head := self._recorder.head()):
+                reached = self._advance(view, beside)
+                lease.renew()
+                idle_tries = 0 if reached > position else idle_tries + 1
+                if idle_tries == WRITES_TRIED_MAX:
+                    msg = f"The store was too busy to build {view.name} anew."
+                    raise StoreError(msg, hint="Try again; the kept view stays as it was.")
+                if idle_tries:
+                    time.sleep(WRITE_PAUSE_S)
+                position = reached
+                if progress is not None:
+                    progress(view.name, position, head)
+            self._recorder.swap_view(beside, view.name)
+        finally:
+            self._recorder.drop_view(beside)
+            lease.give_back()
         return position
 
 
-def _fold(
-    view: View[State],
-    rows: list[LogRow],
-    cut: Cut,
-    over: dict[str, State],
-    base: Callable[[list[str]], Iterable[tuple[str, State]]],
-) -> int:
-    """Fold log rows into `over`, taking the states that they go on from out of `base`; give the latest timestamp."""
-    latest_us = 0
-    touched: list[tuple[str, Recorded]] = []
-    for row in rows:
-        recorded = decode(*row)
-        latest_us = max(latest_us, recorded.event.at_us)
-        key = view.key(recorded)
-        if key is not None and cut.holds(recorded.position, recorded.event.at_us):
-            touched.append((key, recorded))
-    over.update(base([key for key in dict.fromkeys(key for key, _ in touched) if key not in over]))
-    for key, recorded in touched:
-        state = view.evolve(over.get(key), recorded)
-        if state is not None:
-            over[key] = state
-    return latest_us
+class _Lease:
+    """The right of one process to build a view: kept in the store, so that a dead holder loses it after a while."""
+
+    def __init__(self, views: Views, name: str) -> None:
+        self._recorder = views._recorder  # noqa: SLF001 - a part of the views
+        self._name = name
+        self._turn = 0
+
+    def take(self) -> None:
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(self._name)
+        turn, until_us = (0, 0) if kept is None else kept
+        now_us = time.time_ns() // 1_000
+        if now_us < until_us or not self._recorder.write_view(self._name, turn, turn + 1, now_us + LEASE_US, []):
+            msg = f"Another process holds {self._name} just now."
+            raise ConcurrencyError(msg, hint="Let it finish, or try again in a minute.")
+        self._turn = turn + 1
+
+    def renew(self) -> None:
+        """Prolong it; where the store is busy, the next batch will."""
+        now_us = time.time_ns() // 1_000
+        if self._recorder.write_view(self._name, self._turn, self._turn + 1, now_us + LEASE_US, []):
+            self._turn += 1
+
+    def give_back(self) -> None:
+        self._recorder.write_view(self._name, self._turn, self._turn + 1, 0, [])
+
+
+class _Fold(Generic[State]):
+    """A fold of log rows on top of kept ones."""
+
+    def __init__(self, view: View[State], snapshot: Snapshot, kept: str | None, cut: Cut) -> None:
+        self.over: dict[str, State] = {}
+        """The states that the rows touch."""
+        self.latest_us = 0
+        """The latest timestamp seen."""
+        self._view = view
+        self._snapshot = snapshot
+        self._kept = kept
+        self._cut = cut
+
+    def take_in(self, rows: list[LogRow]) -> None:
+        """Fold rows, taking the states that they go on from out of the kept ones.
+
+        Raises:
+            CorruptLogError, NewerFormatError: an event can't be read, or does not follow, and is not to be skipped.
+        """
+        view = self._view
+        touched: list[tuple[str, Recorded]] = []
+        for row in rows:
+            try:
+                recorded = decode(*row)
+            except (CorruptLogError, NewerFormatError):
+                if not self._is_skipped(row[0]):
+                    raise
+                continue
+            self.latest_us = max(self.latest_us, recorded.event.at_us)
+            key = view.key(recorded)
+            if key is not None and self._cut.holds(recorded.position, recorded.event.at_us):
+                touched.append((key, recorded))
+        if self._kept is not None:
+            keys = [key for key in dict.fromkeys(key for key, _ in touched) if key not in self.over]
+            self.over.update((row.key, view.load(row.state)) for row in self._snapshot.view_rows(self._kept, keys))
+        for key, recorded in touched:
+            try:
+                state = view.evolve(self.over.get(key), recorded)
+            except (LookupError, TypeError, ValueError) as error:
+                if self._is_skipped(recorded.position):
+                    continue
+                msg = f"The event at position {recorded.position} does not follow from those before it."
+                raise CorruptLogError(msg, position=recorded.position) from error
+            if state is not None:
+                self.over[key] = state
+
+    def _is_skipped(self, position: int) -> bool:
+        return bool(self._snapshot.view_rows(_SKIPPED, [str(position)]))

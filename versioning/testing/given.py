@@ -419,7 +419,7 @@ class Story:
             else:
                 decision = story.when(each)
                 if decision.error is not None:
-                    decision.fail("What is given can't be, because it is refused:")
+                    decision.fail("given, and refused.")
                 story = decision.after
         return story
 
@@ -541,7 +541,10 @@ class Decision:
         expected = (first, *more)
         held = [self._is(*pair) for pair in zip(expected, self.events, strict=False)]
         if self.error is not None or not all(held) or len(expected) != len(self.events):
-            self.fail("Expected:", *(each if isinstance(each, str) else self.after.tell(each) for each in expected))
+            self.fail(
+                "expected these facts.",
+                *(each if isinstance(each, str) else self.after.tell(each) for each in expected),
+            )
         return self.after
 
     def nothing_happened(self) -> Story:
@@ -552,7 +555,7 @@ class Decision:
         """
         __tracebackhide__ = True
         if self.error is not None or self.events:
-            self.fail("Expected that nothing happens.")
+            self.fail("expected that nothing happens.")
         return self.after
 
     def refused(self, why: str | type[VersioningError]) -> Story:
@@ -567,7 +570,7 @@ class Decision:
             why in {error.rule, error.code} if isinstance(why, str) else isinstance(error, why)
         )
         if not right or self.events:
-            self.fail(f"Expected a refusal, {why if isinstance(why, str) else why.__name__}.")
+            self.fail(f"expected a refusal, {why if isinstance(why, str) else why.__name__}.")
         return self.after
 
     def fail(self, *expected: str) -> NoReturn:
@@ -576,8 +579,11 @@ class Decision:
         got = [self.after.tell(event) for event in self.events]
         if self.error is not None:
             got.append(f"refused, {type(self.error).__name__}: {self.error}")
-        lines = [*"\n      ".join(expected).split("\n"), "  Got:", *(f"      {each}" for each in got or ["nothing"])]
-        raise AssertionError("\n".join(["", *(f"  {lines[0]}", *lines[1:]), "  The story:", str(self.after)]))
+        asked = " · ".join(chapter.words for chapter in self._chapters) or "nothing was asked"
+        wanted, got = ([f"      {each}" for each in lines] for lines in (expected[1:], got or ["nothing"]))
+        raise AssertionError(
+            "\n".join([f"{asked}: {expected[0]}", *wanted, "Got:", *got, "The story:", str(self.after)])
+        )
 
     def _is(self, expected: str | Event, event: Event) -> bool:
         if not isinstance(expected, str):

@@ -164,12 +164,9 @@ class Oracle:
         if target.status != "active":
             return _refused("VersionNotActiveError", "R8 promote not active")
         if version == self.primary:
-            # R20: the primary's claim is renewed while another version, starting or failed to start, holds a newer
-            # one (an inactive version with a claim did fail to start: deactivating would have forfeited it, R10).
-            if any(
-                other.status in {"activating", "inactive"} and other.claim > target.claim
-                for other in self.versions.values()
-            ):
+            # R20: the primary's claim is renewed while another version holds a newer one, whatever its status; a deleted
+            # one holds none.
+            if any(other.claim > target.claim for other in self.versions.values()):
                 self._claim(target)
                 # R13: a renewal appends nothing to the list of primaries.
                 renewal = Fact("VersionPromoted", version, "requested", previous=version)

