@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = str(VENV / "bin" / "python")
-MAIN_JOB = "import sys; from examples.whole_life import main; sys.exit(main())"
+MAIN_JOB = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from examples.whole_life import main; sys.exit(main())"
 
 if __name__ == "__main__":
     if not (Path(PYTHON).exists() and (VENV / "bin" / "pip").exists()):
@@ -22,5 +22,4 @@ if __name__ == "__main__":
         print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
         subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[examples]"], check=True)
         (VENV / "installed-examples").write_bytes(wanted)
-    os.chdir(ROOT)
     os.execv(PYTHON, [PYTHON, "-c", MAIN_JOB, *sys.argv[1:]])

@@ -24,11 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "limits": {"errors", "ids", "events", "commands"},
     "aggregate": {"ids", "events"},
     "rules": {"errors", "ids", "events", "commands", "numbers", "aggregate"},
-    "projections": {"events"},
+    "projections": {"events", "aggregate"},
     "persistence": {"errors", "ids", "events"},
     "sqlite": {"errors", "persistence"},
     "artifacts": {"errors", "events"},
-    "views": {"aggregate", "persistence", "projections"},
+    "views": {"errors", "aggregate", "persistence", "projections"},
     "questions": {
         "errors", "ids", "commands", "numbers", "limits", "aggregate", "rules", "projections", "persistence", "views",
     },

@@ -97,13 +97,13 @@ class TestForms:
 class TestChecks:
     @pytest.mark.parametrize("text", [*ALIKE, *OTHER_TYPES, MODEL, ACTIVATION], ids=ascii)
     def test_what_is_no_version_id_is_refused(self, text: object) -> None:
-        with pytest.raises(InvalidArgumentError, match="^expected_primary is not the id of a version") as refused:
+        with pytest.raises(InvalidArgumentError, match=r"^expected_primary is not the id of a version") as refused:
             checked_version_id(text, "expected_primary")
         assert (refused.value.rule, refused.value.facts) == ("R5", {"argument": "expected_primary"})
 
     @pytest.mark.parametrize("text", [*ALIKE, *OTHER_TYPES, MODEL, VERSION], ids=ascii)
     def test_what_is_no_activation_id_is_refused(self, text: object) -> None:
-        with pytest.raises(InvalidArgumentError, match="^activation_id is not the id of an activation") as refused:
+        with pytest.raises(InvalidArgumentError, match=r"^activation_id is not the id of an activation") as refused:
             checked_activation_id(text)
         assert (refused.value.rule, refused.value.facts) == ("R15", {"argument": "activation_id"})
 

@@ -51,7 +51,7 @@ class TestBumps:
             1,
             1.0,
             ["MINOR"],
-            semver.Version(True, 0, 0),
+            semver.Version(major=True),
         ],
         ids=ascii,
     )
@@ -152,13 +152,10 @@ class TestRanges:
             (">1.2", ">=1.2.1"),
             ("<=1.2", "<1.2.1"),
             (" >= 1 , < 2 ", ">=1.0.0,<2.0.0"),
-            ("^1.2,!=1.3.0", ">=1.2.0,<1.3.0,<2.0.0"),
         ],
     )
     @given(PARTS)
     def test_it_means(self, text: str, same_as: str, number: tuple[int, int, int]) -> None:
-        if text == "^1.2,!=1.3.0" and number > (1, 3, 0):
-            return
         assert parse_range(text)(number) == parse_range(same_as)(number)
 
     @pytest.mark.parametrize(
@@ -171,6 +168,8 @@ class TestRanges:
             ("<=2.0.0", (2, 0, 0), True),
             ("!=1.3.0", (1, 3, 0), False),
             ("!=1.3.0", (1, 3, 1), True),
+            ("^1.2,!=1.3.0", (1, 3, 0), False),
+            ("^1.2,!=1.3.0", (1, 4, 0), True),
             (">=2,<1", (1, 5, 0), False),
         ],
     )

@@ -106,7 +106,7 @@ def default_registry() -> ModelRegistry:
     place = (os.environ.get("VERSIONING_URL"), os.getcwd())  # noqa: PTH109 - the text is what is compared
     with _defaults_lock:
         registry = _defaults.get(place)
-        if registry is None:
+        if registry is None or registry.closed:
             registry = _defaults[place] = ModelRegistry()
             atexit.register(registry.close)
         return registry

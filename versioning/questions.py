@@ -332,13 +332,13 @@ class Questions:
         else:
             target = self._named(model_name)
             self._require_history(target)
-            position = self._position()
+            position = self.position()
             cut = Cut(position, self._cut.at_us)
             ledgers = list(UsageLedger().fold(self._stream(target.stream, cut)).ledgers.values())
         return draw_usage(ledgers, start_us, end_us, self._now_us(), position)
 
-    def _position(self) -> int:
-        """The last position that counts."""
+    def position(self) -> int:
+        """Give the position of the last event of the log that counts; 0 where there is none."""
         head = self._recorder.head()
         return head if self._cut.position is None else min(head, self._cut.position)
 

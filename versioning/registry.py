@@ -326,6 +326,18 @@ class _Live:
                 aggregate.link = link_of(state)
 
 
+class _Loaded:
+    """A model object that was loaded to be invoked, and the lock under which that happens once."""
+
+    __slots__ = ("is_harmless", "lock", "model")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.model: Any = None
+        self.is_harmless = False
+        """Whether it is known to have been loaded without trust."""
+
+
 class ModelRegistry(Questions, Commands):
     """The life of all models of one workspace, on one store; safe to share between threads.
 
@@ -369,9 +381,8 @@ class ModelRegistry(Questions, Commands):
         self._views = Views(self._recorder)
         self._cached: collections.OrderedDict[str, _Live] = collections.OrderedDict()
         self._cache_lock = threading.Lock()
-        self._loaded: dict[str, object] = {}
-        self._loading = threading.Lock()
-        self._pid = os.getpid()
+        self._loaded: dict[str, _Loaded] = {}
+        self.closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -383,6 +394,7 @@ class ModelRegistry(Questions, Commands):
 
     def close(self) -> None:
         """Close the store; a second time is fine, any other call afterwards is a StoreError."""
+        self.closed = True
         self._recorder.close()
 
     # The states.
@@ -459,7 +471,8 @@ class ModelRegistry(Questions, Commands):
         """Decide and record, again and again while others are faster; give what was made or changed."""
         command_id = secrets.token_hex(16)
         live, fresh = self._live(asked.target.stream)
-        turn = live.turn.acquire(timeout=PAUSE_S_MAX * TRIES_MAX)
+        turn = live.turn
+        held = turn.acquire(timeout=PAUSE_S_MAX * TRIES_MAX)
         try:
             for tries in range(TRIES_MAX):
                 if tries:
@@ -469,8 +482,8 @@ class ModelRegistry(Questions, Commands):
                 if done is not None:
                     return live, done
         finally:
-            if turn:
-                live.turn.release()
+            if held:
+                turn.release()
         msg = f"Others changed the model faster than {NAMES[type(asked.command)]} could be decided, {TRIES_MAX} times."
         raise ConcurrencyError(msg)
 
@@ -714,17 +727,21 @@ class ModelRegistry(Questions, Commands):
             VersioningError: whatever `resolve` and `load` raise.
         """
         found = self.resolve(model_name, version)
-        with self._loading:
-            self._drop_idle(found)
-            model = self._loaded.get(found.version_id)
-            if model is None or not checked_flag(trusted, "trusted"):
-                model = self._load(found, trusted=trusted, serializer=serializer)
-                self._loaded[found.version_id] = model
+        model = self._model_object(found, trusted=checked_flag(trusted, "trusted"), serializer=serializer)
         call = getattr(model, "predict", model)
         if not callable(call):
             msg = f"{found.number} of {shown(model_name)} is a {type(model).__name__}, which can't be called."
             raise InvalidArgumentError(msg, hint="Deploy an object with predict(inputs), or a function.")
         return call(inputs)
+
+    def _model_object(self, found: Version, *, trusted: bool, serializer: str | Serializer | None) -> Any:
+        self._drop_idle(found)
+        held = self._loaded.setdefault(found.version_id, _Loaded())
+        with held.lock:
+            if held.model is None or not (trusted or held.is_harmless):
+                held.model = self._load(found, trusted=trusted, serializer=serializer)
+                held.is_harmless = not trusted
+            return held.model
 
     def _drop_idle(self, found: Version) -> None:
         """Drop the objects of this model's versions that are no longer active."""
