@@ -105,7 +105,9 @@ class PostgresServer:
             self._bin = self._make()
             self.port = _free_port()
             self.start()
-            self._run_sql(f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}", f"CREATE DATABASE {DATABASE} OWNER {USER}")
+            self._run_sql(
+                f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}", f"CREATE DATABASE {DATABASE} OWNER {USER}"
+            )
         except BaseException:
             self.close()
             raise
@@ -153,7 +155,12 @@ class PostgresServer:
         settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.folder / "data", *(f"--{name}={value}" for name, value in settings.items())],
+                [
+                    self._bin / "postgres",
+                    "-D",
+                    self.folder / "data",
+                    *(f"--{name}={value}" for name, value in settings.items()),
+                ],
                 **self._who,
                 cwd="/",
                 stdin=subprocess.DEVNULL,

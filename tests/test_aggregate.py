@@ -208,6 +208,14 @@ class TestVersions:
         assert story.given(fails("a"), activate("a")).version("a").failure is None
         assert story.given(fails("a"), activate("a"), ready("a")).version("a").attempts == 2
 
+    def test_since_when_it_is_waited_for(self) -> None:
+        story = given(deploy("a").at("10:00"), policy=attrs.evolve(POLICIES[0], activation="awaited"))
+        assert story.version("a").waiting_since == datetime(2026, 1, 1, 10, tzinfo=UTC)
+        for ending in (ready("a"), fails("a"), deactivate("a"), delete("a")):
+            assert story.given(ending).version("a").waiting_since is None
+        again = story.given(fails("a"), activate("a").at("11:00"), deploy("b"))
+        assert again.version("a").waiting_since == datetime(2026, 1, 1, 11, tzinfo=UTC)
+
     def test_an_activation_that_nobody_waited_for_ends_a_failure_too(self) -> None:
         story = given(deploy("a"), fails("a"), policy=attrs.evolve(POLICIES[0], activation="awaited"))
         assert story.under(POLICIES[0]).given(activate("a")).version("a").failure is None

@@ -342,6 +342,11 @@ class TestR9NewestClaim:
         story = given(deploy("a", publish=True), deploy("b"), deactivate("a"), policy=LEAVE_NONE)
         story.when(publish("b")).then("VersionPublished b", "VersionPromoted b published, was none")
 
+    def test_under_leave_none_the_oldest_claim_of_all_is_one(self) -> None:
+        story = given(deploy("a", publish=True), deploy("b", publish=True), ready("b"), policy=AWAITED)
+        story = story.under(Policy("leave_none", activation="awaited")).given(deactivate("b"))
+        story.when(ready("a")).then("VersionActivated a", "VersionPromoted a published, was none")
+
     @pytest.mark.parametrize("losing", ["fall_back", "refuse"])
     def test_under_the_other_policies_a_cleared_role_is_open(self, losing: str) -> None:
         policy = REFUSE if losing == "refuse" else Policy()
@@ -727,6 +732,15 @@ class TestR22ExpectedPrimary:
         error = story.when(asked("a", expected_primary="b")).refused("primary-moved").chapters[-1].error
         assert isinstance(error, PrimaryMovedError)
         assert (error.expected, error.actual) == (story.id("b"), story.id("a"))
+
+    def test_the_refusal_says_which_it_is(self) -> None:
+        error = self.two.when(promote("a", expected_primary=None)).error
+        assert error is not None
+        assert error.sentence == f"The primary is {self.two.id('b')}, not none as expected."
+        story = given(deploy("a"))
+        error = story.when(promote("a", expected_primary="a")).error
+        assert error is not None
+        assert error.sentence == f"The primary is none, not {story.id('a')} as expected."
 
     def test_it_lets_pass_what_is_as_expected(self) -> None:
         self.two.when(promote("a", expected_primary="b")).then("VersionPromoted a requested, was b")
@@ -1183,6 +1197,7 @@ class TestPolicy:
         with pytest.raises(InvalidArgumentError) as refused:
             Policy(**arguments)
         assert refused.value.facts == {"argument": named}
+        assert refused.value.hint in {f"Pass {named}={good!r}." for good in ("fall_back", "instant", True)}
 
     def test_the_log_never_depends_on_it(self) -> None:
         story = worked_day()

@@ -348,7 +348,9 @@ class ModelAggregate:
         self._change(event.version_id, status="active", activation_id=None, waiting_since_us=None, failure=None)
 
     def _on_failed(self, event: happened.VersionActivationFailed, _actor: str | None) -> None:
-        self._change(event.version_id, status="inactive", activation_id=None, waiting_since_us=None, failure=event.error)
+        self._change(
+            event.version_id, status="inactive", activation_id=None, waiting_since_us=None, failure=event.error
+        )
 
     def _on_deleted(self, event: happened.VersionDeleted, _actor: str | None) -> None:
         version_id = event.version_id

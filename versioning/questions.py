@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from versioning.events import Recorded
-    from versioning.sqlite import SQLiteRecorder
+    from versioning.stores import Store
 
 Answer = TypeVar("Answer")
 
@@ -69,7 +69,7 @@ class Questions:
 
     workspace: str
     policy: Policy
-    _recorder: SQLiteRecorder
+    _recorder: Store
     _views: Views
     _cut: Cut
 
@@ -77,11 +77,11 @@ class Questions:
 
     def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
         """Put a question to the state of a stream, which must not be changed or kept."""
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - each child has its own
 
     def _now_us(self) -> int:
         """The moment up to which open usage is counted."""
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - each child has its own
 
     # How a state is found, and that it is ours.
 
@@ -128,9 +128,7 @@ class Questions:
 
     def _with_suggestions(self, error: ModelNotFoundError) -> ModelNotFoundError:
         """Say which names that are there look alike, where they can be told."""
-        name = getattr(error, "model_name", None)
-        if not isinstance(name, str):
-            return error
+        name = str(error.facts["model_name"])
         try:
             with self._views.reading(MODELS, self._cut) as reading:
                 models = reading.states(self.workspace, limit=NAMES_COMPARED_MAX, live=True)

@@ -71,7 +71,7 @@ from versioning.numbers import checked_bump
 from versioning.persistence import AppendConflict, decode, encode, fingerprint_of, link_of
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
-from versioning.sqlite import open_recorder
+from versioning.stores import open_store
 from versioning.views import NOW, VIEWS, Skipped, Views
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from versioning.artifacts import Serializer
-    from versioning.persistence import TailRow
-    from versioning.sqlite import SQLiteRecorder, Waiter
+    from versioning.persistence import LogRow, TailRow
+    from versioning.stores import Store, Waiter
     from versioning.views import ViewStatus
 
 TRIES_MAX: Final = 64
@@ -160,13 +160,13 @@ class Commands:
     _dry: bool = False
 
     def _named(self, model_name: object) -> Target:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - each child has its own
 
     def _do(self, asked: Asked) -> Version:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - each child has its own
 
     def _do_model(self, asked: Asked) -> Model:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - each child has its own
 
     def _on_version(self, command: Command, version_id: str, why: Why) -> Version:
         return self._do(Asked(Target(version_id[4:36]), command, _because(**why)))
@@ -342,11 +342,11 @@ class ModelRegistry(Questions, Commands):
     """The life of all models of one workspace, on one store; safe to share between threads.
 
     Args:
-        url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or a Path to a SQLite file; without one, the
-            environment's VERSIONING_URL, else `sqlite:///versioning.db`.
+        url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host/database`, or a
+            Path to a SQLite file; without one, the environment's VERSIONING_URL, else `sqlite:///versioning.db`.
         workspace: the tenant; a registry sees its own only (R27).
         policy: what the host chooses.
-        clock: gives the present as an aware datetime; without one, the machine's.
+        clock: gives the present as an aware datetime; without one, the machine's, or the clock of a PostgreSQL server.
         artifacts: the folder for contents; without one, beside a SQLite file, and none for `memory:`.
         serializer: how model objects become bytes where `deploy` doesn't say.
 
@@ -374,7 +374,7 @@ class ModelRegistry(Questions, Commands):
         self._cut = NOW
         place = os.environ.get("VERSIONING_URL") or "sqlite:///versioning.db" if url is None else url
         folder = _checked_folder(artifacts)
-        self._recorder = open_recorder(place)
+        self._recorder = open_store(place)
         if folder is None and self._recorder.path is not None:
             folder = Path(f"{self._recorder.path}.artifacts")
         self._folder = None if folder is None else ArtifactFolder(folder, self.workspace)
@@ -401,7 +401,7 @@ class ModelRegistry(Questions, Commands):
 
     def _now_us(self) -> int:
         if self._clock is None:
-            return time.time_ns() // 1_000
+            return self._recorder.now_us()
         moment = self._clock()
         if not isinstance(moment, datetime) or moment.utcoffset() is None:
             msg = f"The clock gave {shown(moment)}, which is not an aware datetime."
@@ -804,10 +804,10 @@ class Follower:
         self.position = after
         """Of the last event that was looked at: where another follower would go on."""
         self._workspace = registry.workspace
-        self._recorder: SQLiteRecorder = registry._recorder  # noqa: SLF001 - a follower reads its registry's log
+        self._recorder: Store = registry._recorder  # noqa: SLF001 - a follower reads its registry's log
         self._waiter: Waiter = self._recorder.waiter()
         self._poll_s = poll_s
-        self._seen: collections.deque[Recorded] = collections.deque()
+        self._rows: collections.deque[LogRow] = collections.deque()
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -822,17 +822,15 @@ class Follower:
     def __next__(self) -> Recorded:
         """Wait for the next event; after `close`, there is none."""
         while not self._closed:
-            if self._seen:
-                recorded = self._seen.popleft()
+            while self._rows:
+                recorded = decode(*self._rows[0])  # a row that can't be read stays, and what lies before it has come
+                self._rows.popleft()
                 self.position = recorded.position
-                return recorded
-            rows = self._recorder.log(self.position, FOLLOWED_EVENTS)
-            decoded = [decode(*row) for row in rows]
-            self._seen.extend(recorded for recorded in decoded if recorded.workspace == self._workspace)
-            if not self._seen:
-                self.position = decoded[-1].position if decoded else self.position
-                if not rows:
-                    self._waiter.wait(self._poll_s)
+                if recorded.workspace == self._workspace:
+                    return recorded
+            self._rows.extend(self._recorder.log(self.position, FOLLOWED_EVENTS))
+            if not self._rows:
+                self._waiter.wait(self._poll_s)
         raise StopIteration
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from versioning.events import Recorded
     from versioning.persistence import LogRow
-    from versioning.sqlite import Snapshot, SQLiteRecorder
+    from versioning.stores import Snapshot, Store
 
 State = TypeVar("State")
 
@@ -77,6 +77,18 @@ class View(Generic[State]):
     load: Callable[[bytes], State]
     name_of: Callable[[State], tuple[str, str]]
     """The workspace and the model's name that the row belongs to."""
+
+    def read(self, kept: KeptRow) -> State:
+        """Give the state of a kept row.
+
+        Raises:
+            StoreError: it is not what this library keeps.
+        """
+        try:
+            return self.load(kept.state)
+        except msgspec.MsgspecError as error:
+            msg = f"A row of the kept view {self.name} is not readable."
+            raise StoreError(msg, hint="The log is not concerned: rebuild() builds the views anew from it.") from error
 
     def row(self, key: str, state: State) -> KeptRow:
         """Give a state as it is kept."""
@@ -215,7 +227,7 @@ class Reading(Generic[State]):
         if self.kept:
             most = None if limit is None else min(limit + len(self.over), INTEGER_MAX)
             kept = self.snapshot.view_page(self.view.name, workspace, after, most, live)
-            rows += [(row.model_name, row.key, self.view.load(row.state)) for row in kept if row.key not in self.over]
+            rows += [(row.model_name, row.key, self.view.read(row)) for row in kept if row.key not in self.over]
         for key, state in self.over.items():
             space, name = self.view.name_of(state)
             if space == workspace and name > after and (not live or self.view.is_live(state)):
@@ -227,7 +239,7 @@ class Reading(Generic[State]):
 class Views:
     """The views of one store."""
 
-    def __init__(self, recorder: SQLiteRecorder, *, batch_events: int = BATCH_EVENTS) -> None:
+    def __init__(self, recorder: Store, *, batch_events: int = BATCH_EVENTS) -> None:
         """Answer from the recorder's log and kept rows."""
         self._recorder = recorder
         self._batch_events = batch_events
@@ -304,7 +316,8 @@ class Views:
             InvalidArgumentError: there is no event at this position.
             StoreError: the store was busy all the time.
         """
-        if not 1 <= skipped.position <= (head := self._recorder.head()):
+        head = self._recorder.head()
+        if not 1 <= skipped.position <= head:
             msg = f"There is no event at position {skipped.position}: the log ends at {head}."
             raise InvalidArgumentError(msg, hint="views() names the event that stops a view.", argument="position")
         place = str(skipped.position)
@@ -371,14 +384,11 @@ class _Lease:
         self._turn = 0
 
     def take(self) -> None:
-        with self._recorder.snapshot() as snapshot:
-            kept = snapshot.view_position(self._name)
-        turn, until_us = (0, 0) if kept is None else kept
+        turn, until_us = self._held()
         now_us = time.time_ns() // 1_000
-        if now_us < until_us or not self._recorder.write_view(self._name, turn, turn + 1, now_us + LEASE_US, []):
+        if now_us < until_us or not self._hold(turn, now_us + LEASE_US):
             msg = f"Another process holds {self._name} just now."
             raise ConcurrencyError(msg, hint="Let it finish, or try again in a minute.")
-        self._turn = turn + 1
 
     def renew(self) -> None:
         """Prolong it; where the store is busy, the next batch will."""
@@ -387,7 +397,24 @@ class _Lease:
             self._turn += 1
 
     def give_back(self) -> None:
-        self._recorder.write_view(self._name, self._turn, self._turn + 1, 0, [])
+        self._hold(self._turn, 0)
+
+    def _held(self) -> tuple[int, int]:
+        """Say whose turn it is, and until when."""
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(self._name)
+        return (0, 0) if kept is None else kept
+
+    def _hold(self, turn: int, until_us: int) -> bool:
+        """Hold it until then, unless somebody else has taken the turn; try again while the store is only busy."""
+        for _ in range(WRITES_TRIED_MAX):
+            if self._recorder.write_view(self._name, turn, turn + 1, until_us, []):
+                self._turn = turn + 1
+                return True
+            if self._held()[0] != turn:
+                return False
+            time.sleep(WRITE_PAUSE_S)
+        return False
 
 
 class _Fold(Generic[State]):
@@ -424,7 +451,7 @@ class _Fold(Generic[State]):
                 touched.append((key, recorded))
         if self._kept is not None:
             keys = [key for key in dict.fromkeys(key for key, _ in touched) if key not in self.over]
-            self.over.update((row.key, view.load(row.state)) for row in self._snapshot.view_rows(self._kept, keys))
+            self.over.update((row.key, view.read(row)) for row in self._snapshot.view_rows(self._kept, keys))
         for key, recorded in touched:
             try:
                 state = view.evolve(self.over.get(key), recorded)

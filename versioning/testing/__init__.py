@@ -1,6 +1,8 @@
 """The test kit: what tests a policy, a service or a store of your own against the rules; needs the extra `testing`.
 
-`given` tells a story and says what must come of it; `Oracle` knows the rules a second time, from SPEC alone.
+`given` tells a story and says what must come of it; `Oracle` knows the rules a second time, from SPEC alone; `run` and
+`RegistryMachine` look for stories in which a registry and the oracle differ; `Laws` hold of any log; strategies such
+as `recorded_logs` give Hypothesis what this library takes and gives.
 """
 
 from versioning.testing.given import (
@@ -22,27 +24,66 @@ from versioning.testing.given import (
     recorded,
     rollback,
 )
-from versioning.testing.oracle import Fact, Oracle, Outcome
+from versioning.testing.machine import RegistryMachine
+from versioning.testing.oracle import ANY, Fact, Oracle, Outcome
+from versioning.testing.strategies import bumps, commands, histories, metadata, names, policies, recorded_logs
+from versioning.testing.walks import (
+    FORKED,
+    POLICIES,
+    UNKNOWN,
+    DiscrepancyError,
+    Laws,
+    Move,
+    Report,
+    Walk,
+    World,
+    plan,
+    play,
+    run,
+    shrunk,
+)
 
 __all__ = [
+    "ANY",
+    "FORKED",
+    "POLICIES",
+    "UNKNOWN",
     "Chapter",
     "Decision",
+    "DiscrepancyError",
     "Fact",
+    "Laws",
+    "Move",
     "Oracle",
     "Outcome",
+    "RegistryMachine",
+    "Report",
     "Step",
     "Story",
+    "Walk",
+    "World",
     "activate",
+    "bumps",
+    "commands",
     "deactivate",
     "delete",
     "delete_model",
     "deploy",
     "fails",
     "given",
+    "histories",
     "merged",
+    "metadata",
+    "names",
+    "plan",
+    "play",
+    "policies",
     "promote",
     "publish",
     "ready",
     "recorded",
+    "recorded_logs",
     "rollback",
+    "run",
+    "shrunk",
 ]

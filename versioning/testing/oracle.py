@@ -164,8 +164,8 @@ class Oracle:
         if target.status != "active":
             return _refused("VersionNotActiveError", "R8 promote not active")
         if version == self.primary:
-            # R20: the primary's claim is renewed while another version holds a newer one, whatever its status; a deleted
-            # one holds none.
+            # R20: the primary's claim is renewed while another version holds a newer one, whatever that one's status
+            # (a deleted version holds none).
             if any(other.claim > target.claim for other in self.versions.values()):
                 self._claim(target)
                 # R13: a renewal appends nothing to the list of primaries.

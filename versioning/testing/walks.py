@@ -22,6 +22,7 @@ import copy
 import itertools
 import random
 import secrets
+import string
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from versioning.questions import Questions
 
 POLICIES: Final = tuple(
-    Policy(losing, claims, activation)  # type: ignore[arg-type] - each is one of the words that Policy lists
+    attrs.evolve(Policy(), losing_primary=losing, publishing_claims=claims, activation=activation)
     for activation in ("awaited", "instant")
     for losing in ("fall_back", "leave_none", "refuse")
     for claims in (True, False)
@@ -83,6 +84,10 @@ ANSWERS: Final = frozenset({"complete_activation", "fail_activation"})
 
 class DiscrepancyError(AssertionError):
     """The registry did something else than the oracle or a law says; with the story so far."""
+
+
+def _chance(dice: random.Random, share: float) -> bool:
+    return dice.random() < share
 
 
 def _differ(about: str, expected: object, got: object) -> NoReturn:
@@ -144,7 +149,7 @@ class Move:
         if self.what in ANSWERS:
             said.append(f"wait {self.attempt}")
         if self.expected is not ANY:
-            said.append(f"expecting {called(self.expected)} to be primary")  # type: ignore[arg-type] - ANY is ruled out
+            said.append(f"expecting {called(self.expected)} to be primary")
         if self.key is not None:
             said.append(f"key {self.key}")
         if self.process:
@@ -152,14 +157,14 @@ class Move:
         return ", ".join(said)
 
 
-def called(index: int | None) -> str:
+def called(index: Expected) -> str:
     """Give the word for the version of an index: a to z, then a1, b1 and so on."""
-    if index is None:
-        return "none"
+    if not isinstance(index, int):
+        return "none" if index is None else "any version"
     if index < 0:
         return {UNKNOWN: "an unknown version", FORKED: "a version of a fork"}[index]
-    letter = chr(ord("a") + index % 26)
-    return letter if index < 26 else f"{letter}{index // 26}"  # noqa: PLR2004 - letters of the alphabet
+    letter = string.ascii_lowercase[index % 26]
+    return letter if index == index % 26 else f"{letter}{index // 26}"
 
 
 @attrs.frozen
@@ -183,7 +188,7 @@ class Walk:
 
 
 class Judge:
-    """Says what should come of each move under one name: the oracle, and the keys, which the oracle doesn't know (R21)."""
+    """Says what should come of each move under one name: the oracle, and the keys that it doesn't know (R21)."""
 
     def __init__(self, policy: Policy) -> None:
         """Start with a name that nothing was ever deployed under."""
@@ -218,7 +223,9 @@ class Judge:
         ordinals, named = self.asked(move)
         if move.key in self.keys:
             # R2, R7: what can't be accepted on any day is refused before anything is looked at.
-            malformed = move.what == "deploy" and ((move.promote and not move.publish) or move.bump.upper() not in WORDS)
+            malformed = move.what == "deploy" and (
+                (move.promote and not move.publish) or move.bump.upper() not in WORDS
+            )
             if not malformed:
                 asked, version = self.keys[move.key]
                 if asked == self._signature(move, ordinals, named):
@@ -307,7 +314,9 @@ class Laws:
         if begins:
             _same("a command_id is new", False, recorded.command_id in self._commands)  # noqa: FBT003 - a truth expected
             self._commands.add(recorded.command_id)
-            self._primary_before = None if self.model is None or not self.model.primary else self.model.primary.version_id
+            self._primary_before = (
+                None if self.model is None or not self.model.primary else self.model.primary.version_id
+            )
         elif last is not None:
             _same("one command_id an append", last.command_id, recorded.command_id)
 
@@ -574,8 +583,7 @@ class World:
             return None
         registry = self.registry(place.workspace, move.process)
         arguments = self._arguments(place, move)
-        ordinals, named = place.judge.asked(move)
-        looked = self._look(place, registry, move, arguments) if move.looks else None
+        looked = self._look(registry, move, arguments) if move.looks else None
         at_us = max(self.clock.now_us, place.last_at_us)
         outcome = place.judge.judge(move, self.clock.now_us)
         told = Played(move, at_us, outcome)
@@ -617,7 +625,7 @@ class World:
         return ids or (() if move.what in ON_A_VERSION else (place.name,)), why
 
     def _look(
-        self, place: Place, registry: ModelRegistry, move: Move, arguments: tuple[tuple[str, ...], dict[str, Any]]
+        self, registry: ModelRegistry, move: Move, arguments: tuple[tuple[str, ...], dict[str, Any]]
     ) -> tuple[Answer, Answer]:
         ids, named = arguments
         menu = answer(registry.allowed, ids[0]) if move.what in ON_A_VERSION else Answer()
@@ -640,7 +648,11 @@ class World:
         """Say whether an answer was awaited before the move."""
         model = place.laws.model
         version_id = place.id(place.judge.ordinals[move.version])
-        return any(each.version_id == version_id and each.status == "activating" for each in model.versions) if model else False
+        return (
+            any(each.version_id == version_id and each.status == "activating" for each in model.versions)
+            if model
+            else False
+        )
 
     def _take(self, place: Place, move: Move, seen: Recorded, at_us: int) -> None:
         """Take in what was recorded, and compare what R26 asks for, and the facts that the oracle doesn't tell."""
@@ -656,7 +668,8 @@ class World:
             None if move.key is None else f"process {move.process}", at_us,
         )  # fmt: skip
         got = (
-            seen.workspace, seen.model_name, seen.actor, seen.correlation_id, seen.idempotency_key, seen.reason, event.at_us
+            seen.workspace, seen.model_name, seen.actor, seen.correlation_id, seen.idempotency_key, seen.reason,
+            event.at_us,
         )  # fmt: skip
         _same("who, why and when", expected, got)
         place.laws.take(seen)
@@ -682,7 +695,11 @@ class World:
             deleted = [seen for seen in place.log if isinstance(seen.event, ModelDeleted)]
             if move.key is not None:
                 deleted = [seen for seen in deleted if seen.idempotency_key == move.key]
-            _same("answer", (deleted[-1].model_id, (), deleted[-1].timestamp), (given.model_id, given.versions, given.deleted_at))
+            _same(
+                "answer",
+                (deleted[-1].model_id, (), deleted[-1].timestamp),
+                (given.model_id, given.versions, given.deleted_at),
+            )
         elif given is not None and outcome.version is not None:
             _same("answer", place.expected(outcome.version), place.shown(given))
             if outcome.facts and move.what == "fail_activation":
@@ -707,17 +724,17 @@ class World:
             place.laws.check_snapshot(dice.randint(1, len(place.log)))
             place.laws.check_projections()
             self._check_answers(place, registry, len(place.log), registry)
-            if dice.random() < 0.1:  # noqa: PLR2004 - a share of the walks, as below: each costs a fold a question
+            if _chance(dice, 0.1):
                 count = dice.randint(1, len(place.log))
                 past = registry.at(place.log[count - 1].position)
                 self._check_answers(place, past, count, registry)
-            if dice.random() < 0.1:  # noqa: PLR2004
+            if _chance(dice, 0.1):
                 at_us = dice.choice(place.log).event.at_us - dice.randrange(2)
                 self._check_answers(place, registry.at(moment_of(at_us)), place.count_when(at_us), registry)
         for workspace, count in collections.Counter(place.workspace for place in told).items():
-            if count > 1 or dice.random() < 0.3:  # noqa: PLR2004
+            if count > 1 or _chance(dice, 0.3):
                 self._check_workspace(workspace, dice)
-        if told and dice.random() < 0.2:  # noqa: PLR2004
+        if told and _chance(dice, 0.2):
             self._check_elsewhere(dice.choice(told))
 
     def _check_history(self, place: Place, registry: ModelRegistry, dice: random.Random) -> None:
@@ -735,7 +752,9 @@ class World:
 
     def _check_positions(self, place: Place, registry: ModelRegistry) -> None:
         """R25: as of every position what a plain fold gives, of the model or of all models of the workspace."""
-        neighbours = sorted((each for each in self.places if each.workspace == place.workspace), key=lambda each: each.name)
+        neighbours = sorted(
+            (each for each in self.places if each.workspace == place.workspace), key=lambda each: each.name
+        )
         positions = [place.log[0].position - 1, *(seen.position for seen in place.log)]
         for count, position in enumerate(positions):
             past = registry.at(position)
@@ -757,14 +776,14 @@ class World:
         primary = None if state.primary is None else state.versions[state.primary]
         model = state.model() if state.exists else None
         _same(f"model {about}", Answer(model) if model else missing, answer(asked.model, place.name))
-        for question, expected in (
+        for question, shown in (
             (asked.primary, primary),
             (asked.active, tuple(each for each in left if each.status == "active")),
             (asked.billable, tuple(each for each in left if each.status in {"active", "activating"})),
             (asked.versions, tuple(left)),
         ):
             name = getattr(question, "__name__", "")
-            _same(f"{name} {about}", Answer(expected) if state.exists else missing, answer(question, place.name))
+            _same(f"{name} {about}", Answer(shown) if state.exists else missing, answer(question, place.name))
         expected_primary = Answer(primary) if primary else Answer(refused="NoPrimaryVersionError") if model else missing
         _same(f"resolve {about}", expected_primary, answer(asked.resolve, place.name))
         if state.exists:
@@ -807,7 +826,7 @@ class World:
         whole = registry.usage(moment_of(start_us), moment_of(end_us), place.name)
         self._compare_usage(place, start_us, end_us, whole)
         _same("usage of the live ledger", whole.lines, place.laws.ledger.usage(start_us, end_us, now_us).lines)
-        if dice.random() < 0.5:  # noqa: PLR2004
+        if _chance(dice, 0.5):
             return
         cuts = [start_us, *sorted(dice.randint(start_us, end_us) for _ in range(2)), end_us]
         totals: collections.Counter[tuple[str, str]] = collections.Counter()
@@ -819,7 +838,7 @@ class World:
         for line in whole.lines:
             totals[line.version_id, line.stage] -= line.microseconds
         _same("invariant 8: the parts of a period add up", {}, {key: left for key, left in totals.items() if left})
-        if dice.random() < 0.3:  # noqa: PLR2004
+        if _chance(dice, 0.3):
             again = registry.at(whole.position).usage(moment_of(start_us), moment_of(end_us), place.name)
             _same("R19: a bill drawn again as of its position", whole, again)
 
@@ -850,21 +869,28 @@ class World:
         registry = self.registry(workspace, dice.randrange(2))
         places = [place for place in self.places if place.workspace == workspace and place.log]
         present = sorted((place for place in places if place.oracle.exists), key=lambda place: place.name)
-        if dice.random() < 0.1:  # noqa: PLR2004
+        if _chance(dice, 0.1):
             registry.rebuild()
         models = [registry.model(place.name) for place in present]
         _same("models across the workspace", models, list(registry.models()))
-        _same("active across the workspace", [each for model in models for each in model.active], list(registry.active()))
+        _same(
+            "active across the workspace", [each for model in models for each in model.active], list(registry.active())
+        )
         billable = [each for model in models for each in model.billable]
         _same("billable across the workspace", billable, list(registry.billable()))
         log = sorted((seen for place in places for seen in place.log), key=lambda seen: seen.position)
         _same("history of the workspace", log, list(registry.history()))
-        if dice.random() < 0.1:  # noqa: PLR2004
+        if _chance(dice, 0.1):
             follower = registry.follow()
             _same("what a follower gets", log, list(itertools.islice(follower, len(log))))
             follower.close()
-        start, end = moment_of(log[0].event.at_us), moment_of(max(self.clock.now_us, *(place.last_at_us for place in places)))
-        own = [line for place in places for line in registry.usage(start, end, place.name).lines] if start <= end else []
+        start, end = (
+            moment_of(log[0].event.at_us),
+            moment_of(max(self.clock.now_us, *(place.last_at_us for place in places))),
+        )
+        own = (
+            [line for place in places for line in registry.usage(start, end, place.name).lines] if start <= end else []
+        )
         across = registry.usage(start, end).lines if start <= end else ()
         _same("usage across the workspace", sorted(own, key=str), sorted(across, key=str))
 
@@ -923,10 +949,10 @@ def _told(event: Event, ids: dict[str, str]) -> str:
 STYLES: Final[tuple[dict[str, float], ...]] = (
     {},
     {"deploy": 2, "delete": 4, "delete_model": 3},
-    {"rollback": 6, "promote": 3, "delete": 0.4},
+    {"rollback": 6, "promote": 3},
     {"activate": 3, "fail_activation": 5, "deactivate": 2, "promote": 2},
 )
-"""What a walk does more or less often than usual: nothing, many short-lived versions, going back and forth, bad starts."""
+"""What a walk does more or less often: nothing, many short-lived versions, going back and forth, bad starts."""
 
 WEIGHTS: Final[dict[str, float]] = {
     "deploy": 3,
@@ -938,7 +964,7 @@ WEIGHTS: Final[dict[str, float]] = {
     "complete_activation": 7,
     "fail_activation": 2,
     "delete": 1.3,
-    "delete_model": 0.15,
+    "delete_model": 0.3,
     "repeat": 1.5,
 }
 """How often each command is given, where there is a version that it suits."""
@@ -978,7 +1004,7 @@ class _Planner:
             passes_us=self._passes(),
             place=self.place,
             process=self.dice.randrange(self.processes),
-            looks=self.dice.random() < 0.15,  # noqa: PLR2004 - a share, as all numbers here
+            looks=_chance(self.dice, 0.15),
         )
         outcome = self.judge.judge(move, now_us + move.passes_us)
         if move.what == "deploy" and outcome.facts:
@@ -1010,20 +1036,20 @@ class _Planner:
             "activate": stopped,
             "complete_activation": starting,
             "fail_activation": starting,
-            "delete": [*(index for index, _ in left), *primary],
-            "delete_model": [0] if left else [],
+            "delete": [*(index for index, _ in left), *primary, *primary],
+            "delete_model": [0] if versions else [],
             "repeat": [0] if self.keyed else [],
         }
 
     def _make(self, kind: str, suited: dict[str, list[int]]) -> Move:
         dice = self.dice
-        key = f"k{len(self.keyed)}" if dice.random() < 0.2 else None  # noqa: PLR2004
+        key = f"k{len(self.keyed)}" if _chance(dice, 0.5 if kind == "delete_model" else 0.25) else None
         if kind in {"deploy", "repeat"}:
-            publish = dice.random() < 0.7  # noqa: PLR2004
+            publish = _chance(dice, 0.7)
             promote = dice.choice([None, None, True, False])
-            if promote and not publish and dice.random() < 0.8:  # noqa: PLR2004
+            if promote and not publish and _chance(dice, 0.8):
                 promote = None
-            bump = dice.choice(BUMPS) if dice.random() < 0.98 else dice.choice(["", "BIG", "MINOR "])  # noqa: PLR2004
+            bump = dice.choice(BUMPS) if _chance(dice, 0.98) else dice.choice(["", "BIG", "MINOR "])
             return Move("deploy", self.deployed, bump, publish, promote, key=key)
         version = self._version(suited[kind])
         if kind == "publish":
@@ -1032,20 +1058,20 @@ class _Planner:
             return Move(kind, version if kind in ON_A_VERSION else 0, expected=self._expected(), key=key)
         if kind in ANSWERS:
             newest = self.judge.oracle.versions[self.judge.ordinals[version]].attempt if version >= 0 else 1
-            stale = max(1, newest + dice.choice([-1, 1])) if dice.random() < 0.15 else max(1, newest)  # noqa: PLR2004
+            stale = max(1, newest + dice.choice([-1, 1])) if _chance(dice, 0.15) else max(1, newest)
             return Move(kind, version, attempt=stale, key=key)
         return Move(kind, version if kind in ON_A_VERSION else 0, key=key)
 
     def _version(self, suited: Sequence[int]) -> int:
         """Mostly one that suits; sometimes any that was ever deployed, and now and then one that never was."""
-        if suited and self.dice.random() < 0.9:  # noqa: PLR2004
+        if suited and _chance(self.dice, 0.9):
             return self.dice.choice(suited)
         ever = list(self.judge.ordinals)
-        return self.dice.choice(ever) if ever and self.dice.random() < 0.9 else self.dice.choice([UNKNOWN, FORKED])  # noqa: PLR2004
+        return self.dice.choice(ever) if ever and _chance(self.dice, 0.9) else self.dice.choice([UNKNOWN, FORKED])
 
     def _expected(self) -> Expected:
         """Nothing, mostly; else what is primary, that there is none, or any version."""
-        if self.dice.random() < 0.75:  # noqa: PLR2004
+        if _chance(self.dice, 0.75):
             return ANY
         primary = self.judge.oracle.primary
         now = next((index for index, ordinal in self.judge.ordinals.items() if ordinal == primary), None)
@@ -1054,8 +1080,9 @@ class _Planner:
     def _repeat(self) -> Move:
         """An earlier command with a key: the same again, mostly; else with one argument changed."""
         dice = self.dice
-        move = dice.choice(self.keyed)
-        if dice.random() < 0.6:  # noqa: PLR2004
+        kind = dice.choice(list(dict.fromkeys(move.what for move in self.keyed)))  # deployments are most, and no better
+        move = dice.choice([move for move in self.keyed if move.what == kind])
+        if _chance(dice, 0.5):
             return attrs.evolve(move, bump=move.bump.swapcase())
         if move.what == "deploy":
             changes: list[dict[str, Any]] = [{"bump": "MAJOR"}, {"publish": True}, {"promote": False}]
@@ -1065,7 +1092,8 @@ class _Planner:
             changes += [{"promote": True}, {"promote": None}] if move.what == "publish" else []
             changes += [{"expected": self._expected()}] * 2 if move.what in EXPECTING else []
             changes += [{"attempt": move.attempt + 1}] if move.what in ANSWERS else []
-            changes += [{"what": "deactivate" if move.what in ON_A_VERSION else "delete_model"}]
+            others = (ON_A_VERSION if move.what in ON_A_VERSION else {"rollback", "delete_model"}) - {move.what}
+            changes += [{"what": dice.choice(sorted(others))}] * 2
         return attrs.evolve(move, **dice.choice(changes))
 
 
@@ -1107,7 +1135,7 @@ class Report:
     seconds: float = 0.0
     """Of one process."""
     outcomes: collections.Counter[tuple[str, str]] = attrs.Factory(collections.Counter)
-    """How often each branch of a rule was reached, and what came of it: "recorded", "nothing" or the class of the error."""
+    """How often each branch was reached, and what came of it: "recorded", "nothing" or the class of the error."""
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -1124,7 +1152,9 @@ class Report:
         """Say it in figures."""
         figures = f"{self.walks} walks, {self.histories} histories, {self.commands} commands, {self.events} events"
         rate = self.histories / self.seconds if self.seconds else 0
-        return f"seed {self.seed}: {figures}, {len(self.outcomes)} branches; {self.seconds:.1f} s, {rate:.0f} histories/s"
+        return (
+            f"seed {self.seed}: {figures}, {len(self.outcomes)} branches; {self.seconds:.1f} s, {rate:.0f} histories/s"
+        )
 
 
 def came_of(outcome: Outcome) -> tuple[str, str]:
@@ -1181,7 +1211,9 @@ def shrunk(walk: Walk, fails: Callable[[Walk], bool], replays_max: int = REPLAYS
         if size == 1 and len(moves) == before:
             break
         size = max(1, size // 2)
-    plain = {name: attrs.fields_dict(Move)[name].default for name in ("looks", "process", "passes_us", "key", "expected")}
+    plain = {
+        name: attrs.fields_dict(Move)[name].default for name in ("looks", "process", "passes_us", "key", "expected")
+    }
     for (name, usual), place in itertools.product(plain.items(), range(len(moves))):
         plainer = [*moves[:place], attrs.evolve(moves[place], **{name: usual}), *moves[place + 1 :]]
         if plainer != moves and still(plainer):
@@ -1238,6 +1270,6 @@ def _failed(walk: Walk, error: DiscrepancyError, *, url: str, shrink: bool) -> D
     return DiscrepancyError(
         f"Walk {walk.number} of seed {walk.seed} fails; {len(short.moves)} of its {len(walk.moves)} moves are enough, "
         f"{last[0]}\n"
-        f"To repeat it: versioning.testing.walks.run(1, seed={walk.seed}, first={walk.number}), or what is left of it:\n"
+        f"To repeat it: versioning.testing.run(1, seed={walk.seed}, first={walk.number}), or what is left of it:\n"
         f"  play(Walk({short.policy!r}, seed={walk.seed}, number={walk.number}, kept={walk.kept}, moves=({moves}\n  )))"
     )

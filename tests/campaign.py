@@ -1,0 +1,97 @@
+"""`python3 tests campaign NAME`: what takes too long for the suite, and is run now and then; without a name, the list.
+
+Each prints its seed and its figures, and how to repeat what failed; the exit code is 1 then. To add one: a function
+that adds its arguments to a parser, one that runs with what was given and says whether all went well, and a line in
+`CAMPAIGNS`.
+"""
+
+import argparse
+import concurrent.futures
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from versioning.testing.walks import DiscrepancyError, Report, run
+
+RAREST = 10
+"""How many of the rarest branches are shown."""
+
+
+class Campaign(NamedTuple):
+    """What a name on the command line stands for."""
+
+    about: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], bool]
+
+
+def _walks_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--walks", type=int, default=100_000, help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="of all choices (default: a random one)")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first walk (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="side by side (default: %(default)s)")
+    parser.add_argument(
+        "--chunk", type=int, default=500, help="walks between two lines of figures (default: %(default)s)"
+    )
+    parser.add_argument("--url", default="memory:", help="of the store (default: %(default)s)")
+
+
+def _reports(given: argparse.Namespace, seed: int) -> Iterator[Report]:
+    """Give the report of each chunk, as they come."""
+    last = given.first + given.walks
+    firsts = range(given.first, last, given.chunk)
+    chunks = [(min(given.chunk, last - first), seed, first, given.url) for first in firsts]
+    if given.processes == 1:
+        yield from map(_chunk, chunks)
+        return
+    with concurrent.futures.ProcessPoolExecutor(given.processes) as pool:
+        try:
+            for done in concurrent.futures.as_completed([pool.submit(_chunk, chunk) for chunk in chunks]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _chunk(chunk: tuple[int, int, int, str]) -> Report:
+    walks, seed, first, url = chunk
+    return run(walks, seed, first=first, url=url)
+
+
+def _walks(given: argparse.Namespace) -> bool:
+    seed = secrets.randbits(32) if given.seed is None else given.seed
+    report = Report(seed)
+    print(f"seed {seed}", flush=True)
+    try:
+        for done in _reports(given, seed):
+            report += done
+            print(report, flush=True)
+    except DiscrepancyError as error:
+        print(error)
+        print(f"or: python3 tests campaign walks --seed {seed} --first NUMBER --walks 1 --processes 1")
+        return False
+    rarest = sorted(report.outcomes.items(), key=lambda each: each[1])[:RAREST]
+    print("rarest branches:", *(f"  {count:6} {branch} -> {came}" for (branch, came), count in rarest), sep="\n")
+    return True
+
+
+CAMPAIGNS = {
+    "walks": Campaign("a registry and the oracle go random ways side by side", _walks_arguments, _walks),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the command line names; give the exit code."""
+    parser = argparse.ArgumentParser(prog="python3 tests campaign", description="Long runs that look for mistakes.")
+    names = parser.add_subparsers(dest="name")
+    for name, campaign in CAMPAIGNS.items():
+        campaign.add_arguments(names.add_parser(name, help=campaign.about, description=campaign.about))
+    given = parser.parse_args(arguments)
+    if given.name is None:
+        print("\n".join(f"{name:10} {campaign.about}" for name, campaign in CAMPAIGNS.items()))
+        return 0
+    return 0 if CAMPAIGNS[given.name].run(given) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

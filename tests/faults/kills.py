@@ -1,0 +1,178 @@
+"""Is anything that was acknowledged lost, or anything torn, when a process is killed while it appends?
+
+Two processes append for ever, single events and more than a hundred at once, and tell each acknowledged command. At a
+random moment they are killed, or the server is, or the process of the server that serves one of them. Then a registry
+opens, everything acknowledged must be there once, at most one command of each process beyond it, every append whole,
+the chain too, and the next command works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.faults.arena import PATIENCE_S, Arena, Ledger, Report, Talk, Wholeness, check_log, dice_of, rows_of
+from versioning import ModelRegistry
+from versioning.errors import StoreError
+from versioning.events import ArtifactRef, Meta, VersionDeployed
+from versioning.ids import stream_of, version_id_of
+from versioning.persistence import NO_LINK, encode
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Generator
+
+    from tests.faults.arena import Child
+
+WRITERS: Final = 2
+ACKNOWLEDGED_MAX: Final = 12
+"""How many commands are acknowledged at most before the kill."""
+DELAY_S_MAX: Final = 0.004
+"""How long after the last of them it comes at most: about as long as an append takes."""
+WIDE: Final = 110
+"""Events of a large append: more than one statement holds."""
+RECOVERY_S: Final = 10.0
+"""How long a server may take until it answers again."""
+BUGS: Final = ("acknowledges first", "appends row by row")
+
+
+# A process that appends.
+
+
+def write(talk: Talk, url: str, seed: int, number: str, bug: str | None) -> None:
+    """Append until killed; say the number of each command that was acknowledged."""
+    with contextlib.suppress(StoreError), ModelRegistry(url) as registry:  # the server was killed
+        if bug == "appends row by row":
+            append = registry._recorder.append
+            registry._recorder.append = lambda rows: [append([row]) for row in rows][0]  # type: ignore[method-assign] - the planted bug
+        talk.say("ready")
+        story, version = commands(registry, dice_of(seed, number), number), None
+        command = next(story)
+        for count in range(100_000):
+            if bug == "acknowledges first":
+                talk.say(count)
+            version = command(f"{number}.{count}")
+            if bug != "acknowledges first":
+                talk.say(count)
+            command = story.send(version)
+
+
+def commands(
+    registry: ModelRegistry, dice: random.Random, number: str
+) -> Generator[Callable[[str], Any], Any, None]:
+    """Give commands that each record something, for ever; each takes its mark."""
+    for count in range(100_000):
+        if dice.random() < 0.15:  # noqa: RUF100
+            name = f"wide {number}.{count}"
+            yield lambda mark, name=name: append_wide(registry, name, mark)
+            yield lambda mark, name=name: registry.delete_model(name, correlation_id=mark)
+            continue
+        name, publish = dice.choice(["shared", f"own {number}"]), dice.random() < 0.7
+        version = yield lambda mark, name=name, publish=publish: registry.deploy(
+            "s3://model", model_name=name, publish=publish, correlation_id=mark
+        )
+        for what in dice.choice([(), ("deactivate",), ("deactivate", "activate", "delete")]):
+            yield lambda mark, what=what, version=version: getattr(registry, what)(
+                version.version_id, correlation_id=mark
+            )
+
+
+def append_wide(registry: ModelRegistry, name: str, mark: str) -> None:
+    """Deploy many versions in one append."""
+    stream = stream_of(registry.workspace, name)
+    events = [
+        VersionDeployed(version_id_of(stream, count, f"{count:08x}"), f"0.{count}.0", ArtifactRef("s3://model"), at_us=count)
+        for count in range(1, WIDE + 1)
+    ]
+    meta = Meta(registry.workspace, name, 1, f"{mark:>032}", correlation_id=mark)
+    registry._recorder.append(encode(stream, 0, NO_LINK, events, meta))
+
+
+# The campaign.
+
+
+def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
+    """Kill and look, so many times."""
+    ledger, dice = Ledger("kills", store, seed), dice_of(seed)
+    whole, acknowledged = Wholeness(), dict[str, int]()
+    with Arena(store) as arena:
+        arena.open().close()  # the tables are there: what is killed here are appends
+        for count in range(rounds):
+            kind = dice.choice(("writers", "server", "backend")) if store == "postgresql" else "writers"
+            children = {f"{count}.{each}": arena.start(write, seed, f"{count}.{each}", bug) for each in range(WRITERS)}
+            acknowledged |= _kill(arena, children, kind, dice)
+            arena.end_children()
+            ledger.count(f"kills of {kind}")
+            _look(arena, ledger, whole, acknowledged, children)
+            if ledger.is_over:
+                break
+        with _opened(arena, ledger) as registry:
+            again, wrong = check_log(registry)
+            ledger.find(*wrong)
+            if not whole.appends.items() <= again.appends.items():
+                ledger.find("what was in the log is not there any more")
+    ledger.count("acknowledged", sum(acknowledged.values()))
+    ledger.count("events", whole.events)
+    return ledger.report(rounds)
+
+
+def _kill(arena: Arena, children: dict[str, Child], kind: str, dice: random.Random) -> dict[str, int]:
+    """Let them append, and kill; give how many commands of each were acknowledged."""
+    for child in children.values():
+        child.hear()
+    known = dict.fromkeys(children, 0)
+    numbers = {child.line: number for number, child in children.items()}
+    for _ in range(dice.randint(0, ACKNOWLEDGED_MAX)):
+        for line in wait(list(numbers), PATIENCE_S):
+            number = numbers[line]
+            known[number] += children[number].hear() is not None
+    time.sleep(dice.uniform(0, DELAY_S_MAX))
+    if kind == "server":
+        arena.server.restart(immediate=True)
+    elif kind == "backend":
+        for pid in dice.sample(arena.server.connections(), 1):
+            os.kill(pid, signal.SIGKILL)
+    else:
+        for child in children.values():
+            child.kill()
+    for number, child in children.items():
+        known[number] += sum(1 for _ in child.rest())
+    return known
+
+
+@contextlib.contextmanager
+def _opened(arena: Arena, ledger: Ledger) -> Generator[ModelRegistry, None, None]:
+    """Open a registry; a server that was killed may take a while."""
+    began = time.monotonic()
+    while True:
+        try:
+            registry = ModelRegistry(arena.url)
+            break
+        except StoreError:
+            if arena.store == "sqlite" or time.monotonic() > began + RECOVERY_S:
+                raise
+            time.sleep(0.01)
+    took_ms = round((time.monotonic() - began) * 1_000)
+    ledger.figures["ms to open at most"] = max(took_ms, ledger.figures.get("ms to open at most", 0))
+    with registry:
+        yield registry
+
+
+def _look(arena: Arena, ledger: Ledger, whole: Wholeness, known: dict[str, int], numbers: dict[str, Child]) -> None:
+    with _opened(arena, ledger) as registry:
+        ledger.find(*whole.take(rows_of(registry, whole.position)), *whole.torn())
+        marks = [mark for mark in whole.appends.values() if mark is not None and mark.rpartition(".")[0] in numbers]
+        for number in numbers:
+            recorded = sorted(int(mark.rpartition(".")[2]) for mark in marks if mark.rpartition(".")[0] == number)
+            lost = set(range(known[number])) - set(recorded)
+            if lost:
+                ledger.find(f"of process {number}, {len(lost)} acknowledged commands are lost")
+            elif recorded not in (list(range(known[number])), list(range(known[number] + 1))):
+                ledger.find(f"process {number} acknowledged {known[number]} commands, and recorded {recorded}")
+            ledger.count("recorded and not acknowledged", len(recorded) - known[number] if not lost else 0)
+        if registry.deploy("s3://model", model_name="shared").model_name != "shared" or not registry.models():
+            ledger.find("the registry does not work")

@@ -1,0 +1,562 @@
+"""The connections to a SQLite file or memory: how they are opened, shared among threads, forked and closed.
+
+The law of this room: whatever goes wrong, **no lock stays taken and no connection in the middle of something**; and
+what went wrong is a StoreError with a sentence and a hint, never a raw sqlite3.Error.
+
+One connection writes, under a lock. Readings take a connection from a stack of idle ones and put it back: there are as
+many as readings at the same time, whatever threads come and go, and a snapshot keeps its own. A memory store has one
+connection for everything, under a lock.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import sqlite3
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from versioning.errors import CorruptLogError, NewerFormatError, StoreError, VersioningError, shown
+from versioning.persistence import AppendConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+Durability: TypeAlias = Literal["commit", "checkpoint"]
+"""When what was recorded survives a power cut: from the commit, or from the next checkpoint of the write-ahead log."""
+
+APPLICATION_ID: Final = 0x4D56_4552
+"""Marks our files in their header: "MVER"."""
+SCHEMA: Final = 1
+"""Of the tables, kept as the file's user_version."""
+STATEMENTS_CACHED: Final = 256
+FORK_WAIT_S: Final = 1.0
+"""How long a fork waits for what other threads are doing in the store."""
+
+TABLES: Final = {
+    "stored_events": """CREATE TABLE stored_events (
+    rowid INTEGER PRIMARY KEY,
+    originator_id TEXT NOT NULL,
+    originator_version INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    state BLOB NOT NULL,
+    idempotency_key TEXT,
+    UNIQUE (originator_id, originator_version)
+)""",
+    "stored_events_by_key": """CREATE UNIQUE INDEX stored_events_by_key
+ON stored_events (originator_id, idempotency_key) WHERE idempotency_key IS NOT NULL""",
+    "kept_views": """CREATE TABLE kept_views (
+    view INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    position INTEGER NOT NULL,
+    latest_us INTEGER NOT NULL
+)""",
+    "kept_rows": """CREATE TABLE kept_rows (
+    view INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    model_name TEXT NOT NULL,
+    live INTEGER NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (view, key)
+)""",
+    "kept_rows_by_name": "CREATE INDEX kept_rows_by_name ON kept_rows (view, workspace, live, model_name, key)",
+}
+
+BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_SENTENCES: Final = {
+    sqlite3.SQLITE_BUSY: ("is locked by another process or connection", "Try again, or look who holds it."),
+    sqlite3.SQLITE_LOCKED: ("is locked by another connection", "Try again, or look who holds it."),
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "Make room; nothing was recorded."),
+    sqlite3.SQLITE_READONLY: ("can't be written to", "Look at the rights on the file and on its folder."),
+    sqlite3.SQLITE_IOERR: ("can't be read or written", "Look at the disk and at the system's log."),
+    sqlite3.SQLITE_CORRUPT: ("is damaged", "Keep a copy of the file and restore a backup."),
+    sqlite3.SQLITE_NOTADB: ("is not an SQLite database", "Name another file."),
+    sqlite3.SQLITE_CANTOPEN: ("can't be opened", "Look at the rights on the file and on its folder."),
+}
+_LOST: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""After these, the connection is given up and another one opened."""
+
+
+def primary_code(error: BaseException | None) -> int:
+    """Give SQLite's code for what went wrong, without its details; 0 where it is not SQLite's."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def _store_error(error: sqlite3.Error, where: str) -> StoreError:
+    sentence, hint = _SENTENCES.get(primary_code(error), (f"failed: {shown(str(error))}", None))
+    return StoreError(f"{where} {sentence}.", hint=hint)
+
+
+# The file's header and tables.
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Make our tables in an empty file; several processes may do so at the same time.
+
+    Raises:
+        NewerFormatError: a newer release made them.
+        StoreError: the file belongs to another application.
+        sqlite3.Error: the database can't be read or written.
+    """
+    if _is_ours(connection, where):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if not _is_ours(connection, where):
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        for name, statement in TABLES.items():
+            if name not in there:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def _is_ours(connection: sqlite3.Connection, where: str) -> bool:
+    """Say whether our tables are there; a file restored from a dump has the tables without the marks of the header."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if application == APPLICATION_ID and schema > SCHEMA:
+        msg = f"{where} was written by a newer release: its tables have version {schema}, and {SCHEMA} is known here."
+        raise NewerFormatError(msg)
+    if application == APPLICATION_ID and schema == SCHEMA:
+        return True
+    tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+    foreign = [name for name, statement in tables if TABLES.get(name) != statement]
+    if (application, schema) != (0, 0) or foreign:
+        of = f", for example {shown(foreign[0])}" if foreign else ""
+        msg = f"{where} holds the data of another application{of}."
+        raise StoreError(msg, hint="Give the store a file of its own.")
+    return False
+
+
+def _check_mode(journal_mode: str, where: str) -> None:
+    if journal_mode != "wal":
+        msg = f"{where} can't have a write-ahead log there."
+        raise StoreError(msg, hint="Put it on a local disk: a network file system can't share it.")
+
+
+# The connections.
+
+
+class FileConnections:
+    """The connections to one file: one that writes, under a lock, idle ones that read, and one that watches."""
+
+    def __init__(self, path: Path, timeout_s: float, durability: Durability) -> None:
+        self.where = f"The database {shown(str(path))}"
+        self._path = path
+        self._timeout_s = timeout_s
+        self._synchronous = "FULL" if durability == "commit" else "NORMAL"
+        self._lost: Callable[[str], StoreError] | None = None
+        """What says why there are no connections any more."""
+        self._writing = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._opening = threading.Lock()
+        self._readers: set[sqlite3.Connection] = set()
+        self._idle: collections.deque[sqlite3.Connection] = collections.deque()
+        self._watching = threading.Lock()
+        self._watch: sqlite3.Connection | None = None
+        self._watches = 0
+        """How many connections have watched so far: the counts of two can't be compared."""
+        self._held: list[threading.Lock] = []
+        self._writer = self._create()
+        _STORES.add(self)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        """Open the file of exactly this name; `mode` is SQLite's `rw` or `rwc`."""
+        if _INHERITED_FILES and _identity(self._path) in _INHERITED_FILES:
+            raise forked(self.where)
+        connection = sqlite3.connect(
+            f"{self._path.as_uri()}?mode={mode}",
+            timeout=self._timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS_CACHED,
+            uri=True,
+        )
+        try:
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _create(self) -> sqlite3.Connection:
+        """Open the file, or make it; give the connection that writes."""
+        if not self._path.parent.is_dir():
+            msg = f"The folder of {shown(str(self._path))} does not exist."
+            raise StoreError(msg, hint="Make the folder first, or name another file.")
+        if self._path.is_dir():
+            msg = f"{shown(str(self._path))} is a folder."
+            raise StoreError(msg, hint="Name a file.")
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._prepared()
+            except sqlite3.Error as error:
+                # SQLite does not wait by itself where several switch to the write-ahead log at the same time.
+                if primary_code(error) not in BUSY or time.monotonic() > deadline:
+                    raise _store_error(error, self.where) from error
+            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - keeps no secret
+
+    def _prepared(self) -> sqlite3.Connection:
+        connection = self._connect("rwc")
+        try:
+            migrate(connection, self.where)
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            _check_mode(mode, self.where)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_open(self) -> None:
+        if self._lost is not None:
+            raise self._lost(self.where)
+
+    def take_writer(self) -> sqlite3.Connection:
+        """Give the connection that writes, to nobody else until it is given back."""
+        if not self._writing.acquire(timeout=self._timeout_s):
+            raise _held_up(self.where, self._timeout_s)
+        return self._taken_writer()
+
+    def try_writer(self) -> sqlite3.Connection | None:
+        """Give the connection that writes, or None where that means waiting."""
+        return self._taken_writer() if self._writing.acquire(blocking=False) else None
+
+    def _taken_writer(self) -> sqlite3.Connection:
+        try:
+            self._check_open()
+            if self._writer is None:
+                self._writer = self._connect("rw")
+        except sqlite3.Error as error:
+            self._writing.release()
+            raise _store_error(error, self.where) from error
+        except BaseException:
+            self._writing.release()
+            raise
+        return self._writer
+
+    def give_writer(self, *, broken: bool = False) -> None:
+        """Take the connection back; close it where it is broken, or the store was closed in between."""
+        if broken or self._lost is not None:
+            self._close_writer()
+        self._writing.release()
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def take_reader(self) -> sqlite3.Connection:
+        """Give a connection that nobody else uses until it is given back."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with self._opening:
+            self._check_open()
+            try:
+                connection = self._connect("rw")
+                connection.execute("PRAGMA query_only=ON")
+            except sqlite3.Error as error:
+                raise _store_error(error, self.where) from error
+            self._readers.add(connection)
+        return connection
+
+    def give_reader(self, connection: sqlite3.Connection, *, broken: bool = False) -> None:
+        """Take a connection back; close it where it is broken, or the store was closed in between."""
+        if connection not in self._readers:
+            return  # of the parent process
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            broken = True
+        if broken:
+            connection.close()
+            self._readers.discard(connection)
+        else:
+            self._idle.append(connection)
+        if self._lost is not None:
+            self._close_idle()
+
+    def has(self, connection: sqlite3.Connection) -> bool:
+        """Say whether a connection that was taken is still good: it is not in a forked child."""
+        return connection in self._readers
+
+    def _close_idle(self) -> None:
+        with contextlib.suppress(IndexError):  # until there is none
+            while True:
+                connection = self._idle.pop()
+                connection.close()
+                self._readers.discard(connection)
+
+    def version(self) -> object:
+        """Give what is another one after every commit, by whomever."""
+        with self._watching:
+            self._check_open()
+            try:
+                if self._watch is None:
+                    self._watch = self._connect("rw")
+                    self._watches += 1
+                (count,) = self._watch.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                self._close_watch()
+                raise _store_error(error, self.where) from error
+            return self._watches, count
+
+    def _close_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def close(self) -> None:
+        """Close what is idle now, and the rest when it is given back."""
+        self._lost = self._lost or _closed
+        with self._watching:
+            self._close_watch()
+        self._close_idle()
+        if self._writing.acquire(timeout=self._timeout_s):
+            self._close_writer()
+            self._writing.release()
+
+    # A fork. SQLite can't be carried across one: locks on files stay with the parent, while what SQLite remembers of
+    # them is inherited, so that even a connection opened anew in the child would be without the locks that it believes
+    # to hold. So nothing is open while this process is forked.
+
+    def before_fork(self) -> None:
+        """Close everything, and keep it closed; where another thread is busy, wait for it for a bounded time."""
+        deadline = time.monotonic() + FORK_WAIT_S
+        for lock in self._locks():
+            if lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                self._held.append(lock)
+        while self._readers and time.monotonic() < deadline:
+            self._close_idle()
+            if self._readers:
+                time.sleep(0.001)
+        if self._writing in self._held:
+            self._close_writer()
+        if self._watching in self._held:
+            self._close_watch()
+
+    def _locks(self) -> list[threading.Lock]:
+        return [self._writing, self._opening, self._watching]
+
+    def after_fork(self) -> None:
+        """Let things be opened anew."""
+        while self._held:
+            self._held.pop().release()
+
+    def after_fork_in_child(self) -> None:
+        """Open anew what the parent closed; where the parent could not close everything, refuse."""
+        if self._held == self._locks() and not self._readers:
+            self.after_fork()
+            return
+        self._lost = forked
+        _keep_for_ever([self._writer, self._watch, *self._readers])
+        _INHERITED_FILES.add(_identity(self._path))
+        self._held, self._writer, self._watch = [], None, None
+        self._readers, self._idle = set(), collections.deque()
+        self._writing, self._opening, self._watching = threading.Lock(), threading.Lock(), threading.Lock()
+
+
+class MemoryConnections:
+    """The one connection to a private memory, under a lock that a thread may take again."""
+
+    where = "The store in memory"
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._lost: Callable[[str], StoreError] | None = None
+        self._using = threading.RLock()
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED
+        )
+        self._writes = 0
+        migrate(self._connection, self.where)
+        _STORES.add(self)
+
+    def take_writer(self) -> sqlite3.Connection:
+        if not self._using.acquire(timeout=self._timeout_s):
+            raise _held_up(self.where, self._timeout_s)
+        return self._taken()
+
+    def try_writer(self) -> sqlite3.Connection | None:
+        return self._taken() if self._using.acquire(blocking=False) else None
+
+    def _taken(self) -> sqlite3.Connection:
+        if self._lost is not None:
+            self._using.release()
+            raise self._lost(self.where)
+        return self._connection
+
+    def give_writer(self, *, broken: bool = False) -> None:  # noqa: ARG002 - another connection were another memory
+        self._writes += 1
+        self._using.release()
+
+    def take_reader(self) -> sqlite3.Connection:
+        return self.take_writer()
+
+    def give_reader(self, connection: sqlite3.Connection, *, broken: bool = False) -> None:  # noqa: ARG002 - the same
+        if self.has(connection):
+            self._using.release()
+
+    def has(self, connection: sqlite3.Connection) -> bool:  # noqa: ARG002 - there is one
+        return self._lost is not forked
+
+    def version(self) -> object:
+        if self._lost is not None:
+            raise self._lost(self.where)
+        return self._writes
+
+    def close(self) -> None:
+        self._lost = self._lost or _closed
+        if self._lost is not forked and self._using.acquire(timeout=self._timeout_s):
+            self._connection.close()
+            self._using.release()
+
+    def before_fork(self) -> None:
+        """Do nothing: the child can't have the memory, whatever state it is in."""
+
+    def after_fork(self) -> None:
+        """Do nothing."""
+
+    def after_fork_in_child(self) -> None:
+        self._lost = forked
+        self._using = threading.RLock()
+        _keep_for_ever([self._connection])
+
+
+Connections: TypeAlias = FileConnections | MemoryConnections
+
+_STORES: Final[weakref.WeakSet[FileConnections | MemoryConnections]] = weakref.WeakSet()
+_INHERITED_FILES: Final[set[tuple[int, int] | None]] = set()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Say which file it is, as SQLite tells files apart."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _keep_for_ever(connections: list[sqlite3.Connection | None]) -> None:
+    """Never let Python close these, not even when the process ends: SQLite would change files that the parent uses."""
+    import ctypes  # noqa: PLC0415 - hardly any process needs it
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connections))
+
+
+def forked(where: str) -> StoreError:
+    """Say that a store can't be used in this child of another process."""
+    msg = f"{where} was in use while this process was forked, so it can't be used here."
+    hint = "Fork before it is opened, or while no thread reads or writes; what is in memory can't be shared at all."
+    return StoreError(msg, hint=hint)
+
+
+def _closed(where: str) -> StoreError:
+    return StoreError(f"{where} is closed.", hint="Open it again.")
+
+
+def _held_up(where: str, timeout_s: float) -> StoreError:
+    return StoreError(f"{where} is in use by another thread for more than {timeout_s:g} s.", hint="Try again.")
+
+
+def _before_fork() -> None:
+    for store in list(_STORES):
+        store.before_fork()
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store.after_fork()
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_STORES):
+        store.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+
+
+# What is asked of the connections.
+
+
+def fetch(connection: sqlite3.Connection, where: str, statement: str, values: Sequence[Any]) -> list[Any]:
+    """Read rows.
+
+    Raises:
+        CorruptLogError: a text in the log is not UTF-8.
+        StoreError: anything else.
+    """
+    try:
+        return connection.execute(statement, values).fetchall()
+    except sqlite3.Error as error:
+        if str(error).startswith("Could not decode to UTF-8"):
+            raise _undecodable(connection, where) from error
+        raise _store_error(error, where) from error
+
+
+def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
+    """Find the row whose text is not UTF-8."""
+    texts = connection.execute(
+        "SELECT rowid,CAST(originator_id AS BLOB),CAST(originator_version AS BLOB),CAST(topic AS BLOB),"
+        "CASE typeof(state) WHEN 'text' THEN CAST(state AS BLOB) ELSE x'' END FROM stored_events ORDER BY rowid"
+    )
+    for position, *columns in texts:
+        try:
+            b"\n".join(columns).decode()
+        except UnicodeDecodeError:
+            msg = f"The row at position {position} is not readable: it has a text that is not UTF-8."
+            return CorruptLogError(msg, position=position, reason="a text is not UTF-8")
+    return StoreError(f"{where} has a kept view with a text that is not UTF-8.", hint="Build the views anew.")
+
+
+class Writing:
+    """The connection that writes, given back when the block ends; what failed is rolled back, and told as ours."""
+
+    __slots__ = ("_connections", "_writer")
+
+    def __init__(self, connections: Connections, writer: sqlite3.Connection) -> None:
+        """Take charge of a connection that was taken."""
+        self._connections = connections
+        self._writer = writer
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._writer
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._connections.give_writer()
+            return
+        broken = primary_code(error) in _LOST
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            broken = True
+        finally:
+            self._connections.give_writer(broken=broken)
+        if isinstance(error, sqlite3.Error):
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                msg = "Somebody else was first."
+                raise AppendConflict(msg) from error
+            raise _store_error(error, self._connections.where) from error
