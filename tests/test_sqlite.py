@@ -1204,8 +1204,36 @@ class TestPlaces:
         assert str(caught.value).encode()
         assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing was made
 
-    @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-    def test_postgresql_is_to_come_and_no_password_is_shown(self, scheme: str) -> None:
-        with pytest.raises(StoreError, match="PostgreSQL is not supported by this release yet") as caught:
-            open_recorder(f"{scheme}://ada:secret@host/db")
-        assert "secret" not in f"{caught.value} {caught.value.to_dict()}"
+
+class TestTheWarningAboutOldReleasesOfSQLite:
+    """SQLite before 3.51.3 can lose a commit when several connections write: it is said once, in the log."""
+
+    @pytest.fixture(autouse=True)
+    def _not_yet_warned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(room, "_warned", threading.Event())
+
+    def test_an_old_release_is_named_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(room.sqlite3, "sqlite_version_info", (3, 51, 2))
+        recorder = SQLiteRecorder(tmp_path / "models.db")
+        recorder.notice_other_writer()
+        recorder.notice_other_writer()
+        recorder.close()
+        assert len(caplog.messages) == 1
+        assert "3.51.3" in caplog.messages[0]
+
+    @pytest.mark.parametrize(("release", "path"), [((3, 51, 3), "models.db"), ((3, 40, 1), None)])
+    def test_a_newer_release_and_a_memory_are_quiet(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        release: tuple[int, int, int],
+        path: str | None,
+    ) -> None:
+        monkeypatch.setattr(room.sqlite3, "sqlite_version_info", release)
+        recorder = SQLiteRecorder(None if path is None else tmp_path / path)
+        recorder.notice_other_writer()
+        recorder.close()
+        assert caplog.messages == []

@@ -45,7 +45,7 @@ class VersioningError(Exception):
         self.sentence = sentence
         if rule is not None:
             self.rule = rule
-        if hint is not None:
+        if hint:
             self.hint = hint
         self.facts = facts
         for name, value in facts.items():
@@ -102,6 +102,7 @@ class InvalidArgumentError(InvalidInputError):
     """Any other argument that can't be accepted."""
 
     code = "invalid-argument"
+    hint = "Correct the argument, and send the call again; nothing was recorded."
 
 
 # The caller named what is not there.

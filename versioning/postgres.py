@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import re
 import selectors
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from eventsourcing.persistence import Subscription
-    from psycopg import pq
 
     Answer = TypeVar("Answer")
 
@@ -56,6 +56,7 @@ CONNECTIONS: Final = 3
 CONNECT_TIMEOUT_S: Final = 5.0
 LOCK_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
+TIMEOUT_S_MIN: Final = 0.001
 TIMEOUT_S_MAX: Final = 86_400.0
 GRACE_S: Final = 2.0
 """How much longer than its own timeout the server may take to say that a statement took too long."""
@@ -214,8 +215,8 @@ def _seconds(options: dict[str, str], name: str, default_s: float) -> float:
     text = options.get(name)
     if text is None:
         return default_s
-    if not _SECONDS.fullmatch(text) or not 0.001 <= float(text) <= TIMEOUT_S_MAX:
-        msg = f"The URL's option {name} is a time in seconds from 0.001 to {TIMEOUT_S_MAX:g}, not {shown(text)}."
+    if not _SECONDS.fullmatch(text) or not TIMEOUT_S_MIN <= float(text) <= TIMEOUT_S_MAX:
+        msg = f"The URL's option {name} is a time in seconds from {TIMEOUT_S_MIN:g} to {TIMEOUT_S_MAX:g}, not {shown(text)}."
         raise _invalid(msg, f"Use for example {name}={default_s:g}.")
     return float(text)
 
@@ -294,10 +295,10 @@ _REACHED_SENTENCES: Final = {
 """While connecting, libpq gives the server's words only."""
 
 
-def _store_error(where: str, state: str, message: str = "", **facts: object) -> StoreError:
+def _store_error(where: str, state: str, message: str = "", constraint: str | None = None) -> StoreError:
     known = _SENTENCES.get(state) or _SENTENCES.get(state[:2])
     sentence, hint = known or (f"failed: {shown(message)}", None)
-    return StoreError(f"{where} {sentence}.", hint=hint, sqlstate=state or None, **facts)
+    return StoreError(f"{where} {sentence}.", hint=hint, sqlstate=state, constraint=constraint)
 
 
 def _closed(where: str) -> StoreError:
@@ -427,12 +428,15 @@ _STATEMENTS: Final = {
     "name_view": "UPDATE {s}.kept_views SET name=$2::text WHERE name=$1::text",
     "clock": "SELECT " + _NOW,
     # A commit of its own, which nobody waits for; in the append's, it would let only one commit at a time.
-    "notify": "SELECT set_config('synchronous_commit','off',true),pg_notify($1::text,'')",
+    "notify": "SELECT set_config('synchronous_commit','off',true),set_config('lock_timeout','50ms',true),"
+    "pg_notify($1::text,'')",
+    "end": "SELECT pg_terminate_backend(pid,1000) FROM pg_stat_activity WHERE pid || '/' || backend_start=$1::text",
     "has_version": "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname=$1::text), EXISTS (SELECT FROM pg_class "
     "JOIN pg_namespace ON pg_namespace.oid=relnamespace WHERE nspname=$1 AND relname='schema_version')",
     "version": "SELECT max(version) FROM {s}.schema_version",
 }  # fmt: skip
 
+_CONFLICT: Final = "Somebody else was first."
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -489,20 +493,21 @@ class _Connection:
     def __init__(self, settings: Settings, statements: dict[str, bytes], clock: _Clock) -> None:
         """Connect, within the time that the settings give."""
         psycopg = _psycopg()
-        self._pq: Any = psycopg.pq
+        self._pq = psycopg.pq
         self._error: type[Exception] = psycopg.Error
         self._settings = settings
         self._where = settings.where
         self._statements = statements
         self._prepared: set[str] = set()
-        self._loader: Any = psycopg.adapt.Transformer()
+        self._loader = psycopg.adapt.Transformer()
         self.is_broken = False
         """Whether it can't be used any more."""
-        deadline = time.monotonic() + settings.connect_timeout_s
-        self.pg = self._connected(deadline)
-        self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
+        self.was_lost = False
+        """Whether that is because it was ended from outside, and not because the server was silent."""
+        self._answer_s = settings.connect_timeout_s
+        self.pg = self._connected(time.monotonic() + self._answer_s)
+        self._selector = _Selector()
         self._selector.register(self.pg.socket, selectors.EVENT_READ)
-        self._answer_s = deadline - time.monotonic()
         try:
             self._set_up(clock)
         except BaseException:
@@ -510,64 +515,58 @@ class _Connection:
             raise
         self._answer_s = settings.statement_timeout_s + GRACE_S
 
-    def _connected(self, deadline: float) -> pq.PGconn:
+    def _connected(self, deadline: float) -> Any:  # noqa: ANN401 - a PGconn of psycopg
         polling = self._pq.PollingStatus
-        pg = None
+        pg = self._pq.PGconn.connect_start(self._settings.conninfo.text.encode())
         try:
-            pg = self._pq.PGconn.connect_start(self._settings.conninfo.text.encode())
             status = polling.WRITING
             while status != polling.OK:
                 if status == polling.FAILED or pg.status == self._pq.ConnStatus.BAD:
-                    raise self._unreachable(pg.get_error_message("utf-8"))
-                event = selectors.EVENT_READ if status == polling.READING else selectors.EVENT_WRITE
-                with selectors.DefaultSelector() as selector:
-                    selector.register(pg.socket, event)
+                    raise self._unreachable(pg.get_error_message("utf-8"))  # noqa: TRY301 - it closes what was begun
+                with _Selector() as selector:
+                    selector.register(
+                        pg.socket, selectors.EVENT_READ if status == polling.READING else selectors.EVENT_WRITE
+                    )
                     if not selector.select(max(0.0, deadline - time.monotonic())):
-                        raise self._silent(self._settings.connect_timeout_s)
+                        raise self._silent()  # noqa: TRY301 - the same
                 status = pg.connect_poll()
-        except self._error as error:
-            raise _store_error(self._where, "08") from error
         except BaseException:
-            if pg is not None:
-                pg.finish()
+            pg.finish()
             raise
         pg.nonblocking = 1
-        return cast("pq.PGconn", pg)
+        return pg
 
     def _unreachable(self, message: str) -> StoreError:
         for words, state in _REACHED_SENTENCES.items():
             if words in message:
                 return _store_error(self._where, state)
-        told = message.strip().splitlines()
-        return StoreError(
-            f"{self._where} can't be reached: {shown(told[-1].strip()) if told else 'no reason was given'}.",
-            hint=_SENTENCES["08"][1],
-            sqlstate="08001",
-        )
+        sentence, hint = _SENTENCES["08"]
+        told = shown(" ".join(message.split()))
+        return StoreError(f"{self._where} {sentence}: {told}.", hint=hint, sqlstate="08001")
 
-    def _silent(self, after_s: float) -> StoreError:
-        msg = f"{self._where} did not answer within {after_s:.3g} s."
-        return StoreError(msg, hint=_SENTENCES["08"][1], sqlstate="08006")
+    def _silent(self) -> StoreError:
+        msg = f"{self._where} did not answer within {self._answer_s:g} s."
+        return StoreError(msg, hint=_SENTENCES["08"][1])
 
     def _set_up(self, clock: _Clock) -> None:
         """Say how this session behaves, whatever the server, the database or the user have as their defaults."""
         if (encoding := self.pg.parameter_status(b"server_encoding")) != b"UTF8":
-            msg = f"{self._where} is not UTF-8, but {shown((encoding or b'').decode())}."
+            msg = f"{self._where} is not UTF-8, but {encoding.decode()}."
             raise StoreError(msg, hint="Make a database with ENCODING 'UTF8', or name another one.")
         settings = {
             "search_path": "pg_catalog",
-            "lock_timeout": f"{int(self._settings.lock_timeout_s * 1_000)}ms",
-            "statement_timeout": f"{int(self._settings.statement_timeout_s * 1_000)}ms",
+            "lock_timeout": _milliseconds(self._settings.lock_timeout_s),
+            "statement_timeout": _milliseconds(self._settings.statement_timeout_s),
             "default_transaction_isolation": "read committed",
             "default_transaction_deferrable": "off",
-            "bytea_output": "hex",
         }
         calls = ",".join(f"set_config('{name}','{value}',false)" for name, value in settings.items())
-        synchronous = (
-            "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit','on',false) END"
-        )
         asked_s = time.monotonic()
-        ((server_us, *_),) = self.ask_text(f"SELECT {_NOW},{synchronous},{calls}")
+        ((server_us, self.backend, *_),) = self.ask_text(
+            f"SELECT {_NOW},pid || '/' || backend_start,CASE current_setting('synchronous_commit') "
+            f"WHEN 'off' THEN set_config('synchronous_commit','on',false) END,{calls} "
+            "FROM pg_stat_activity WHERE pid=pg_backend_pid()"
+        )
         clock.set(server_us, asked_s)
 
     # Asking.
@@ -594,34 +593,32 @@ class _Connection:
         self._exchange(self.pg.send_query, text.encode())
 
     def _exchange(self, send: Callable[..., None], *values: object) -> list[Any]:
-        done = False
+        pg, result, is_done = self.pg, None, False
+        deadline = time.monotonic() + self._answer_s
         try:
-            deadline = time.monotonic() + self._answer_s
             send(*values)
-            while self.pg.flush():
+            while pg.flush():
                 self._flush(deadline)
-            result = answer = None
             while True:
-                while self.pg.is_busy():
+                while pg.is_busy():
                     self._wait(deadline)
-                    self.pg.consume_input()
-                answer = self.pg.get_result()
+                    pg.consume_input()
+                answer = pg.get_result()
                 if answer is None:
                     break
-                if result is None or result.status != self._pq.ExecStatus.FATAL_ERROR:
-                    result = answer
-            done = True
+                result = result or answer
+            is_done = True
         except self._error as error:
-            self.is_broken = True
+            self.was_lost = True
             raise _store_error(self._where, "08006") from error
         finally:
-            if not done:
+            if not is_done:
                 self.is_broken = True
         return self._rows(result)
 
     def _wait(self, deadline: float) -> None:
         if not self._selector.select(max(0.0, deadline - time.monotonic())):
-            raise self._silent(self._answer_s)
+            raise self._silent()
 
     def _flush(self, deadline: float) -> None:
         """Let a large statement out, and take in meanwhile what the server says."""
@@ -632,29 +629,28 @@ class _Connection:
         finally:
             self._selector.modify(self.pg.socket, selectors.EVENT_READ)
 
-    def _rows(self, result: Any) -> list[Any]:  # noqa: ANN401 - a PGresult
-        status = self._pq.ExecStatus
-        if result.status == status.TUPLES_OK:
+    def _rows(self, result: Any) -> list[Any]:  # noqa: ANN401 - a PGresult of psycopg
+        status = result.status
+        if status == self._pq.ExecStatus.TUPLES_OK:
             self._loader.set_pgresult(result)
-            return cast("list[Any]", self._loader.load_rows(0, result.ntuples, tuple))
-        if result.status == status.COMMAND_OK:
+            rows: list[Any] = self._loader.load_rows(0, result.ntuples, tuple)
+            return rows
+        if status == self._pq.ExecStatus.COMMAND_OK:
             return []
         field = self._pq.DiagnosticField
         severity, state, message, constraint = (
             (result.error_field(code) or b"").decode(errors="replace")
             for code in (field.SEVERITY_NONLOCALIZED, field.SQLSTATE, field.MESSAGE_PRIMARY, field.CONSTRAINT_NAME)
         )
-        if severity in {"FATAL", "PANIC"} or not state or self.pg.status != self._pq.ConnStatus.OK:
-            self.is_broken = True
-        raise _store_error(
-            self._where, state or "08006", message or result.get_error_message("utf-8"), constraint=constraint or None
-        )
+        if severity in {"FATAL", "PANIC"} or not state:
+            self.is_broken = self.was_lost = True
+        raise _store_error(self._where, state or "08006", message, constraint or None)
 
     # Its life.
 
     @property
     def is_idle(self) -> bool:
-        """Whether it can be used by the next one who needs one."""
+        """Whether the next one who needs a connection can use it."""
         return not self.is_broken and bool(self.pg.transaction_status == self._pq.TransactionStatus.IDLE)
 
     def is_alive(self) -> bool:
@@ -667,7 +663,6 @@ class _Connection:
         try:
             self.pg.consume_input()
         except self._error as error:
-            self.is_broken = True
             raise _store_error(self._where, "08006") from error
         some = False
         while self.pg.notifies() is not None:
@@ -683,10 +678,18 @@ class _Connection:
     def abandon(self) -> None:
         """Let go of what was inherited through a fork, without a word to the server: it is the parent's."""
         self.is_broken = True
-        with contextlib.suppress(self._error, OSError):
+        with contextlib.suppress(self._error):  # it had no socket any more
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, self.pg.socket)
             os.close(nowhere)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, int(seconds * 1_000))}ms"
+
+
+_Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""Without a file of its own, which forks would share; Windows has the second only."""
 
 
 class _Pool:
@@ -694,11 +697,13 @@ class _Pool:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.settled = 0
+        """No position up to here will become visible any more."""
         self._statements = _statements(settings.schema)
         self._closed: StoreError | None = None
         self._was_reached = False
         self._begin()
-        _POOLS.add(self)
+        _FORKED.add(self)
 
     def _begin(self) -> None:
         self._free = threading.BoundedSemaphore(self.settings.connections)
@@ -712,7 +717,7 @@ class _Pool:
             raise self._closed
 
     def connect(self, *, patient: bool) -> _Connection:
-        """Open a connection; `patient`: a server that was there before may be starting again."""
+        """Open a connection; `patient`: wait for a server that was there before, and may be starting again."""
         deadline = time.monotonic() + self.settings.connect_timeout_s
         while True:
             try:
@@ -725,6 +730,7 @@ class _Pool:
                 time.sleep(RETRY_S)
                 continue
             self._was_reached = True
+            self.settled = 0  # it may be another server than before, which took over from it
             self._open.add(connection)
             return connection
 
@@ -758,16 +764,20 @@ class _Pool:
     def _give(self, connection: _Connection, free: threading.BoundedSemaphore) -> None:
         if free is not self._free:
             return  # inherited from the parent process, and abandoned
-        if self._closed is None and connection.is_idle:
+        if connection.is_idle:
             self._idle.append(connection)
-            if self._closed is not None:  # pragma: no cover - closed by another thread between two lines
-                self.close()
         else:
             connection.finish()
+        if connection.was_lost or self._closed is not None:
+            self.drop_idle()  # where one was ended, the others were too
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it is given back."""
         self._closed = self._closed or _closed(self.settings.where)
+        self.drop_idle()
+
+    def drop_idle(self) -> None:
+        """End the connections that nobody uses just now."""
         while self._idle:
             with contextlib.suppress(IndexError):  # another thread was faster
                 self._idle.pop().finish()
@@ -779,12 +789,13 @@ class _Pool:
         self._begin()
 
 
-_POOLS: Final[weakref.WeakSet[_Pool]] = weakref.WeakSet()
+_FORKED: Final[weakref.WeakSet[_Pool | _Listener]] = weakref.WeakSet()
+"""What must know when this process is forked."""
 
 
 def _after_fork_in_child() -> None:
-    for pool in list(_POOLS):
-        pool.after_fork_in_child()
+    for held in list(_FORKED):
+        held.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
@@ -796,8 +807,7 @@ class _Clock:
 
     def __init__(self) -> None:
         self._server_us = 0
-        self._at_s = -INTEGER_MAX
-        self._wall_s = 0.0
+        self._at_s = self._wall_s = -math.inf
 
     def set(self, server_us: int, asked_s: float) -> None:
         """Take in what the server's clock said between then and now."""
@@ -807,7 +817,7 @@ class _Clock:
     def is_stale(self) -> bool:
         """Say whether it is long ago, or this machine was asleep, or its clock was set."""
         passed_s = time.monotonic() - self._at_s
-        return passed_s > CLOCK_S or abs(time.time() - self._wall_s - passed_s) > CLOCK_STEP_S
+        return not passed_s <= CLOCK_S or abs(time.time() - self._wall_s - passed_s) > CLOCK_STEP_S
 
     def now_us(self) -> int:
         return self._server_us + int((time.monotonic() - self._at_s) * 1_000_000)
@@ -852,7 +862,12 @@ class Snapshot:
         return [KeptRow(*row) for row in self._ask("rows", found[0], _array(_TEXT, keys))]
 
     def view_page(
-        self, name: str, workspace: str, after_model_name: str, limit: int | None, live_only: bool
+        self,
+        name: str,
+        workspace: str,
+        after_model_name: str,
+        limit: int | None,
+        live_only: bool,  # noqa: FBT001 - the last column of the question
     ) -> list[KeptRow]:
         """Give the rows of a workspace behind a model's name, in the order of the names' code points."""
         found = self._view(name)
@@ -882,10 +897,8 @@ class PostgresRecorder(ApplicationRecorder):
         """Connect, and make the tables where they are missing."""
         self._pool = _Pool(settings)
         self._where = settings.where
-        self._settled = 0
-        """No position up to here will become visible any more."""
         self._channel = f"versioning_{_digest(settings.schema)}"
-        self._notified_s = -INTEGER_MAX
+        self._notified_s = -math.inf
         self._listener = _Listener(self._pool, self._channel)
         weakref.finalize(self, self._pool.close)
         try:
@@ -914,11 +927,12 @@ class PostgresRecorder(ApplicationRecorder):
 
     def _reading(self, question: Callable[[_Connection], Answer]) -> Answer:
         """Ask something that changes nothing; on a second connection, where the first one was lost."""
+        connection = None
         try:
             with self._pool.use() as connection:
                 return question(connection)
         except StoreError:
-            if not connection.is_broken:
+            if connection is None or not connection.was_lost:
                 raise
         with self._pool.use() as connection:
             return question(connection)
@@ -935,22 +949,28 @@ class PostgresRecorder(ApplicationRecorder):
             AppendConflict: somebody else was first, or the key was used; nothing was recorded.
             StoreError: anything else; whether it was recorded may not be known.
         """
-        count = len(rows)
-        if not count:
+        if not rows:
             return range(0)
-        with self._pool.use() as connection:
-            try:
+        connection = None
+        try:
+            with self._pool.use() as connection:
                 first = self._appended(connection, rows)
-            except StoreError as error:
-                if error.facts.get("constraint") in {"stored_events_by_sequence", "stored_events_by_key"}:
-                    msg = "Somebody else was first."
-                    raise AppendConflict(msg) from error
-                raise
-            if first is None:
-                msg = "Somebody else was first."
-                raise AppendConflict(msg)
-            self._notify(connection)
-        return range(first, first + count)
+                if first is not None:
+                    self._notify(connection)
+        except StoreError as error:
+            if error.facts.get("constraint") in {"stored_events_by_sequence", "stored_events_by_key"}:
+                raise AppendConflict(_CONFLICT) from error
+            if connection is not None and connection.is_broken:
+                self._end(connection)
+            raise
+        if first is None:
+            raise AppendConflict(_CONFLICT)
+        return range(first, first + len(rows))
+
+    def _end(self, lost: _Connection) -> None:
+        """See that what was sent on a lost connection is over: what the stream then holds is what the append came to."""
+        with contextlib.suppress(StoreError), self._pool.use() as connection:
+            connection.ask("end", lost.backend)
 
     def _appended(self, connection: _Connection, rows: Sequence[Row]) -> int | None:
         """Append, and give the first position; None where the first row is there already."""
@@ -962,10 +982,8 @@ class PostgresRecorder(ApplicationRecorder):
         draws = DRAWS_MAX if len(rows) <= INTERLEAVED_MAX else 0
         while True:
             ((taken, first),) = connection.ask("append_all", *columns, draws == 0)
-            if taken:
-                return None
-            if first is not None:
-                return cast("int", first)
+            if taken or first is not None:
+                return cast("int | None", first)
             draws -= 1
 
     def _notify(self, connection: _Connection) -> None:
@@ -982,10 +1000,10 @@ class PostgresRecorder(ApplicationRecorder):
         Raises:
             StoreError: a transaction that appends takes too long.
         """
-        ((position, holders),) = connection.ask("head", self._settled, COUNTED_MAX)
+        ((position, holders),) = connection.ask("head", self._pool.settled, COUNTED_MAX)
         if holders:
             self._await_writers(connection, set(holders.split(",")))
-        self._settled = position
+        self._pool.settled = position
         return cast("int", position)
 
     def _await_writers(self, connection: _Connection, writers: set[str]) -> None:
@@ -1005,14 +1023,14 @@ class PostgresRecorder(ApplicationRecorder):
 
     def _log(self, connection: _Connection, name: str, after: int, upto: int, limit: int, *values: object) -> list[Any]:
         """Read the log, and see that nothing is missing that may still come."""
-        settled = self._settled
+        settled = self._pool.settled
         rows = connection.ask(name, after, upto, limit, *values)
         if not rows or rows[-1][0] <= settled:
             return rows
         start = max(after, settled)
         if len(rows) - bisect_right(rows, start, key=lambda row: row[0]) == rows[-1][0] - start:
             if after <= settled:
-                self._settled = rows[-1][0]
+                self._pool.settled = rows[-1][0]
             return rows
         return connection.ask(name, after, min(upto, self._settle(connection)), limit, *values)
 
@@ -1038,6 +1056,9 @@ class PostgresRecorder(ApplicationRecorder):
         """Give the first row of the append with this idempotency key, if there is one."""
         rows: list[TailRow] = self._read("of_key", stream, key)
         return rows[0] if rows else None
+
+    def notice_other_writer(self) -> None:
+        """Do nothing: that is what the server is for."""
 
     def waiter(self) -> Waiter:
         """Give what a follower waits with."""
@@ -1086,7 +1107,7 @@ class PostgresRecorder(ApplicationRecorder):
         try:
             return connection, self._begin(connection)
         except StoreError:
-            if not connection.is_broken:
+            if not connection.was_lost:
                 raise
         stack.close()
         connection = stack.enter_context(self._pool.use())
@@ -1257,10 +1278,14 @@ class _Listener:
         """How often something may have been recorded, as far as is known."""
         self.waiters: set[Waiter] = set()
         self._channel = channel
-        self._pid = os.getpid()
         self._turn = threading.Lock()
         self._connection: _Connection | None = None
         self._hot_until_s = 0.0
+        _FORKED.add(self)
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the connection is the parent's."""
+        self._turn, self._connection = threading.Lock(), None
 
     def listen(self, timeout_s: float) -> bool:
         """Listen for a while, unless somebody else does; say whether it was done."""

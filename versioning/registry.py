@@ -68,7 +68,7 @@ from versioning.limits import (
     checked_workspace,
 )
 from versioning.numbers import checked_bump
-from versioning.persistence import AppendConflict, decode, encode, fingerprint_of, link_of
+from versioning.persistence import AppendConflict, decode, encode, fingerprint_of, link_of, read
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
 from versioning.stores import open_store
@@ -312,18 +312,19 @@ class _Live:
                 if sequence != aggregate.sequence + 1:
                     msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} is missing."
                     raise CorruptLogError(msg, position=position)
-                recorded = decode(position, aggregate.stream, sequence, topic, state)
+                envelope = read(position, aggregate.stream, sequence, topic, state)
                 if not aggregate.sequence:
-                    aggregate.workspace, aggregate.model_name = recorded.workspace, recorded.model_name
-                elif (recorded.workspace, recorded.model_name) != (aggregate.workspace, aggregate.model_name):
+                    aggregate.workspace, aggregate.model_name = envelope.workspace, envelope.model_name
+                elif (envelope.workspace, envelope.model_name) != (aggregate.workspace, aggregate.model_name):
                     msg = f"Event {sequence} of the stream {aggregate.stream} names another model."
                     raise CorruptLogError(msg, position=position)
                 try:
-                    aggregate.evolve(recorded.event, recorded.actor)
+                    aggregate.evolve(envelope.payload, envelope.actor)
                 except (KeyError, IndexError) as error:
                     msg = f"Event {sequence} of the stream {aggregate.stream} does not follow from those before it."
                     raise CorruptLogError(msg, position=position) from error
-                aggregate.link = link_of(state)
+            if rows and rows[-1][1] == aggregate.sequence:
+                aggregate.link = link_of(rows[-1][3])
 
 
 class _Loaded:
@@ -436,6 +437,8 @@ class ModelRegistry(Questions, Commands):
         stream = live.aggregate.stream
         rows = self._recorder.tail(stream, live.aggregate.sequence if after is None else after)
         if rows:
+            if live.aggregate.sequence:
+                self._recorder.notice_other_writer()
             try:
                 live.take_in(rows)
             except VersioningError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import sqlite3
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 5.0
 TIMEOUT_S_MAX: Final = 86_400.0
+WAL_RESET_MENDED: Final = (3, 51, 3)
+"""The first SQLite whose reset of the write-ahead log loses nothing that another connection commits just then."""
 POLL_S: Final = 0.005
 """How often a waiter looks: 3 µs each."""
 ROWS_AT_ONCE: Final = 100
@@ -75,6 +78,8 @@ _KEEP: Final = (
     "INSERT INTO kept_rows (view,workspace,model_name,key,live,state) VALUES (?,?,?,?,?,?) ON CONFLICT (view,key) DO "
     "UPDATE SET workspace=excluded.workspace,model_name=excluded.model_name,live=excluded.live,state=excluded.state"
 )
+
+_warned: Final = threading.Event()
 
 
 class Snapshot:
@@ -258,6 +263,20 @@ class SQLiteRecorder(ApplicationRecorder):
     def now_us(self) -> int:
         """Give this machine's time, in microseconds since 1970."""
         return time.time_ns() // 1_000
+
+    def notice_other_writer(self) -> None:
+        """Warn, once a process, where several connections write to a file and SQLite is older than 3.51.3.
+
+        Those releases can, very rarely, lose commits when a write-ahead log is reset while another connection writes.
+        """
+        if self.path is not None and sqlite3.sqlite_version_info < WAL_RESET_MENDED and not _warned.is_set():
+            _warned.set()
+            logging.getLogger("versioning").warning(
+                "Several processes write to %s through SQLite %s: releases before 3.51.3 can, very rarely, lose a commit "
+                "when the write-ahead log is reset. Use a newer SQLite, or PostgreSQL.",
+                self.path,
+                sqlite3.sqlite_version,
+            )
 
     def waiter(self) -> Waiter:
         """Give what a follower waits with."""
@@ -456,9 +475,6 @@ def open_recorder(place: str | Path) -> SQLiteRecorder:
     if scheme == "sqlite" and colon:
         path, options = _parsed(rest)
         return SQLiteRecorder(path, **options)
-    if scheme in {"postgresql", "postgres"} and colon:
-        msg = "PostgreSQL is not supported by this release yet."
-        raise StoreError(msg, hint="Use a SQLite file.")
     known = colon and _SCHEME.fullmatch(scheme)
     msg = f"The scheme {scheme}: is not one of a store." if known else "The URL of the store has no scheme."
     raise _invalid(msg)
@@ -534,7 +550,7 @@ def _checked_path(path: str | Path) -> Path:
     return Path(path)
 
 
-_URL_HINT: Final = "Use memory:, sqlite:///relative.db, sqlite:////absolute.db, or a pathlib.Path."
+_URL_HINT: Final = "Use memory:, sqlite:///relative.db, sqlite:////absolute.db, postgresql://user:password@host/database, or a pathlib.Path."
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
 _ESCAPED: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL)
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")

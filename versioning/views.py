@@ -248,7 +248,8 @@ class Views:
     def reading(self, view: View[State], cut: Cut = NOW) -> Iterator[Reading[State]]:
         """Give a view as of now, of a position or of a moment, all from one snapshot."""
         if cut == NOW and self._recorder.head() - self._position(view) > self._batch_events:
-            self.catch_up(view)
+            with contextlib.suppress(StoreError):  # a full disk must not stop reading
+                self.catch_up(view)
         with self._recorder.snapshot() as snapshot:
             kept = snapshot.view_position(view.name)
             usable = kept is not None and cut.holds(kept.position, kept.latest_us)

@@ -202,7 +202,8 @@ class Arena:
         self.store = store
         self.folder = Path(tempfile.mkdtemp(prefix="versioning-faults-"))
         if store == "sqlite":
-            self.url = f"sqlite:///{self.file}" + "".join(f"?{name}={value}" for name, value in options.items())
+            query = "&".join(f"{name}={value}" for name, value in options.items())
+            self.url = f"sqlite:///{self.file}?{query}"
         else:
             self.url = self.server.fresh_url(**options)
         self._children: list[Child] = []

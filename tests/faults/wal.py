@@ -22,9 +22,10 @@ from versioning import ModelRegistry
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from versioning.persistence import LogRow
+    from versioning.persistence import LogRow, Row
 
 HEADER_BYTES: Final = 32
 FRAME_HEADER_BYTES: Final = 24
@@ -79,22 +80,27 @@ def record(folder: Path, dice: random.Random, bug: str | None) -> Live:
     url = f"sqlite:///{file}?durability=checkpoint"
     rows_at: dict[int, int] = {}
     with ModelRegistry(url) as registry:
-        if bug == "appends row by row":
-            append = registry._recorder.append
-            registry._recorder.append = lambda rows: [append([row]) for row in rows][0]  # type: ignore[method-assign] - the planted bug
+        append = registry._recorder.append
+
+        def watched(rows: Sequence[Row]) -> range:
+            positions = [append([row]) for row in rows][-1] if bug == "appends row by row" else append(rows)
+            rows_at[ends_of_commits(wal.read_bytes())[-1]] = positions[-1]
+            return positions
+
+        registry._recorder.append = watched  # type: ignore[method-assign] - looks at the log after each append
         before, checkpoint_at = 0, dice.randrange(COMMANDS)
         for count in range(COMMANDS):
             if count == checkpoint_at:
                 # What is recorded from here on overwrites the log from its beginning, and old frames lie behind it.
                 with contextlib.closing(sqlite3.connect(file)) as other:
                     other.execute("PRAGMA wal_checkpoint(RESTART)")
-                before, rows_at = registry.position(), {}
+                before = registry.position()
+                rows_at.clear()
             _do_something(registry, dice, count)
-            rows_at[ends_of_commits(wal.read_bytes())[-1]] = registry.position()
         rows = tuple(rows_of(registry))
         content, log = file.read_bytes(), wal.read_bytes()
     ends = ends_of_commits(log)
-    # A command makes one commit; those of kept views add no rows.
+    # The commits of kept views add no rows.
     counted = list(itertools.accumulate((rows_at.get(end, 0) for end in ends), max))
     return Live(content, log, rows, struct.unpack(">I", log[8:12])[0], tuple(zip(ends, counted, strict=True)), before)
 
@@ -133,7 +139,7 @@ def expected_rows(live: Live, done: Damage) -> int:
 def run(rounds: int, seed: int, store: str = "sqlite", bug: str | None = None) -> Report:
     """Damage so many copies."""
     ledger, dice = Ledger("wal", store, seed), dice_of(seed)
-    with Arena(store) as arena:
+    with Arena(store, durability="checkpoint") as arena:
         live = record(arena.folder, dice, bug)
         for count in range(rounds):
             if count % DAMAGES_A_HISTORY == DAMAGES_A_HISTORY - 1:
@@ -151,7 +157,7 @@ def run(rounds: int, seed: int, store: str = "sqlite", bug: str | None = None) -
 
 def _look(arena: Arena, ledger: Ledger, live: Live, done: Damage) -> None:
     ledger.count("cuts" if done.told.startswith("cut") else "scribbles")
-    with ModelRegistry(f"{arena.url}?durability=checkpoint") as registry:
+    with ModelRegistry(arena.url) as registry:
         rows = tuple(rows_of(registry))
         expected = expected_rows(live, done)
         ledger.count("with all rows" if len(rows) == len(live.rows) else "with a part of them")

@@ -15,11 +15,11 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 from hypothesis import strategies as st
 
 from versioning.aggregate import ModelAggregate, evolve
 from versioning.commands import (
+    COMMANDS,
     Activate,
     Bump,
     Command,
@@ -29,6 +29,7 @@ from versioning.commands import (
     DeleteModel,
     Deploy,
     Expect,
+    ExpectedPrimary,
     FailActivation,
     Promote,
     Publish,
@@ -43,13 +44,17 @@ from versioning.testing.given import merged, recorded
 from versioning.testing.walks import POLICIES, START_US
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypothesis.strategies import SearchStrategy
 
 HISTORY_COMMANDS_MAX: Final = 20
 """How many commands a history is made of at most, where nothing else is said."""
-_passing_us: Final = st.sampled_from([1_000_000, 0, 1, 3_600_000_000, -60_000_000])
+_WORDS: Final[tuple[Bump, ...]] = ("MINOR", "MAJOR", "PATCH")
+_bumps: Final = st.sampled_from(_WORDS)
 _claims: Final = st.sampled_from([None, True, False])
-_BUMPS: Final[tuple[Bump, ...]] = ("MINOR", "MAJOR", "PATCH")
+_commands: Final = st.sampled_from(list(COMMANDS))
+_passing_us: Final = st.sampled_from([1_000_000, 0, 1, 3_600_000_000, -60_000_000])
 
 
 def names() -> SearchStrategy[str]:
@@ -73,9 +78,12 @@ def metadata() -> SearchStrategy[dict[str, Any]]:
     return st.dictionaries(text, values, max_size=4)
 
 
+_contents: Final = (st.just({}) | metadata()).map(checked_metadata)
+
+
 def bumps() -> SearchStrategy[str]:
     """Give the three words, in any case (R2)."""
-    return st.sampled_from([*_BUMPS, "minor", "Major", "pAtCh"])
+    return st.sampled_from([*_WORDS, "minor", "Major", "pAtCh"])
 
 
 def policies() -> SearchStrategy[Policy]:
@@ -83,33 +91,44 @@ def policies() -> SearchStrategy[Policy]:
     return st.sampled_from(sorted(POLICIES, key=lambda policy: policy != Policy()))
 
 
-def commands(state: ModelAggregate) -> SearchStrategy[Command]:
-    """Give commands that make sense in a state, most of which the rules allow: on versions that are known, if any."""
-    ordinal = len(state.versions) + 1
-    artifact, token = ArtifactRef(f"memory:{ordinal}"), f"{ordinal:08x}"
-    contents = (st.just({}) | metadata()).map(checked_metadata)
-    drafts = st.builds(Deploy, st.just(artifact), st.just(token), st.sampled_from(_BUMPS), metadata=contents)
-    published = drafts.flatmap(
-        lambda draft: _claims.map(lambda claims: attrs.evolve(draft, publish=True, promote=claims))
-    )
-    if not state.versions:
-        return drafts | published
-    version_ids = st.sampled_from(list(state.versions))
-    waits = version_ids.map(lambda one: (one, state.versions[one].activation_id or activation_id_of(one, 1)))
-    expected = st.sampled_from([Expect.ANYTHING, state.primary])
-    return st.one_of(
-        drafts,
-        published,
-        st.builds(Publish, version_ids, _claims),
-        st.builds(Promote, version_ids, expected),
-        st.builds(Rollback, expected),
-        st.builds(Deactivate, version_ids, expected),
-        st.builds(Activate, version_ids),
-        waits.map(lambda wait: CompleteActivation(*wait)),
-        waits.map(lambda wait: FailActivation(*wait, error="out of memory")),
-        st.builds(Delete, version_ids, expected),
-        st.just(DeleteModel()),
-    )
+@st.composite
+def commands(draw: st.DrawFn, state: ModelAggregate) -> Command:
+    """Give commands that make sense in a state, most of which the rules allow: on versions that are known, if any.
+
+    Args:
+        draw: Hypothesis passes it.
+        state: what is known of the name.
+    """
+    known = list(state.versions)
+    asked = COMMANDS[draw(_commands)] if known else Deploy
+    if asked is Deploy:
+        publish = draw(st.booleans())
+        return Deploy(
+            artifact=ArtifactRef(f"memory:{len(known) + 1}"),
+            token=f"{len(known) + 1:08x}",
+            bump=draw(_bumps),
+            publish=publish,
+            promote=draw(_claims) if publish else None,
+            metadata=draw(_contents),
+        )
+    version_id = draw(st.sampled_from(known))
+    activation_id = state.versions[version_id].activation_id or activation_id_of(version_id, 1)
+
+    def expected() -> ExpectedPrimary:
+        return Expect.ANYTHING if draw(st.booleans()) else state.primary
+
+    others: dict[type[Command], Callable[[], Command]] = {
+        Publish: lambda: Publish(version_id, draw(_claims)),
+        Promote: lambda: Promote(version_id, expected()),
+        Rollback: lambda: Rollback(expected()),
+        Deactivate: lambda: Deactivate(version_id, expected()),
+        Activate: lambda: Activate(version_id),
+        CompleteActivation: lambda: CompleteActivation(version_id, activation_id),
+        FailActivation: lambda: FailActivation(version_id, activation_id, "out of memory"),
+        Delete: lambda: Delete(version_id, expected()),
+        DeleteModel: DeleteModel,
+    }
+    return others[asked]()
 
 
 @st.composite
