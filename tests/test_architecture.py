@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "postgres": {"errors", "persistence"},
     "stores": {"sqlite"},
     "artifacts": {"errors", "events"},
-    "views": {"errors", "aggregate", "persistence", "projections"},
+    "views": {"errors", "events", "aggregate", "persistence", "projections", "stores"},
     "questions": {
         "errors", "ids", "commands", "numbers", "limits", "aggregate", "rules", "projections", "persistence", "views",
     },

@@ -265,6 +265,7 @@ class World:
         self.name = "churn"
         self.gone = self.serving()
         self.stopped = self.serving()
+        self.registry.deploy(b"weights", model_name="loaded", publish=True)
         self.primary = self.serving()
         self.waiting = self.deploy(publish=True)
         self.draft = self.deploy()
@@ -272,7 +273,7 @@ class World:
         self.registry.delete(self.gone.version_id)
 
     def deploy(self, **how: Any) -> Version:
-        return self.registry.deploy(b"weights", model_name=self.name, **how)
+        return self.registry.deploy(URI, model_name=self.name, **how)
 
     def serving(self) -> Version:
         waiting = self.deploy(publish=True)

@@ -179,7 +179,8 @@ class Questions:
         if number is None:
             return self._ask_version(version_id, lambda _, version: version)
         target = self._named(version_id)
-        exact = exact_number(number) if isinstance(number, str) else None
+        wanted: object = number
+        exact = exact_number(wanted) if isinstance(wanted, str) else None
         if exact is None:
             msg = f"number is not a semantic version: {shown(number)}."
             raise InvalidArgumentError(msg, rule="R24", hint='Numbers look like "1.2.0".', argument="number")
@@ -228,10 +229,11 @@ class Questions:
         Args:
             older_than: how long they have waited at least.
         """
-        if not isinstance(older_than, timedelta):
+        age: object = older_than
+        if not isinstance(age, timedelta):
             msg = f"older_than is a timedelta, not {shown(older_than)}."
             raise InvalidArgumentError(msg, hint="For example timedelta(minutes=10).", argument="older_than")
-        since_us = self._now_us() - older_than // timedelta(microseconds=1)
+        since_us = self._now_us() - age // timedelta(microseconds=1)
         versions = (version for model in self.models() for version in model.versions)
         return tuple(one for one in versions if one.waiting_since_us is not None and one.waiting_since_us <= since_us)
 
@@ -247,7 +249,8 @@ class Questions:
         target = self._named(model_name)
         if version is None:
             return self._ask_model(target, _primary)
-        if not isinstance(version, str):
+        wanted: object = version
+        if not isinstance(wanted, str):
             msg = f"version is text, not {type(version).__name__}."
             raise InvalidArgumentError(msg, rule="R24", hint='For example "1.2.0" or "^1.2".', argument="version")
         if parse_version_id(version) is not None:

@@ -15,7 +15,6 @@ import random
 import secrets
 import threading
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpack, cast
 
@@ -51,7 +50,7 @@ from versioning.errors import (
     VersionNotFoundError,
     shown,
 )
-from versioning.events import Event, Meta, Recorded, microseconds_of
+from versioning.events import Event, Meta, Recorded
 from versioning.ids import checked_activation_id, checked_version_id
 from versioning.limits import (
     checked_actor,
@@ -61,6 +60,7 @@ from versioning.limits import (
     checked_flag,
     checked_key,
     checked_metadata,
+    checked_moment,
     checked_position,
     checked_promote,
     checked_reason,
@@ -72,10 +72,11 @@ from versioning.persistence import AppendConflict, decode, encode, fingerprint_o
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
 from versioning.stores import open_store
-from versioning.views import NOW, VIEWS, Skipped, Views
+from versioning.views import MODELS, NOW, VIEWS, Skipped, Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from types import TracebackType
 
     from versioning.artifacts import Serializer
@@ -334,7 +335,7 @@ class _Loaded:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.model: Any = None
+        self.model: object = None
         self.is_harmless = False
         """Whether it is known to have been loaded without trust."""
 
@@ -343,8 +344,8 @@ class ModelRegistry(Questions, Commands):
     """The life of all models of one workspace, on one store; safe to share between threads.
 
     Args:
-        url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host/database`, or a
-            Path to a SQLite file; without one, the environment's VERSIONING_URL, else `sqlite:///versioning.db`.
+        url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host/database`,
+            or a Path to a SQLite file; without one, the environment's VERSIONING_URL, else `sqlite:///versioning.db`.
         workspace: the tenant; a registry sees its own only (R27).
         policy: what the host chooses.
         clock: gives the present as an aware datetime; without one, the machine's, or the clock of a PostgreSQL server.
@@ -403,12 +404,7 @@ class ModelRegistry(Questions, Commands):
     def _now_us(self) -> int:
         if self._clock is None:
             return self._recorder.now_us()
-        moment = self._clock()
-        if not isinstance(moment, datetime) or moment.utcoffset() is None:
-            msg = f"The clock gave {shown(moment)}, which is not an aware datetime."
-            hint = "Pass clock=lambda: datetime.now(timezone.utc), or none."
-            raise InvalidArgumentError(msg, rule="R23", hint=hint, argument="clock")
-        return microseconds_of(moment)
+        return checked_moment(self._clock(), "clock")
 
     def _live(self, stream: str) -> tuple[_Live, bool]:
         """Give the cached aggregate, or one that is read now; and whether it is as of now."""
@@ -603,7 +599,8 @@ class ModelRegistry(Questions, Commands):
             InvalidArgumentError: there is no such command.
             VersioningError: whatever the command itself would raise.
         """
-        if not isinstance(command, str) or command not in COMMANDS:
+        name: object = command
+        if not isinstance(name, str) or name not in COMMANDS:
             msg = f"There is no command {shown(command)}."
             raise InvalidArgumentError(msg, hint=f"The commands are {', '.join(COMMANDS)}.", argument="command")
         preview = _Preview(self)
@@ -635,11 +632,10 @@ class ModelRegistry(Questions, Commands):
 
     def _last_at_us(self) -> int:
         """The latest timestamp in the log; clocks of several processes differ, so it need not be the last event's."""
-        latest_us = 0
-        with self._views.reading(VIEWS[0]) as reading:
+        with self._views.reading(MODELS) as reading:
             kept = reading.snapshot.view_position(reading.view.name) if reading.kept else None
             latest_us = 0 if kept is None else kept.latest_us
-            return max([latest_us, *(state.last_at_us for state in reading.over.values())])
+            return max(latest_us, *(state.last_at_us for state in reading.over.values()), 0)
 
     def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
         """Give recorded events from behind a position, for ever, as they come; `close()` ends it.
@@ -737,7 +733,7 @@ class ModelRegistry(Questions, Commands):
             raise InvalidArgumentError(msg, hint="Deploy an object with predict(inputs), or a function.")
         return call(inputs)
 
-    def _model_object(self, found: Version, *, trusted: bool, serializer: str | Serializer | None) -> Any:
+    def _model_object(self, found: Version, *, trusted: bool, serializer: str | Serializer | None) -> object:
         self._drop_idle(found)
         held = self._loaded.setdefault(found.version_id, _Loaded())
         with held.lock:

@@ -272,8 +272,8 @@ class SQLiteRecorder(ApplicationRecorder):
         if self.path is not None and sqlite3.sqlite_version_info < WAL_RESET_MENDED and not _warned.is_set():
             _warned.set()
             logging.getLogger("versioning").warning(
-                "Several processes write to %s through SQLite %s: releases before 3.51.3 can, very rarely, lose a commit "
-                "when the write-ahead log is reset. Use a newer SQLite, or PostgreSQL.",
+                "Several processes write to %s through SQLite %s: releases before 3.51.3 can, very rarely, lose a "
+                "commit when the write-ahead log is reset. Use a newer SQLite, or PostgreSQL.",
                 self.path,
                 sqlite3.sqlite_version,
             )
@@ -550,7 +550,10 @@ def _checked_path(path: str | Path) -> Path:
     return Path(path)
 
 
-_URL_HINT: Final = "Use memory:, sqlite:///relative.db, sqlite:////absolute.db, postgresql://user:password@host/database, or a pathlib.Path."
+_URL_HINT: Final = (
+    "Use memory:, sqlite:///relative.db, sqlite:////absolute.db, "
+    "postgresql://user:password@host/database, or a pathlib.Path."
+)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
 _ESCAPED: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL)
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")

@@ -1,7 +1,7 @@
 """Which store a URL means, and what every store can do.
 
-The law of this room: the registry, the views and the questions know a store by the protocols here and by nothing else, so
-that they give the same answers on each. To add one: a room with a recorder, and its line in `open_store`.
+The law of this room: the registry, the views and the questions know a store by the protocols here and by nothing else,
+so that they give the same answers on each. To add one: a room with a recorder, and its line in `open_store`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Snapshot(Protocol):
     def view_rows(self, name: str, keys: Sequence[str]) -> list[KeptRow]: ...
 
     def view_page(
-        self, name: str, workspace: str, after_model_name: str, limit: int | None, *, live_only: bool
+        self, name: str, workspace: str, after_model_name: str, limit: int | None, live_only: bool  # noqa: FBT001 - one question
     ) -> list[KeptRow]: ...
 
 

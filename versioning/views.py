@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
@@ -26,15 +27,16 @@ from versioning.errors import (
     StoreError,
     VersioningError,
 )
+from versioning.events import Recorded
 from versioning.persistence import INTEGER_MAX, KeptRow, decode
 from versioning.projections import VersionLedger, evolve_ledger
+from versioning.stores import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from versioning.events import Recorded
     from versioning.persistence import LogRow
-    from versioning.stores import Snapshot, Store
+    from versioning.stores import Store
 
 State = TypeVar("State")
 
