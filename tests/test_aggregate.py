@@ -208,6 +208,12 @@ class TestVersions:
         assert story.given(fails("a"), activate("a")).version("a").failure is None
         assert story.given(fails("a"), activate("a"), ready("a")).version("a").attempts == 2
 
+    def test_waits_are_counted(self) -> None:
+        instant = given(deploy("a"), deactivate("a"))
+        assert instant.version("a").attempts == 0
+        story = instant.under(attrs.evolve(POLICIES[0], activation="awaited")).given(activate("a"))
+        assert (story.version("a").attempts, story.version("a").activation_id) == (1, story.wait("a", 1))
+
     def test_since_when_it_is_waited_for(self) -> None:
         story = given(deploy("a").at("10:00"), policy=attrs.evolve(POLICIES[0], activation="awaited"))
         assert story.version("a").waiting_since == datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -240,6 +246,10 @@ class TestModels:
         assert first.model_id == model_id_of(story.stream, 1) == story.version("a").model_id
         assert second.model_id == story.state.model_id == story.version("b").model_id
         assert (second.deployed_at.hour, second.primary) == (12, story.version("b"))
+
+    def test_a_number_is_looked_up_in_the_present_life(self) -> None:
+        story = given(deploy("a"), deploy("b"), delete("a"), delete("b"), deploy("c"), deploy("d"), delete("c"))
+        assert story.state.by_number == {"0.1.0": story.id("c"), "0.2.0": story.id("d")}
 
     def test_the_last_life_is_told_after_its_end(self) -> None:
         story = given(deploy("a"), delete("a"))

@@ -2,6 +2,7 @@
 
 import enum
 import string
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
@@ -63,6 +64,13 @@ class TestStreams:
         uuid = UUID(stream)
         assert (uuid.hex, uuid.version, uuid.variant) == (stream, 8, "specified in RFC 4122")
 
+    @given(st.text(max_size=20), st.text(max_size=20))
+    def test_it_is_the_digest_of_both_with_their_lengths(self, workspace: str, name: str) -> None:
+        space, called = workspace.encode(), name.encode()
+        digest = sha256(f"{len(space)}:".encode() + space + f"{len(called)}:".encode() + called).hexdigest()
+        variant = "89ab"[int(digest[16], 16) & 3]
+        assert stream_of(workspace, name) == f"{digest[:12]}8{digest[13:16]}{variant}{digest[17:32]}"
+
     def test_where_the_workspace_ends_matters(self) -> None:
         pairs = [("a", "bc"), ("ab", "c"), ("", "abc"), ("abc", ""), ("1:a", "bc"), ("a1", ":bc")]
         assert len({stream_of(*pair) for pair in pairs}) == len(pairs)
@@ -88,6 +96,16 @@ class TestForms:
         assert not looks_like_id(text)
         assert parse_version_id(text) is None
         assert parse_model_id(text) is None
+
+    @pytest.mark.parametrize(
+        "form", [f"ver_{STREAM}_{{}}_0123abcd", f"mdl_{STREAM}_{{}}", f"act_{STREAM}_{{}}_0123abcd_1"]
+    )
+    def test_an_id_has_64_characters_at_the_most(self, form: str) -> None:
+        longest = form.format("9" * (64 - len(form.format(""))))
+        assert (len(longest), ID_CHARACTERS_MAX) == (64, 64)
+        assert looks_like_id(longest)
+        assert not looks_like_id(form.format("9" * (65 - len(form.format("")))))
+        assert (parse_version_id(longest) or parse_model_id(longest) or checked_activation_id(longest)) is not None
 
     def test_one_kind_is_not_another(self) -> None:
         assert parse_version_id(MODEL) is parse_version_id(ACTIVATION) is None

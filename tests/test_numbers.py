@@ -19,7 +19,7 @@ from versioning.numbers import (
     parts_of,
 )
 
-PARTS = st.tuples(*[st.integers(0, 4)] * 3)
+NUMBERS = [(major, minor, patch) for major in range(4) for minor in range(5) for patch in range(5)]
 
 
 class TestBumps:
@@ -85,7 +85,7 @@ class TestNextNumber:
     def test_lower_parts_reset(self, highest: str, bump: str, number: str) -> None:
         assert next_number(highest, checked_bump(bump)) == number
 
-    @given(PARTS, st.sampled_from(["MAJOR", "MINOR", "PATCH"]))
+    @given(st.sampled_from(NUMBERS), st.sampled_from(["MAJOR", "MINOR", "PATCH"]))
     def test_it_is_always_higher(self, parts: tuple[int, ...], bump: str) -> None:
         highest = ".".join(map(str, parts))
         number = next_number(highest, checked_bump(bump))
@@ -154,9 +154,9 @@ class TestRanges:
             (" >= 1 , < 2 ", ">=1.0.0,<2.0.0"),
         ],
     )
-    @given(PARTS)
-    def test_it_means(self, text: str, same_as: str, number: tuple[int, int, int]) -> None:
-        assert parse_range(text)(number) == parse_range(same_as)(number)
+    def test_it_means(self, text: str, same_as: str) -> None:
+        inside, same = parse_range(text), parse_range(same_as)
+        assert [number for number in NUMBERS if inside(number)] == [number for number in NUMBERS if same(number)]
 
     @pytest.mark.parametrize(
         ("text", "number", "inside"),
@@ -208,5 +208,6 @@ class TestRanges:
         assert "^1.2" in refused.value.hint
 
     def test_the_longest_one(self) -> None:
+        assert NUMBER_CHARACTERS_MAX == 256
         longest = ">=" + "9" * (NUMBER_CHARACTERS_MAX - 2)
         assert not parse_range(longest)((1, 0, 0))

@@ -285,6 +285,7 @@ class TestR19Usage:
     def test_the_beginning_of_a_log_may_be_missing(self) -> None:
         log = self.day.log
         assert evolve_ledger(None, log[1]) is None
+        assert UsageLedger().position == 0
         ledger = UsageLedger().fold(log[1:8])
         assert (ledger.ledgers, ledger.position) == ({}, 8)
 

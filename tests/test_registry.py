@@ -1802,6 +1802,18 @@ class TestR27Workspaces:
             mine.model(NAME + "s")
         assert caught.value.suggestions == ()
 
+    def test_a_key_of_theirs_tells_nothing(self, two: tuple[ModelRegistry, ModelRegistry, Version]) -> None:
+        mine, theirs, version = two
+        theirs.publish(deploy(theirs).version_id, idempotency_key="published")
+        draft = deploy(theirs)
+        theirs.publish(draft.version_id, idempotency_key="again")
+        with nothing_recorded(theirs):
+            for key in ("again", "published", "k"):
+                with refused(mine, VersionNotFoundError, "R24"):
+                    mine.publish(draft.version_id, idempotency_key=key)
+                with refused(mine, VersionNotFoundError, "R24"):
+                    mine.preview("publish", draft.version_id, idempotency_key=key)
+
     def test_a_model_id_is_not_found(self, two: tuple[ModelRegistry, ModelRegistry, Version]) -> None:
         mine, _, version = two
         for use in (mine.model, mine.history):

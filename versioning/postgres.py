@@ -75,6 +75,8 @@ NOTIFY_S: Final = 0.02
 HOT_S: Final = 0.1
 """How long a listener looks by itself after a notification: for what the writers did not notify again."""
 POLL_S: Final = 0.01
+LOOK_S: Final = 0.5
+"""How often a listener looks whatever it hears, because a notification can be lost."""
 SLICE_S: Final = 0.05
 """How long a waiter takes at most to see that it was closed."""
 CLOCK_S: Final = 60.0
@@ -428,6 +430,7 @@ _STATEMENTS: Final = {
     "name_view": "UPDATE {s}.kept_views SET name=$2::text WHERE name=$1::text",
     "clock": "SELECT " + _NOW,
     # A commit of its own, which nobody waits for; in the append's, it would let only one commit at a time.
+    "newest": "SELECT coalesce(max(position),0) FROM {s}.stored_events",
     "notify": "SELECT set_config('synchronous_commit','off',true),set_config('lock_timeout','50ms',true),"
     "pg_notify($1::text,'')",
     "end": "SELECT pg_terminate_backend(pid,1000) FROM pg_stat_activity WHERE pid || '/' || backend_start=$1::text",
@@ -561,13 +564,13 @@ class _Connection:
             "default_transaction_deferrable": "off",
         }
         calls = ",".join(f"set_config('{name}','{value}',false)" for name, value in settings.items())
-        asked_s = time.monotonic()
+        before_us = _now_us()
         ((server_us, self.backend, *_),) = self.ask_text(
             f"SELECT {_NOW},pid || '/' || backend_start,CASE current_setting('synchronous_commit') "
             f"WHEN 'off' THEN set_config('synchronous_commit','on',false) END,{calls} "
             "FROM pg_stat_activity WHERE pid=pg_backend_pid()"
         )
-        clock.set(server_us, asked_s)
+        clock.set(server_us, before_us, _now_us())
 
     # Asking.
 
@@ -803,24 +806,30 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 
 
 class _Clock:
-    """The server's clock, carried on with this machine's monotonic one, which nobody sets."""
+    """The server's clock: this machine's, and by how much that is wrong."""
 
     def __init__(self) -> None:
-        self._server_us = 0
-        self._at_s = self._wall_s = -math.inf
+        self.offset_us = 0
+        """How far the server's clock is ahead; 0 where it can't be told from this machine's."""
+        self._checked_s = -math.inf
+        self._ahead_s = 0.0
+        """Of the clock that nobody sets, when the server's was looked at."""
 
-    def set(self, server_us: int, asked_s: float) -> None:
-        """Take in what the server's clock said between then and now."""
-        half_s = (time.monotonic() - asked_s) / 2
-        self._server_us, self._at_s, self._wall_s = server_us, asked_s + half_s, time.time() - half_s
+    def set(self, server_us: int, before_us: int, after_us: int) -> None:
+        """Take in what the server's clock said between two moments of this machine's."""
+        is_right = before_us <= server_us <= after_us
+        self.offset_us = 0 if is_right else server_us - (before_us + after_us) // 2
+        self._checked_s = time.monotonic()
+        self._ahead_s = time.time() - self._checked_s
 
     def is_stale(self) -> bool:
-        """Say whether it is long ago, or this machine was asleep, or its clock was set."""
-        passed_s = time.monotonic() - self._at_s
-        return not passed_s <= CLOCK_S or abs(time.time() - self._wall_s - passed_s) > CLOCK_STEP_S
+        """Say whether it is long ago, or this machine was asleep or its clock set meanwhile."""
+        now_s = time.monotonic()
+        return now_s - self._checked_s > CLOCK_S or abs(time.time() - now_s - self._ahead_s) > CLOCK_STEP_S
 
-    def now_us(self) -> int:
-        return self._server_us + int((time.monotonic() - self._at_s) * 1_000_000)
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 # The recorder.
@@ -1072,19 +1081,21 @@ class PostgresRecorder(ApplicationRecorder):
 
         So that one process whose clock is wrong can't pin a model in the future.
         """
-        clock = self._pool.clock
-        if clock.is_stale():
-            self._reading(self._look_at_clock)
-        return self._pool.clock.now_us()
+        return _now_us() + self.server_offset_us()
 
     def server_offset_us(self) -> int:
-        """Say how far the server's clock is ahead of this machine's."""
-        return self.now_us() - time.time_ns() // 1_000
+        """Say how far the server's clock is ahead of this machine's; 0 where they can't be told apart.
+
+        It is looked at with every connection, once a minute, and when this machine's clock was set.
+        """
+        if self._pool.clock.is_stale():
+            self._reading(self._look_at_clock)
+        return self._pool.clock.offset_us
 
     def _look_at_clock(self, connection: _Connection) -> None:
-        asked_s = time.monotonic()
+        before_us = _now_us()
         ((server_us,),) = connection.ask("clock")
-        self._pool.clock.set(server_us, asked_s)
+        self._pool.clock.set(server_us, before_us, _now_us())
 
     # The kept views.
 
@@ -1281,6 +1292,9 @@ class _Listener:
         self._turn = threading.Lock()
         self._connection: _Connection | None = None
         self._hot_until_s = 0.0
+        """0 when there was no notification lately."""
+        self._looked_s = 0.0
+        self._newest = 0
         _FORKED.add(self)
 
     def after_fork_in_child(self) -> None:
@@ -1292,25 +1306,37 @@ class _Listener:
         if not self._turn.acquire(blocking=False):
             return False
         try:
-            now_s = time.monotonic()
-            if now_s < self._hot_until_s:
-                time.sleep(min(POLL_S, timeout_s))
+            if self._has_news(timeout_s):
                 self.heard += 1
-            elif self._connection is None:
-                self._connection = self.pool.connect(patient=False)
-                self._connection.run(f"LISTEN {self._channel}")
-                self.heard += 1  # whatever was recorded before that went unheard
-            elif self._connection.heard(timeout_s):
-                self.heard += 1
-                self._hot_until_s = time.monotonic() + HOT_S
         except StoreError:
             self._hang_up()
-            time.sleep(min(SLICE_S, timeout_s))  # a hint only: who waits looks for himself anyway
-            self.heard += 1
+            time.sleep(min(SLICE_S, timeout_s))
+            self.heard += 1  # who waits looks for himself then, and is told what is wrong
         finally:
             self._turn.release()
             self.hang_up_if_unused()
         return True
+
+    def _has_news(self, timeout_s: float) -> bool:
+        if self._connection is None:
+            self._connection = self.pool.connect(patient=False)
+            self._connection.run(f"LISTEN {self._channel}")
+            return True  # whatever was recorded before went unheard
+        now_s = time.monotonic()
+        if self._hot_until_s:
+            if now_s > self._hot_until_s:
+                self._hot_until_s = 0.0
+            else:
+                time.sleep(min(POLL_S, timeout_s))
+            return True
+        if now_s > self._looked_s + LOOK_S:
+            self._looked_s = now_s
+            seen, ((self._newest,),) = self._newest, self._connection.ask("newest")
+            return self._newest != seen
+        if self._connection.heard(timeout_s):
+            self._hot_until_s = time.monotonic() + HOT_S
+            return True
+        return False
 
     def hang_up_if_unused(self) -> None:
         """Close the connection when nobody waits any more."""

@@ -35,8 +35,8 @@ from versioning.errors import (
     VersionNotFoundError,
     shown,
 )
-from versioning.ids import checked_version_id, parse_model_id, parse_version_id, stream_of
-from versioning.limits import checked_limit, checked_moment, checked_name, checked_position
+from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
+from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import exact_number, parse_range, parts_of
 from versioning.persistence import decode
 from versioning.projections import Usage, UsageLedger, draw_usage
@@ -157,8 +157,9 @@ class Questions:
         def ask(state: ModelAggregate) -> Model:
             if self._is_ours(state, Target(address.stream)) and address.generation <= state.generation:
                 return state.model(address.generation)
-            msg = f"There is no model {name_or_model_id} in the workspace {shown(self.workspace)}."
-            raise ModelNotFoundError(msg, model_id=name_or_model_id)
+            model_id = model_id_of(*address)
+            msg = f"There is no model {model_id} in the workspace {shown(self.workspace)}."
+            raise ModelNotFoundError(msg, model_id=model_id)
 
         return self._ask(address.stream, ask)
 
@@ -180,7 +181,7 @@ class Questions:
             return self._ask_version(version_id, lambda _, version: version)
         target = self._named(version_id)
         wanted: object = number
-        exact = exact_number(wanted) if isinstance(wanted, str) else None
+        exact = exact_number(str.__str__(wanted)) if isinstance(wanted, str) else None
         if exact is None:
             msg = f"number is not a semantic version: {shown(number)}."
             raise InvalidArgumentError(msg, rule="R24", hint='Numbers look like "1.2.0".', argument="number")
@@ -192,9 +193,10 @@ class Questions:
         Raises:
             ModelNotFoundError: there is no such model.
         """
+        everything = checked_flag(include_deleted, "include_deleted")
 
         def ask(state: ModelAggregate) -> tuple[Version, ...]:
-            wanted = state.by_number.values() if include_deleted else state.left
+            wanted = state.by_number.values() if everything else state.left
             return tuple(state.versions[version_id] for version_id in wanted)
 
         return self._ask_model(self._named(model_name), ask)
@@ -253,19 +255,20 @@ class Questions:
         if not isinstance(wanted, str):
             msg = f"version is text, not {type(version).__name__}."
             raise InvalidArgumentError(msg, rule="R24", hint='For example "1.2.0" or "^1.2".', argument="version")
-        if parse_version_id(version) is not None:
-            return self._ask_model(target, lambda state: _serving(_identified(state, version)))
-        exact = exact_number(version)
+        text = str.__str__(wanted)
+        if parse_version_id(text) is not None:
+            return self._ask_model(target, lambda state: _serving(_identified(state, text)))
+        exact = exact_number(text)
         if exact is not None:
             return self._ask_model(target, lambda state: _serving(_numbered(state, exact)))
-        inside = parse_range(version)
+        inside = parse_range(text)
 
         def ask(state: ModelAggregate) -> Version:
             for version_id in reversed(state.left):
                 candidate = state.versions[version_id]
                 if candidate.is_serving and inside(parts_of(candidate.number)):
                     return candidate
-            msg = f"No active published version of {shown(state.model_name)} is inside {shown(version)}."
+            msg = f"No active published version of {shown(state.model_name)} is inside {shown(text)}."
             raise VersionNotFoundError(msg, model_name=state.model_name)
 
         return self._ask_model(target, ask)
@@ -277,11 +280,11 @@ class Questions:
         """
 
         def ask(state: ModelAggregate, version: Version) -> tuple[str, ...]:
-            commands: list[Command] = [Publish(version_id), Promote(version_id), Deactivate(version_id)]
-            commands += [Activate(version_id), Delete(version_id)]
+            ours = version.version_id
+            commands: list[Command] = [Publish(ours), Promote(ours), Deactivate(ours), Activate(ours), Delete(ours)]
             if version.activation_id is not None:
-                commands.append(CompleteActivation(version_id, version.activation_id))
-                commands.append(FailActivation(version_id, version.activation_id, ""))
+                commands.append(CompleteActivation(ours, version.activation_id))
+                commands.append(FailActivation(ours, version.activation_id, ""))
             return tuple(NAMES[type(command)] for command in commands if _would_do(state, command, self.policy))
 
         return self._ask_version(version_id, ask)
@@ -304,8 +307,8 @@ class Questions:
             model = self.model(about)
             events = (seen for seen in self._stream(address.stream) if seen.model_id == model.model_id)
         elif (version := parse_version_id(about)) is not None:
-            self._ask_version(about, lambda *_: None)
-            events = (seen for seen in self._stream(version.stream) if about in _names(seen))
+            named = self._ask_version(about, lambda _, version: version.version_id)
+            events = (seen for seen in self._stream(version.stream) if named in _names(seen))
         else:
             target = self._named(about)
             self._require_history(target)

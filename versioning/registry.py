@@ -488,17 +488,12 @@ class ModelRegistry(Questions, Commands):
 
     def _try(self, asked: Asked, command_id: str, live: _Live, *, fresh: bool) -> _Done | None:
         """Decide and record once; None when somebody else was first, and nothing was recorded."""
-        key, stream = asked.because.idempotency_key, asked.target.stream
         decision = self._decide(asked, live)
-        if (key is not None or not decision.events) and not fresh:
+        if (asked.because.idempotency_key is not None or not decision.events) and not fresh:
             self._read_tail(live)
             if live.aggregate.sequence != decision.sequence:
                 decision = self._decide(asked, live)
-        if (
-            key is not None
-            and not isinstance(decision.refusal, CorruptLogError)
-            and (before := self._recorder.find_key(stream, key))
-        ):
+        if before := self._with_same_key(asked, decision):
             return self._repeated(asked, before, live)
         if decision.refusal is not None:
             raise self._explained(decision.refusal)
@@ -563,6 +558,13 @@ class ModelRegistry(Questions, Commands):
             generation = state.generation if state.exists else state.generation + 1
             return _Decision(events, refusal, state.sequence, state.link, generation, state.model_name)
 
+    def _with_same_key(self, asked: Asked, decision: _Decision) -> TailRow | None:
+        """Find the command with this key; where the stream is another workspace's, none of its keys are told (R27)."""
+        key = asked.because.idempotency_key
+        if key is None or isinstance(decision.refusal, CorruptLogError | VersionNotFoundError):
+            return None
+        return self._recorder.find_key(asked.target.stream, key)
+
     def _repeated(self, asked: Asked, before: TailRow, live: _Live) -> _Done:
         """R21: give the version that the command with this key made or changed, if it was the same command."""
         position, sequence, topic, state = before
@@ -584,6 +586,8 @@ class ModelRegistry(Questions, Commands):
         return bool(rows) and decode(rows[0][0], live.aggregate.stream, *rows[0][1:]).command_id == command_id
 
     def _was_recorded_after(self, error: StoreError, live: _Live, sequence: int, command_id: str) -> bool:
+        if self.closed:  # nothing was sent
+            return False
         try:
             return self._was_recorded(live, sequence, command_id)
         except StoreError:
@@ -600,11 +604,11 @@ class ModelRegistry(Questions, Commands):
             VersioningError: whatever the command itself would raise.
         """
         name: object = command
-        if not isinstance(name, str) or name not in COMMANDS:
+        if not isinstance(name, str) or str.__str__(name) not in COMMANDS:
             msg = f"There is no command {shown(command)}."
             raise InvalidArgumentError(msg, hint=f"The commands are {', '.join(COMMANDS)}.", argument="command")
         preview = _Preview(self)
-        getattr(preview, command)(*args, **kwargs)
+        getattr(preview, str.__str__(name))(*args, **kwargs)
         return preview.events
 
     def _preview(self, asked: Asked) -> tuple[Event, ...]:
@@ -612,8 +616,7 @@ class ModelRegistry(Questions, Commands):
         if not fresh:
             self._read_tail(live)
         decision = self._decide(asked, live)
-        key = asked.because.idempotency_key
-        if key is not None and (before := self._recorder.find_key(asked.target.stream, key)):
+        if before := self._with_same_key(asked, decision):
             self._repeated(asked, before, live)
             return ()
         if decision.refusal is not None:
@@ -859,6 +862,6 @@ def _checked_folder(artifacts: object) -> Path | None:
     if artifacts is None or isinstance(artifacts, Path):
         return artifacts
     if isinstance(artifacts, str) and artifacts.strip() and "\0" not in artifacts:
-        return Path(artifacts)
+        return Path(str.__str__(artifacts))
     msg = f"artifacts is the path of a folder, not {shown(artifacts)}."
     raise InvalidArgumentError(msg, hint="Pass a Path, or none.", argument="artifacts")

@@ -949,10 +949,13 @@ def _told(event: Event, ids: dict[str, str]) -> str:
 STYLES: Final[tuple[dict[str, float], ...]] = (
     {},
     {"deploy": 2, "delete": 4, "delete_model": 3},
-    {"rollback": 6, "promote": 3},
+    {"rollback": 6, "promote": 3, "deactivate": 1.5, "activate": 2, "delete_model": 0},
     {"activate": 3, "fail_activation": 5, "deactivate": 2, "promote": 2},
 )
 """What a walk does more or less often: nothing, many short-lived versions, going back and forth, bad starts."""
+
+CLAIMING: Final = ((None, None, True, False), (False, False, False, None), (None, True))
+"""What a walk says of the claim when it publishes."""
 
 WEIGHTS: Final[dict[str, float]] = {
     "deploy": 3,
@@ -989,6 +992,8 @@ class _Planner:
         self.deployed = 0
         self.keyed: list[Move] = []
         style = dice.choice(STYLES)
+        self.published = dice.choice([0.4, 0.8])
+        self.promotes = dice.choice(CLAIMING)
         self.kinds = tuple(WEIGHTS)
         self.weights = {kind: weight * style.get(kind, 1) for kind, weight in WEIGHTS.items()}
 
@@ -1045,15 +1050,15 @@ class _Planner:
         dice = self.dice
         key = f"k{len(self.keyed)}" if _chance(dice, 0.5 if kind == "delete_model" else 0.25) else None
         if kind in {"deploy", "repeat"}:
-            publish = _chance(dice, 0.7)
-            promote = dice.choice([None, None, True, False])
+            publish = _chance(dice, self.published)
+            promote = dice.choice(self.promotes)
             if promote and not publish and _chance(dice, 0.8):
                 promote = None
             bump = dice.choice(BUMPS) if _chance(dice, 0.98) else dice.choice(["", "BIG", "MINOR "])
             return Move("deploy", self.deployed, bump, publish, promote, key=key)
         version = self._version(suited[kind])
         if kind == "publish":
-            return Move(kind, version, promote=dice.choice([None, None, True, False]), key=key)
+            return Move(kind, version, promote=dice.choice(self.promotes), key=key)
         if kind in EXPECTING:
             return Move(kind, version if kind in ON_A_VERSION else 0, expected=self._expected(), key=key)
         if kind in ANSWERS:

@@ -1,0 +1,553 @@
+"""The walks would notice: each of these bugs, planted into the rules, a fold, a view or the registry, makes them fail.
+
+Each is a mistake that somebody could make, and says with its docstring what is so then. To add one: a function that is
+marked with `@bug`.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from versioning import aggregate, projections, questions, registry, rules, sqlite, views
+from versioning.aggregate import ModelAggregate
+from versioning.commands import (
+    Activate,
+    Command,
+    CompleteActivation,
+    Deactivate,
+    Delete,
+    Expect,
+    FailActivation,
+    Promote,
+)
+from versioning.events import (
+    Event,
+    PrimaryCleared,
+    VersionActivated,
+    VersionActivationFailed,
+    VersionDeactivated,
+    VersionDeleted,
+    VersionPromoted,
+    VersionPublished,
+)
+from versioning.persistence import link_of
+from versioning.projections import VersionLedger
+from versioning.registry import ModelRegistry
+from versioning.rules import Policy, Transition, always
+from versioning.testing import DiscrepancyError, run
+
+SEED = 2026
+WALKS_MAX = 400
+"""How many walks a bug may escape; most are caught by the first ten."""
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+BUGS: list[Plant] = []
+
+
+def bug(plant: Plant) -> Plant:
+    BUGS.append(plant)
+    return plant
+
+
+def folds(
+    patch: pytest.MonkeyPatch, event: type[Event], wrong: Callable[[ModelAggregate, Any, str | None], None]
+) -> None:
+    """Let an event be folded wrongly."""
+    patch.setitem(aggregate._EVOLVE, event, wrong)
+
+
+def rows(patch: pytest.MonkeyPatch, *wrong: Transition) -> None:
+    """Replace the rows of a command and status."""
+    patch.setitem(rules._ROWS, (wrong[0].command, wrong[0].status), list(wrong))
+
+
+def decides(
+    patch: pytest.MonkeyPatch, wrong: Callable[[ModelAggregate, Command, Policy, int], Sequence[Event]]
+) -> None:
+    """Let the registry decide otherwise."""
+    patch.setattr(registry, "decide", wrong)
+
+
+# In the rules.
+
+
+@bug
+def the_highest_number_follows(patch: pytest.MonkeyPatch) -> None:
+    """R11: the active published version with the highest number follows, whoever claimed."""
+
+    def heir(state: ModelAggregate, leaving: str) -> str | None:
+        return next(
+            (each for each in reversed(state.left) if each != leaving and state.versions[each].is_serving), None
+        )
+
+    patch.setattr(rules, "_heir", heir)
+
+
+@bug
+def the_one_rolled_back_from_follows(patch: pytest.MonkeyPatch) -> None:
+    """R11: a version that was rolled back from comes as if it had not been."""
+    original = ModelAggregate._on_promoted
+
+    def promoted(state: ModelAggregate, event: VersionPromoted, actor: str | None) -> None:
+        original(state, event, actor)
+        state.undone.clear()
+
+    folds(patch, VersionPromoted, promoted)
+
+
+@bug
+def the_primary_is_not_protected(patch: pytest.MonkeyPatch) -> None:
+    """R11: `refuse` refuses nothing."""
+    patch.setattr(rules, "primary_not_needed", lambda *_: None)
+
+
+@bug
+def fallback_forgets_previous(patch: pytest.MonkeyPatch) -> None:
+    """R12: a fallback says that there was no primary before."""
+    original = rules._losing_primary
+
+    def losing(case: rules.Case, at_us: int) -> tuple[Event, ...]:
+        events = original(case, at_us)
+        return tuple(
+            attrs.evolve(each, previous=None) if isinstance(each, VersionPromoted) else each for each in events
+        )
+
+    patch.setattr(rules, "_losing_primary", losing)
+
+
+@bug
+def the_loss_of_the_last_primary_is_not_said(patch: pytest.MonkeyPatch) -> None:
+    """R12: no `PrimaryCleared` where a model is deleted."""
+    patch.setattr(rules, "_cleared", lambda *_: ())
+
+
+@bug
+def no_renewal(patch: pytest.MonkeyPatch) -> None:
+    """R20: promoting the primary never renews its claim."""
+    draft, _, promotes = rules._ROWS[Promote, "active"]
+    nothing = Transition(Promote, "active", lambda case: case.version.is_primary, (), "active")
+    rows(patch, draft, nothing, promotes)
+
+
+@bug
+def no_withdrawal(patch: pytest.MonkeyPatch) -> None:
+    """R10: deactivating a version that failed to start withdraws nothing."""
+    rows(patch, Transition(Deactivate, "inactive", always, (), "inactive"))
+
+
+@bug
+def stale_answers_count(patch: pytest.MonkeyPatch) -> None:
+    """R15: any answer completes a wait."""
+    rows(patch, Transition(CompleteActivation, "activating", always, (VersionActivated,), "active"))
+
+
+@bug
+def late_failures_count(patch: pytest.MonkeyPatch) -> None:
+    """R15: a version that is active can fail to start."""
+    rows(patch, Transition(FailActivation, "active", always, (VersionActivationFailed,), "inactive"))
+
+
+@bug
+def waits_share_an_id(patch: pytest.MonkeyPatch) -> None:
+    """R15: the second wait of a version has the id of the first."""
+    original = rules.activation_id_of
+    patch.setattr(rules, "activation_id_of", lambda version_id, _attempt: original(version_id, 1))
+
+
+@bug
+def a_draft_is_promoted_unpublished(patch: pytest.MonkeyPatch) -> None:
+    """R8: promoting a draft doesn't publish it."""
+    _, *others = rules._ROWS[Promote, "active"]
+    rows(patch, Transition(Promote, "active", rules.a_draft, (VersionPromoted,), "active"), *others)
+
+
+@bug
+def a_draft_keeps_its_stage_on_activation(patch: pytest.MonkeyPatch) -> None:
+    """R8: a draft that becomes active takes the role where there is no primary."""
+    original = rules._activated
+
+    def activated(case: rules.Case, activation_id: str | None, at_us: int) -> tuple[Event, ...]:
+        events = original(case, activation_id, at_us)
+        if case.version.stage == "draft" and case.state.primary is None:
+            return (*events, VersionPromoted(case.version.version_id, None, "default", at_us=at_us))
+        return events
+
+    patch.setattr(rules, "_activated", activated)
+
+
+@bug
+def a_slow_start_always_takes_over(patch: pytest.MonkeyPatch) -> None:
+    """R9: a claim takes the role when its version is ready, though a newer one came in between."""
+
+    def becoming(
+        state: ModelAggregate, version_id: str, claim: int, policy: Policy, at_us: int
+    ) -> tuple[VersionPromoted, ...]:
+        taken = original(state, version_id, claim, policy, at_us)
+        if claim and not taken:
+            return (VersionPromoted(version_id, state.primary, "published", at_us=at_us),)
+        return taken
+
+    original = rules._becoming_active
+    patch.setattr(rules, "_becoming_active", becoming)
+
+
+@bug
+def promote_false_is_overlooked(patch: pytest.MonkeyPatch) -> None:
+    """R7: publishing claims as the policy says, whatever the call says."""
+    patch.setattr(rules, "_claims", lambda _promote, policy: policy.publishing_claims)
+
+
+@bug
+def the_last_deletion_leaves_the_model(patch: pytest.MonkeyPatch) -> None:
+    """R17: deleting the only version left doesn't delete the model."""
+    original = rules._delete
+    patch.setitem(
+        rules._DECISIONS, Delete, lambda *case: tuple(each for each in original(*case) if hasattr(each, "version_id"))
+    )
+
+
+@bug
+def the_deleted_can_be_activated(patch: pytest.MonkeyPatch) -> None:
+    """R17: a deleted version can be started again."""
+    rows(patch, Transition(Activate, "deleted", always, (VersionActivated,), "active"))
+
+
+@bug
+def expectations_come_late(patch: pytest.MonkeyPatch) -> None:
+    """R22: `expected_primary` is looked at behind R20, so only where something would be recorded."""
+
+    def late(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> tuple[Event, ...]:
+        if hasattr(command, "expected_primary"):
+            unasked = attrs.evolve(command, expected_primary=Expect.ANYTHING)
+            if not rules.decide(state, unasked, policy, now_us):
+                return ()
+        return rules.decide(state, command, policy, now_us)
+
+    decides(patch, late)
+
+
+@bug
+def time_goes_back(patch: pytest.MonkeyPatch) -> None:
+    """R23: timestamps are what the clock says."""
+
+    def punctual(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> tuple[Event, ...]:
+        return tuple(attrs.evolve(each, at_us=now_us) for each in rules.decide(state, command, policy, now_us))
+
+    decides(patch, punctual)
+
+
+# In the fold.
+
+
+@bug
+def deactivating_keeps_the_claim(patch: pytest.MonkeyPatch) -> None:
+    """R10: a claim outlives deactivation."""
+    original = ModelAggregate._on_deactivated
+
+    def deactivated(state: ModelAggregate, event: VersionDeactivated, actor: str | None) -> None:
+        claims = dict(state.claims)
+        original(state, event, actor)
+        state.claims = claims
+
+    folds(patch, VersionDeactivated, deactivated)
+
+
+@bug
+def a_failed_start_loses_its_claim(patch: pytest.MonkeyPatch) -> None:
+    """R10: a start that fails forfeits the claim."""
+    original = ModelAggregate._on_failed
+
+    def failed(state: ModelAggregate, event: VersionActivationFailed, actor: str | None) -> None:
+        original(state, event, actor)
+        state.claims.pop(event.version_id, None)
+
+    folds(patch, VersionActivationFailed, failed)
+
+
+@bug
+def being_rolled_back_from_keeps_the_claim(patch: pytest.MonkeyPatch) -> None:
+    """R10: a version that was rolled back from still holds its claim, older than the new one."""
+    original = ModelAggregate._on_promoted
+
+    def promoted(state: ModelAggregate, event: VersionPromoted, actor: str | None) -> None:
+        claims = dict(state.claims)
+        original(state, event, actor)
+        if event.cause == "rollback":
+            state.claims = claims | {event.version_id: state.claims_made}
+
+    folds(patch, VersionPromoted, promoted)
+
+
+@bug
+def rolling_back_claims_nothing(patch: pytest.MonkeyPatch) -> None:
+    """R7: the target of a rollback has no claim."""
+    original = ModelAggregate._on_promoted
+
+    def promoted(state: ModelAggregate, event: VersionPromoted, actor: str | None) -> None:
+        original(state, event, actor)
+        if event.cause == "rollback":
+            del state.claims[event.version_id]
+
+    folds(patch, VersionPromoted, promoted)
+
+
+@bug
+def promotions_cut_nothing(patch: pytest.MonkeyPatch) -> None:
+    """R13: what was undone can be rolled back to after another promotion."""
+    original = ModelAggregate._on_promoted
+
+    def promoted(state: ModelAggregate, event: VersionPromoted, actor: str | None) -> None:
+        if event.cause != "rollback":
+            state.cursor = len(state.trail)
+        original(state, event, actor)
+
+    folds(patch, VersionPromoted, promoted)
+
+
+@bug
+def a_cleared_role_is_taken_by_default(patch: pytest.MonkeyPatch) -> None:
+    """R9: under `leave_none`, a version without a claim takes a role that was cleared."""
+
+    def cleared(state: ModelAggregate, _event: PrimaryCleared, _actor: str | None) -> None:
+        state.primary = None
+
+    folds(patch, PrimaryCleared, cleared)
+
+
+@bug
+def numbers_come_back(patch: pytest.MonkeyPatch) -> None:
+    """R2: the next number bumps the highest that is left."""
+    original = ModelAggregate._on_deleted
+
+    def deleted(state: ModelAggregate, event: VersionDeleted, actor: str | None) -> None:
+        original(state, event, actor)
+        state.highest = state.versions[next(reversed(state.left))].number if state.left else None
+
+    folds(patch, VersionDeleted, deleted)
+
+
+@bug
+def publishing_again_is_not_later(patch: pytest.MonkeyPatch) -> None:
+    """R11: among those without a claim, the latest deployment follows, and not the latest publication."""
+    original = ModelAggregate._on_published
+
+    def published(state: ModelAggregate, event: VersionPublished, actor: str | None) -> None:
+        original(state, event, actor)
+        state.published = {each: None for each in state.left if each in state.published}
+
+    folds(patch, VersionPublished, published)
+
+
+@bug
+def a_primary_outlives_its_deactivation(patch: pytest.MonkeyPatch) -> None:
+    """R12: deactivating ends the role only with what follows in the same append."""
+    patch.setattr(ModelAggregate, "_end_role", lambda *_: None)
+
+
+@bug
+def starting_is_free(patch: pytest.MonkeyPatch) -> None:
+    """R18: an activating version is not billing-eligible."""
+    patch.setattr(aggregate, "BILLABLE_STATUSES", frozenset({"active"}))
+
+
+# In projections and usage.
+
+
+@bug
+def a_failed_start_stays_billable(patch: pytest.MonkeyPatch) -> None:
+    """R18: the projection keeps versions that failed to start."""
+    original = projections.BillableVersions.evolve
+
+    def evolve(projection: projections.BillableVersions, recorded: Any) -> None:
+        if not isinstance(recorded.event, VersionActivationFailed):
+            original(projection, recorded)
+
+    patch.setattr(projections.BillableVersions, "evolve", evolve)
+
+
+@bug
+def usage_is_not_split(patch: pytest.MonkeyPatch) -> None:
+    """R19: a line goes on where its version is published."""
+    original = projections.evolve_ledger
+
+    def evolve(ledger: VersionLedger | None, recorded: Any) -> VersionLedger | None:
+        return ledger if isinstance(recorded.event, VersionPublished) else original(ledger, recorded)
+
+    patch.setattr(projections, "evolve_ledger", evolve)
+
+
+@bug
+def usage_runs_into_the_future(patch: pytest.MonkeyPatch) -> None:
+    """R19: what is still open ends with the period, though that lies in the future."""
+    original = VersionLedger.lines
+    patch.setattr(
+        VersionLedger, "lines", lambda ledger, start_us, end_us, _now_us: original(ledger, start_us, end_us, end_us)
+    )
+
+
+@bug
+def usage_has_empty_lines(patch: pytest.MonkeyPatch) -> None:
+    """R19: a line that begins and ends at once is a line."""
+    original = VersionLedger.lines
+
+    def lines(ledger: VersionLedger, start_us: int, end_us: int, now_us: int) -> list[projections.UsageLine]:
+        drawn = list(original(ledger, start_us, end_us, now_us))
+        return drawn + [attrs.evolve(line, start=line.end, microseconds=0) for line in drawn[:1]]
+
+    patch.setattr(VersionLedger, "lines", lines)
+
+
+# In the views, and as of a past.
+
+
+@bug
+def the_past_is_one_event_short(patch: pytest.MonkeyPatch) -> None:
+    """R25: as of a position, the event there doesn't count."""
+    original = views.Cut.holds
+
+    def holds(cut: views.Cut, position: int, at_us: int) -> bool:
+        return original(cut, position, at_us) and position != cut.position
+
+    patch.setattr(views.Cut, "holds", holds)
+
+
+@bug
+def a_moment_excludes_itself(patch: pytest.MonkeyPatch) -> None:
+    """R25: as of a moment, what happened at that very microsecond doesn't count."""
+    original = views.Cut.holds
+
+    def holds(cut: views.Cut, position: int, at_us: int) -> bool:
+        return original(cut, position, at_us) and at_us != cut.at_us
+
+    patch.setattr(views.Cut, "holds", holds)
+
+
+@bug
+def deleted_models_are_listed(patch: pytest.MonkeyPatch) -> None:
+    """R17: `models()` shows what was deleted."""
+    patch.setattr(questions, "MODELS", attrs.evolve(views.MODELS, is_live=lambda _: True))
+
+
+@bug
+def kept_views_miss_an_event(patch: pytest.MonkeyPatch) -> None:
+    """A kept view says that it holds one event more than it does."""
+    original = sqlite.SQLiteRecorder.write_view
+
+    def write(self: sqlite.SQLiteRecorder, name: str, after: int, reached: int, *rest: Any) -> bool:
+        return original(self, name, after, reached + 1, *rest)
+
+    patch.setattr(sqlite.SQLiteRecorder, "write_view", write)
+
+
+@bug
+def kept_models_forget(patch: pytest.MonkeyPatch) -> None:
+    """A model that was kept has forgotten who was rolled back from."""
+    decoder = views._model_decoder
+
+    class Forgetful:
+        def decode(self, kept: bytes) -> Any:
+            held = decoder.decode(kept)
+            held.undone = []
+            return held
+
+    patch.setattr(views, "_model_decoder", Forgetful())
+
+
+# In the registry.
+
+
+@bug
+def the_cache_is_filled_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """What was decided is cached although another process was first."""
+    original = ModelRegistry._record
+
+    def record(self: ModelRegistry, asked: Any, command_id: str, live: Any, decision: Any) -> Any:
+        for event in decision.events:
+            live.aggregate.evolve(event, asked.because.actor)
+        done = original(self, asked, command_id, live, decision)
+        if done is not None:
+            live.aggregate.link = link_of(self._recorder.tail(asked.target.stream, live.aggregate.sequence - 1)[0][-1])
+        return done
+
+    patch.setattr(ModelRegistry, "_record", record)
+
+
+@bug
+def the_cache_refuses(patch: pytest.MonkeyPatch) -> None:
+    """A refusal, or that there is nothing to do, is answered from the cache."""
+    original = ModelRegistry._try
+
+    def hasty(self: ModelRegistry, asked: Any, command_id: str, live: Any, *, fresh: bool) -> Any:
+        return original(self, asked, command_id, live, fresh=fresh or asked.because.idempotency_key is None)
+
+    patch.setattr(ModelRegistry, "_try", hasty)
+
+
+@bug
+def the_cache_answers(patch: pytest.MonkeyPatch) -> None:
+    """Questions are answered from the cache, without a look at the tail."""
+    patch.setattr(ModelRegistry, "_ask", lambda self, stream, question: question(self._live(stream)[0].aggregate))
+
+
+@bug
+def keys_are_not_looked_up(patch: pytest.MonkeyPatch) -> None:
+    """R21: a key is kept, and never found again."""
+    patch.setattr(registry, "TRIES_MAX", 1)
+    patch.setattr(sqlite.SQLiteRecorder, "find_key", lambda *_: None)
+
+
+@bug
+def a_key_answers_any_command(patch: pytest.MonkeyPatch) -> None:
+    """R21: the same key with another command gives the first answer."""
+    patch.setattr(registry, "fingerprint", lambda _: "0" * 64)
+
+
+@bug
+def a_key_remembers_who_asked(patch: pytest.MonkeyPatch) -> None:
+    """R21: the same command by another actor is another command."""
+    original = registry.fingerprint
+    patch.setattr(
+        registry, "fingerprint", lambda asked: original(asked)[:-3] + asked.because.actor[:3].encode().hex()[:3]
+    )
+
+
+@bug
+def workspaces_leak(patch: pytest.MonkeyPatch) -> None:
+    """R27: a version of another workspace is found by its id."""
+    patch.setattr(questions.Questions, "_is_ours", lambda _self, state, _target: bool(state.sequence))
+
+
+@pytest.mark.no_cover  # tracing lines makes walks nearly three times as slow
+@pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
+def test_the_walks_notice(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(DiscrepancyError, match=f"^Walk [0-9]+ of seed {SEED} fails"):
+        run(WALKS_MAX, SEED, shrink=False)
+
+
+def test_without_a_bug_they_notice_nothing() -> None:
+    run(60, SEED)
+
+
+class TestAFailureIsToldShort:
+    def test_with_its_story_and_how_to_repeat_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        no_withdrawal(monkeypatch)
+        with pytest.raises(DiscrepancyError) as failed:
+            run(WALKS_MAX, SEED)
+        told = str(failed.value)
+        number = re.match(rf"Walk ([0-9]+) of seed {SEED} fails; ([0-9]+) of its ([0-9]+) moves are enough", told)
+        assert number is not None
+        assert int(number[2]) == 3 < int(number[3])
+        assert "fail_activation a, wait 1 -> VersionActivationFailed a (a did not start)" in told
+        assert "What differs: recorded" in told
+        assert f"versioning.testing.run(1, seed={SEED}, first={number[1]})" in told
+        with pytest.raises(DiscrepancyError, match=f"^Walk {number[1]} "):
+            run(1, SEED, first=int(number[1]), shrink=False)
+
+    def test_what_a_registry_raises_by_mistake_is_told_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ModelRegistry, "delete", lambda *_args, **_named: 1 / 0)
+        with pytest.raises(DiscrepancyError, match="What differs: raised ZeroDivisionError: division by zero"):
+            run(WALKS_MAX, SEED)
