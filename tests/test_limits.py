@@ -168,8 +168,10 @@ class TestR28Texts:
 
     @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
     @each_text
-    def test_control_characters_in_a_reason_only(self, check: Check, argument: str, control: str) -> None:
-        if argument == "reason":
+    def test_control_characters_in_a_reason_and_a_correlation_only(
+        self, check: Check, argument: str, control: str
+    ) -> None:
+        if argument in {"reason", "correlation_id"}:
             assert check(control) == control
         else:
             assert refusal(check, control).sentence == f"{argument} has control characters."

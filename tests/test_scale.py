@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import gc
-import itertools
 import sqlite3
 import statistics
 import sys
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.stores import STORES, Clock
-from versioning import ModelRegistry
+from versioning import ModelRegistry, views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -202,20 +201,14 @@ def test_a_cold_start_reads_a_model_once(few_and_many: list[ModelRegistry], monk
     assert work - first == {"tail": 1, "append": 1, "rows to append": 1}
 
 
-def test_a_page_of_models_does_not_read_them_all(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_of_models_does_not_read_them_all(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ModelRegistry(kind.url(tmp_path), clock=Clock()) as registry:
         for number in range(1_500):
             registry.deploy(URI, model_name=f"m{number:05}")
         registry.models(limit=1)
         loads: list[bytes] = []
-        load = sys.modules["versioning.views"].MODELS.load
-        with monkeypatch.context() as patch:
-            views = sys.modules["versioning.views"]
-            patch.setattr(views, "_model_decoder", _Counting(views._model_decoder, loads))
-            assert [model.name for model in registry.models(after="m00100", limit=3)] == ["m00101", "m00102", "m00103"]
-        assert load is views.MODELS.load
+        monkeypatch.setattr(views, "_model_decoder", _Counting(views._model_decoder, loads))
+        assert [model.name for model in registry.models(after="m00100", limit=3)] == ["m00101", "m00102", "m00103"]
         assert len(loads) == 3
 
 
@@ -244,23 +237,19 @@ def measure(tries: int = 300) -> None:
                 for number in range(tries):
                     for _ in range(FEW - 1):
                         registry.deploy(URI, model_name=f"small {number}", publish=True)
-                few, many = (
-                    [_seconds_of(registry, name.format(number)) for number in range(tries)] for name in ("small {}", NAME)
-                )
-                pairs: list[list[float]] = [[], []]
-                for number, _ in itertools.product(range(tries), range(1)):
-                    pairs[0].append(_seconds_of(registry, f"small {number}"))
-                    pairs[1].append(_seconds_of(registry, NAME))
-                del few, many
-                few_us, many_us = (statistics.median(times) * 1e6 for times in pairs)
+                pairs = [
+                    (_seconds_of(registry, f"small {number}"), _seconds_of(registry, NAME)) for number in range(tries)
+                ]
+                few_us, many_us = (statistics.median(times) * 1e6 for times in zip(*pairs, strict=True))
                 registry._cached.clear()
                 begun = time.perf_counter()
                 versions = len(registry.versions(NAME))
                 cold_s = time.perf_counter() - begun
                 events = sum(1 for _ in registry.history(NAME))
             sys.stdout.write(
-                f"{place}: deploy, median of {tries}: {few_us:.0f} us with {FEW} versions, {many_us:.0f} us with {MANY}, "
-                f"ratio {many_us / few_us:.2f}; cold start of {versions} versions in {events} events: {cold_s * 1e3:.0f} ms\n"
+                f"{place}\n  the deployment behind {FEW - 1} versions {few_us:.0f} us, behind {MANY} {many_us:.0f} us: "
+                f"{many_us / few_us:.2f} times (medians of {tries})\n"
+                f"  a cold start of {versions} versions, {events} events: {cold_s * 1e3:.0f} ms\n"
             )
 
 

@@ -120,7 +120,7 @@ def checked_key(value: object) -> str | None:
 
 def checked_correlation(value: object) -> str | None:
     """Give the correlation, if there is one."""
-    return None if value is None else checked_text(value, "correlation_id", LABEL_CHARACTERS_MAX)
+    return None if value is None else checked_text(value, "correlation_id", LABEL_CHARACTERS_MAX, controls=True)
 
 
 def checked_failure(value: object) -> str:

@@ -1,18 +1,21 @@
 """The PostgreSQL store: one schema of a database that many processes on many machines share.
 
 The law of this room: **no reader passes over a position that can still become visible.** Positions are drawn before the
-commit, so they become visible in any order. Whoever draws one holds a shared advisory lock from before the drawing until its
-transaction is over. A reader that meets a gap looks, once, who holds that lock, and waits for exactly those transactions:
-then whatever is missing was rolled back, for ever. It queues for no lock, so that no writer ever waits for a reader, and
-the position up to which all is settled is remembered.
+commit, so they become visible in any order. Whoever draws one holds a shared advisory lock from before the drawing
+until its transaction is over. A reader that meets a gap looks, once, who holds that lock, and waits for exactly those
+transactions: then whatever is missing was rolled back, for ever. It queues for no lock, so that no writer ever waits
+for a reader, and the position up to which all is settled is remembered.
 
-Every statement has a deadline here besides the server's own timeouts, so that a server which is silent can't hang a caller;
-what goes wrong is a StoreError with a sentence and a hint, and never a psycopg.Error. What an append came to when its
-connection was lost is not guessed: nothing is sent twice, and the registry reads the stream.
+Every statement has a deadline here besides the server's own timeouts, so that a server which is silent can't hang a
+caller; what goes wrong is a StoreError with a sentence and a hint, and never a psycopg.Error. What an append came to
+when its connection was lost is not guessed: nothing is sent twice, and the registry reads the stream, where nothing can
+come any more, because what was left of the append was ended first.
 
-What the URL leaves out (user, password, certificates), libpq takes from its environment variables and its password file as
-always; what the URL says, and what is set here, they can't change.
+What the URL leaves out (user, password, certificates), libpq takes from its environment variables and its password file
+as always; what the URL says, and what is set here, they can't change.
 """
+
+# ruff: noqa: S608 - statements are put together from our own constants, and from the quoted name of the schema
 
 from __future__ import annotations
 
@@ -49,8 +52,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 """Of the tables, kept in schema_version."""
 SCHEMA_NAME: Final = "versioning"
-"""Where the tables are if the URL names no schema: not `public`, where eventsourcing has a table of the same name, and where
-since PostgreSQL 15 only the owner of the database may make tables."""
+"""Where the tables are if the URL names no schema: not `public`, where eventsourcing has a table of the same name, and
+where since PostgreSQL 15 only the owner of the database may make tables."""
 CONNECTIONS: Final = 3
 """How many connections a registry opens at most; a follower listens on one more."""
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -67,7 +70,7 @@ PAUSE_S_MAX: Final = 0.02
 COUNTED_MAX: Final = 1_000
 """How many rows are counted to see that none is missing; behind more, the writers are looked at instead."""
 INTERLEAVED_MAX: Final = 1_000
-"""How many events are appended beside other writers; an append of more has the log for itself while it draws positions."""
+"""How many events are appended beside other writers; an append of more has the log for itself."""
 DRAWS_MAX: Final = 20
 """How often the positions of one append are drawn before it has the log for itself: others may draw between its own."""
 NOTIFY_S: Final = 0.02
@@ -218,7 +221,8 @@ def _seconds(options: dict[str, str], name: str, default_s: float) -> float:
     if text is None:
         return default_s
     if not _SECONDS.fullmatch(text) or not TIMEOUT_S_MIN <= float(text) <= TIMEOUT_S_MAX:
-        msg = f"The URL's option {name} is a time in seconds from {TIMEOUT_S_MIN:g} to {TIMEOUT_S_MAX:g}, not {shown(text)}."
+        times = f"from {TIMEOUT_S_MIN:g} to {TIMEOUT_S_MAX:g}"
+        msg = f"The URL's option {name} is a time in seconds {times}, not {shown(text)}."
         raise _invalid(msg, f"Use for example {name}={default_s:g}.")
     return float(text)
 
@@ -385,7 +389,9 @@ _STATEMENTS: Final = {
     "ON CONFLICT (originator_id,originator_version) DO NOTHING RETURNING position",
     # Positions that others drew in between are given up, and drawn again by the next try.
     "append_all": """WITH taken AS MATERIALIZED (
-    SELECT EXISTS (SELECT FROM {s}.stored_events WHERE originator_id=($1::text[])[1] AND originator_version=($2::bigint[])[1])
+    SELECT EXISTS (
+        SELECT FROM {s}.stored_events WHERE originator_id=($1::text[])[1] AND originator_version=($2::bigint[])[1]
+    )
 ), gate AS MATERIALIZED (
     SELECT WHERE NOT (SELECT * FROM taken)
     AND CASE WHEN $6::boolean THEN pg_advisory_xact_lock({k}) ELSE pg_advisory_xact_lock_shared({k}) END IS NOT NULL
@@ -413,7 +419,8 @@ _STATEMENTS: Final = {
     "view": "SELECT view,position,latest_us FROM {s}.kept_views WHERE name=$1::text",
     "rows": _KEPT + "WHERE view=$1::bigint AND key=ANY($2::text[])",
     "page_live": _PAGE.replace("{live}", "true") + _PAGE_END,
-    "page": "SELECT * FROM (" + _PAGE.replace("{live}", "false") + "UNION ALL " + _PAGE.replace("{live}", "true") + ") AS page "
+    "page": "SELECT * FROM (" + _PAGE.replace("{live}", "false") + "UNION ALL " + _PAGE.replace("{live}", "true")
+    + ") AS page "
     + _PAGE_END,
     "try_view": "SELECT pg_try_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"
     "set_config('idle_in_transaction_session_timeout',$3::text,true)",
@@ -922,8 +929,8 @@ class PostgresRecorder(ApplicationRecorder):
         """Open the store that a URL means: `postgresql://user:password@host:5432/database?schema=versioning`.
 
         User, password and options are percent-encoded. Further options: `connect_timeout_s`, `lock_timeout_s` and
-        `statement_timeout_s`, in seconds; `connections`, how many are opened at most; and libpq's `host` (a folder means
-        the socket in it), `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `channel_binding`, `require_auth` and
+        `statement_timeout_s`, in seconds; `connections`, how many are opened at most; and libpq's `host` (a folder
+        means the socket in it), `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `channel_binding`, `require_auth` and
         `application_name`.
         """
         return cls(parse_url(url))
@@ -977,7 +984,7 @@ class PostgresRecorder(ApplicationRecorder):
         return range(first, first + len(rows))
 
     def _end(self, lost: _Connection) -> None:
-        """See that what was sent on a lost connection is over: what the stream then holds is what the append came to."""
+        """See that what was sent on a lost connection is over: what the stream then holds, it came to."""
         with contextlib.suppress(StoreError), self._pool.use() as connection:
             connection.ask("end", lost.backend)
 
@@ -1321,7 +1328,8 @@ class _Listener:
         if self._connection is None:
             self._connection = self.pool.connect(patient=False)
             self._connection.run(f"LISTEN {self._channel}")
-            return True  # whatever was recorded before went unheard
+            self._hot_until_s = time.monotonic() + HOT_S
+            return True  # whatever was recorded and told before went unheard
         now_s = time.monotonic()
         if self._hot_until_s:
             if now_s > self._hot_until_s:
@@ -1389,7 +1397,7 @@ class Waiter:
 def migrate(url: str) -> None:
     """Make the schema and its tables where they are missing, or bring them to the form of this release.
 
-    Opening a store does the same. To call this beforehand, as the owner of the database, lets all others open it who may
+    Opening a store does the same. Called beforehand by the owner of the database, it lets others open the store who may
     only read and write the tables.
 
     Raises:
@@ -1433,7 +1441,8 @@ def _version(connection: _Connection, settings: Settings) -> int | None:
         return None
     ((version,),) = connection.ask("version")
     if version != SCHEMA:
-        msg = f"{settings.where} has tables of version {version} in the schema {shown(settings.schema)}; this release knows {SCHEMA}."
+        there = f"tables of version {version} in the schema {shown(settings.schema)}"
+        msg = f"{settings.where} has {there}; this release knows version {SCHEMA}."
         raise NewerFormatError(msg)
     return cast("int", version)
 

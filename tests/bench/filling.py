@@ -1,0 +1,83 @@
+"""How is a store filled quickly? By the rules and the format of the library, many events an append.
+
+A version is three commands of one event each: deployed as a draft, published without a claim, promoted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from versioning.aggregate import ModelAggregate
+from versioning.commands import Deploy, Promote, Publish
+from versioning.events import ArtifactRef, Meta
+from versioning.ids import stream_of, version_id_of
+from versioning.numbers import checked_bump
+from versioning.persistence import encode, link_of
+from versioning.rules import Policy, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from versioning.commands import Command
+    from versioning.persistence import Row
+    from versioning.stores import Store
+
+START_US = 1_700_000_000_000_000
+"""When every log begins: in November 2023."""
+STEP_US = 1_000_000
+TOGETHER = 1_000
+"""How many models get their versions by turns, so that their events lie between each other."""
+APPENDED = 5_000
+METADATA = '{"accuracy":0.93,"dataset":"s3://data/2026-01","framework":"sklearn"}'
+ARTIFACT = "s3://models/fraud/1"
+ACTOR = "ada"
+REASON = "the weekly training"
+
+
+def names(count: int) -> list[str]:
+    """Give the names of models."""
+    return [f"model {number:06}" for number in range(count)]
+
+
+def fill(
+    store: Store,
+    model_names: Sequence[str],
+    versions: int,
+    *,
+    workspace: str = "default",
+    step_us: int = STEP_US,
+) -> int:
+    """Append the versions of all models; give how many events that were."""
+    waiting: list[Row] = []
+    count = 0
+    for first in range(0, len(model_names), TOGETHER):
+        for row in _rows(model_names[first : first + TOGETHER], versions, workspace, START_US + count * step_us, step_us):
+            waiting.append(row)
+            count += 1
+            if len(waiting) == APPENDED:
+                store.append(waiting)
+                waiting = []
+    store.append(waiting)
+    return count
+
+
+def _rows(
+    model_names: Sequence[str], versions: int, workspace: str, start_us: int, step_us: int
+) -> Iterator[Row]:
+    policy, at_us, bump = Policy(), start_us, checked_bump("MINOR")
+    states = [ModelAggregate(stream_of(workspace, name), workspace, name) for name in model_names]
+    for ordinal in range(1, versions + 1):
+        for place, state in enumerate(states):
+            token = f"{place:08x}"
+            ours = version_id_of(state.stream, ordinal, token)
+            deploy = Deploy(ArtifactRef(ARTIFACT), token, bump, publish=False, promote=False, metadata=METADATA)
+            commands: list[Command] = [deploy, Publish(ours, promote=False), Promote(ours)]
+            for number, command in enumerate(commands):
+                events = decide(state, command, policy, at_us)
+                meta = Meta(workspace, state.model_name, 1, f"{number:032x}", actor=ACTOR, reason=REASON)
+                rows = encode(state.stream, state.sequence, state.link, events, meta)
+                for event in events:
+                    state.evolve(event, ACTOR)
+                state.link = link_of(rows[-1].state)
+                at_us += step_us * len(rows)
+                yield from rows

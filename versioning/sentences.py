@@ -1,0 +1,126 @@
+"""How an event is said: one English sentence, for a terminal, a page or a table (R26).
+
+The law of this room: **whatever users wrote comes out as printable characters**: no control, bidi or escape character,
+no line break, no half of a surrogate pair; each is shown as its escape (`\\x1b`, `\\u202e`). Nothing else is changed or cut.
+
+To add an event: its sentence here and its line in `_SENTENCES`; a test complains until each event has one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from versioning.events import (
+    ModelDeleted,
+    PrimaryCleared,
+    VersionActivated,
+    VersionActivationFailed,
+    VersionActivationRequested,
+    VersionDeactivated,
+    VersionDeleted,
+    VersionDeployed,
+    VersionPromoted,
+    VersionPublished,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from versioning.events import Event, Recorded
+
+NOBODY: Final = "somebody"
+"""Who did what no actor is known of."""
+
+
+def plain(text: str) -> str:
+    """Give a text with every character that is not printable as its escape; a space is printable."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+class _Words(NamedTuple):
+    """What a sentence is made with."""
+
+    number: Callable[[str], str]
+    """Says a version."""
+    model: str
+    """Says the model."""
+
+    def before(self, previous: str | None) -> str:
+        """Say what was primary before."""
+        return ", where there was none" if previous is None else f", which was {self.number(previous)}"
+
+
+def sentence_of(recorded: Recorded, number_of: Callable[[str], str | None], *, named: bool = False) -> str:
+    """Say an event: "raj promoted 1.0.0 to primary, which was 0.2.0: beats it on AUC".
+
+    Args:
+        recorded: the event.
+        number_of: gives the number of a version_id, or None where it is not known.
+        named: name the model too, for where events of several stand together.
+    """
+    name = plain(recorded.model_name)
+
+    def number(version_id: str) -> str:
+        said = plain(number_of(version_id) or version_id)
+        return f"{said} of {name}" if named and version_id == recorded.version_id else said
+
+    words = _Words(number, name if named else "the model")
+    did = _SENTENCES[type(recorded.event)](words, recorded.event)
+    who = NOBODY if recorded.actor is None or not recorded.actor.strip() else plain(recorded.actor)
+    why = "" if recorded.reason is None or not recorded.reason.strip() else f": {plain(recorded.reason)}"
+    return f"{who} {did}{why}"
+
+
+def _deployed(words: _Words, event: VersionDeployed) -> str:
+    published = " and published it" if event.published else " as a draft"
+    unclaiming = " without a claim on the primary role" if event.published and not event.claims else ""
+    starting = "" if event.activation_id is None else ", which is starting"
+    return f"deployed {words.number(event.version_id)}{published}{unclaiming}{starting}"
+
+
+def _published(words: _Words, event: VersionPublished) -> str:
+    unclaiming = "" if event.claims else " without a claim on the primary role"
+    return f"published {words.number(event.version_id)}{unclaiming}"
+
+
+def _promoted(words: _Words, event: VersionPromoted) -> str:
+    number, before = words.number(event.version_id), words.before(event.previous)
+    if event.previous == event.version_id:
+        return f"renewed the claim of {number}, which is primary"
+    return {
+        "published": f"made {number} primary{before}, because it was published",
+        "requested": f"promoted {number} to primary{before}",
+        "rollback": f"rolled back to {number} as primary{before}",
+        "fallback": f"let {number} become primary{before}, as the fallback",
+        "default": f"let {number} become primary{before}, because nothing else was",
+    }[event.cause]
+
+
+def _cleared(words: _Words, event: PrimaryCleared) -> str:
+    return f"left {words.model} without a primary{words.before(event.previous)}"
+
+
+def _failed(words: _Words, event: VersionActivationFailed) -> str:
+    error = f" ({plain(event.error)})" if event.error.strip() else ""
+    return f"reported that {words.number(event.version_id)} did not start{error}"
+
+
+def _activated(words: _Words, event: VersionActivated) -> str:
+    number = words.number(event.version_id)
+    return f"activated {number}" if event.activation_id is None else f"reported that {number} is ready"
+
+
+_SENTENCES: Final[Mapping[type[Event], Callable[[_Words, Any], str]]] = {
+    VersionDeployed: _deployed,
+    VersionPublished: _published,
+    VersionPromoted: _promoted,
+    PrimaryCleared: _cleared,
+    VersionDeactivated: lambda words, event: f"deactivated {words.number(event.version_id)}",
+    VersionActivationRequested: lambda words, event: f"asked {words.number(event.version_id)} to start again",
+    VersionActivated: _activated,
+    VersionActivationFailed: _failed,
+    VersionDeleted: lambda words, event: f"deleted {words.number(event.version_id)}",
+    ModelDeleted: lambda words, _: f"deleted {words.model}, of which no version is left",
+}
