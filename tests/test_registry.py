@@ -271,7 +271,7 @@ class TestR4Name:
         [
             "", " ", "\u3000", "n" * 257, "e\u0301" * 257, " a", "a ", "a\u00a0", "\u2028a", "a\nb", "a\x00b", "a\x7f",
             "a\x85b", "\ud800", "a\udfff", AN_ID, "mdl_0123456789ab8def8123456789abcdef_1",
-            "act_0123456789ab8def8123456789abcdef_1_01234567_1", None, 1, True, b"a", ["a"], object(),
+            "act_0123456789ab8def8123456789abcdef_1_01234567_1", None, 1, True, b"a", ["a"], ...,
         ],
         ids=ascii,
     )  # fmt: skip
@@ -1223,15 +1223,16 @@ class TestR22Concurrency:
                     name = names[(number + step) % len(names)]
                     version = deploy(mine, name, publish=step % 3 > 0, actor=str(number))
                     assert version.deployed_by == str(number)
-                    for command in (
-                        lambda version=version: mine.promote(version.version_id),
-                        lambda name=name: mine.rollback(name),
-                        lambda version=version: mine.deactivate(version.version_id),
-                        lambda version=version: mine.activate(version.version_id),
-                        lambda version=version: mine.delete(version.version_id),
-                    )[number % 3 : number % 3 + 1 + step % 3]:
+                    commands: list[tuple[Callable[[str], object], str]] = [
+                        (mine.promote, version.version_id),
+                        (mine.rollback, name),
+                        (mine.deactivate, version.version_id),
+                        (mine.activate, version.version_id),
+                        (mine.delete, version.version_id),
+                    ]
+                    for command, target in commands[number % 3 : number % 3 + 1 + step % 3]:
                         with contextlib.suppress(RefusedError):
-                            command()
+                            command(target)
 
             return run
 
@@ -1356,9 +1357,10 @@ class TestR23Time:
         registry = store(clock=lambda: given[-1])
         version = deploy(registry)
         given.append(moment)
-        for call in (lambda: deploy(registry), lambda: registry.publish(version.version_id)):
-            with refused(registry, InvalidArgumentError, "R23"):
-                call()
+        with refused(registry, InvalidArgumentError, "R23"):
+            deploy(registry)
+        with refused(registry, InvalidArgumentError, "R23"):
+            registry.publish(version.version_id)
 
     def test_without_a_clock_it_is_the_machine_s(self, store: Store) -> None:
         registry = store(clock=None)
@@ -1803,7 +1805,7 @@ class TestR27Workspaces:
         assert caught.value.suggestions == ()
 
     def test_a_key_of_theirs_tells_nothing(self, two: tuple[ModelRegistry, ModelRegistry, Version]) -> None:
-        mine, theirs, version = two
+        mine, theirs, _ = two
         theirs.publish(deploy(theirs).version_id, idempotency_key="published")
         draft = deploy(theirs)
         theirs.publish(draft.version_id, idempotency_key="again")
@@ -3193,8 +3195,10 @@ class TestErrors:
         assert vars(caught.value)["version_id"] == version.version_id
 
     def test_who_must_act_is_a_branch_of_the_tree(self, registry: ModelRegistry) -> None:
-        branches = {
-            versioning.NotFoundError, versioning.RefusedError, versioning.InvalidInputError, versioning.StorageError,
+        seen: set[type[VersioningError]] = set()
+        for error in self._raised(registry):
+            (branch,) = [kind for kind in type(error).__mro__ if VersioningError in kind.__bases__]
+            seen.add(branch)
+        assert {kind.__name__ for kind in seen} == {
+            "NotFoundError", "RefusedError", "InvalidInputError", "StorageError",
         }  # fmt: skip
-        seen = {branch for error in self._raised(registry) for branch in branches if isinstance(error, branch)}
-        assert seen == branches

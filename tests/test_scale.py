@@ -1,7 +1,7 @@
 """A model with 10,000 versions: the next command costs what it cost with ten.
 
-Not a matter of seconds: what is counted is work, which is the same on every machine. `python -m tests.test_scale` prints
-what it comes to in time.
+Not a matter of seconds: what is counted is work, which is the same on every machine. `python -m tests.test_scale`
+prints what it comes to in time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +24,7 @@ from versioning import ModelRegistry, views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.stores import Kind
 
@@ -168,7 +168,7 @@ def test_sqlite_does_the_same_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         work["steps"] += 1
 
     def counted(*given: Any, **how: Any) -> sqlite3.Connection:  # noqa: ANN401 - whatever it takes
-        connection = connect(*given, **how)
+        connection: sqlite3.Connection = connect(*given, **how)
         connection.set_trace_callback(lambda _: work.update(["statements"]))
         connection.set_progress_handler(step, 1)
         return connection

@@ -18,7 +18,7 @@ import attrs
 import semver
 
 from versioning import events as happened
-from versioning.events import ArtifactRef, Event, Meta, Recorded, moment_of
+from versioning.events import EARLIEST_US, ArtifactRef, Event, Meta, Recorded, moment_of
 from versioning.ids import model_id_of
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class ModelAggregate:
         """Of the last event folded."""
         self.link = NO_LINK
         """Of the last event folded."""
-        self.last_at_us = 0
+        self.last_at_us = EARLIEST_US
         self.generation = 0
         self.exists = False
         self.lives: list[tuple[int, int | None]] = []

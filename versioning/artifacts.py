@@ -167,6 +167,7 @@ def checked_serializer(serializer: object, default: object = None) -> Serializer
         InvalidArgumentError: neither a known name nor like a `Serializer`, or there is no default.
     """
     chosen = default if serializer is None else serializer
+    chosen = str.__str__(chosen) if isinstance(chosen, str) else chosen
     hint = f"Use one of {', '.join(SERIALIZERS)}, or an object with name, media_type, runs_code, dumps and loads."
     if isinstance(chosen, str):
         if chosen in SERIALIZERS:
@@ -203,7 +204,7 @@ def checked_reference(reference: object) -> ArtifactRef:
         InvalidArgumentError: neither text nor an `ArtifactRef`, or a part has another form.
     """
     if isinstance(reference, str):
-        reference = ArtifactRef(reference)
+        reference = ArtifactRef(str.__str__(reference))
     if not isinstance(reference, ArtifactRef):
         _bad_reference("A reference", f"is a URI as text or an ArtifactRef, not {type(reference).__name__}")
     uri, digest, size_bytes, media_type = attrs.astuple(reference, recurse=False)
@@ -219,8 +220,8 @@ def checked_reference(reference: object) -> ArtifactRef:
         _bad_reference("The artifact's size_bytes", f"is a whole number below 2**63, not {shown(size_bytes)}")
     if media_type is not None and (problem := _problem(media_type, MEDIA_TYPE_CHARACTERS_MAX)):
         _bad_reference("The artifact's media_type", problem)
-    digest, media_type = (None if text is None else str(text) for text in (digest or named, media_type))
-    return ArtifactRef(str(uri), digest, size_bytes, media_type)
+    digest, media_type = (None if text is None else str.__str__(text) for text in (digest or named, media_type))
+    return ArtifactRef(str.__str__(uri), digest, size_bytes, media_type)
 
 
 def _bad_reference(part: str, problem: str, hint: str = "") -> NoReturn:

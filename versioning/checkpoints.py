@@ -1,44 +1,316 @@
 """What the whole log was at a moment, in one line that can be kept elsewhere, and who vouches for it.
 
-The law of this room: **a checkpoint proves as much as the place where it is kept**. Whoever can write the database can
-make every link in it anew; a checkpoint on another machine, or signed with a key that is not there, is what they can't.
+The law of this room: **a checkpoint proves as much as the place where it is kept.** Whoever can write the database can
+make every link in it anew; a checkpoint on another machine, or one that is signed with a key which is not there, is
+what they can't.
 
-The head is a running SHA-256 over all rows in the order of their positions: of each, position, stream, sequence and
-chain link, and each link covers all the rest of its row. The marks are the beginnings of the heads at up to 1,000 rows
-on the way, so that where a log was rewritten can be told: to the row in logs of up to 1,000 rows.
+The head is a running SHA-256 over all rows in the order of their positions: of each its position, stream, sequence and
+chain link, and the link covers all the rest of the row. The marks are the beginnings of the heads at up to 1,000 places
+on the way, so that it can be told where a log was rewritten: to the row, in logs of up to 1,000 rows.
 """
 
 from __future__ import annotations
 
-import bisect
+import functools
 import hashlib
 import importlib
 import re
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import attrs
 import msgspec
 
-from versioning.errors import InvalidArgumentError, NewerFormatError, StorageError, shown
-from versioning.persistence import carried_link
+from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
+from versioning.persistence import INTEGER_MAX, link_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from versioning.persistence import LogRow
 
-FORMAT: Final = "model-versioning.checkpoint."
-VERSION: Final = 1
+FORMAT: Final = "model-versioning.checkpoint.1"
 MARKS_MAX: Final = 1_000
 MARK_CHARACTERS: Final = 16
-FILE_BYTES_MAX: Final = 1_000_000
-_POSITION_MAX: Final = 2**63 - 1
-_is_head: Final = re.compile(r"[0-9a-f]{64}").fullmatch
-_is_mark: Final = re.compile(r"[0-9a-f]{16}").fullmatch
-_is_signature: Final = re.compile(r"[0-9a-f]{128}").fullmatch
-_is_format: Final = re.compile(r"[1-9][0-9]{0,8}").fullmatch
+FILE_BYTES_MAX: Final = 200_000
+"""About three times what a checkpoint with all its marks takes."""
+_FORM: Final = re.compile(r"model-versioning\.checkpoint\.[1-9][0-9]{0,8}")
+_HEX: Final = re.compile(r"[0-9a-f]+")
+_ARGUMENT: Final = "checkpoint"
 
 Key: TypeAlias = object
 """A key of Ed25519: PEM as bytes or text, a Path to a PEM file, or a key object of `cryptography`."""
+
+
+class _Stored(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A checkpoint as it is kept."""
+
+    format: str
+    position: int
+    count: int
+    head: str
+    moment: str
+    marks: tuple[tuple[int, str], ...] = ()
+    signature: str | None = None
+
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
+_decode: Final = msgspec.json.Decoder(_Stored).decode
+
+
+@attrs.frozen
+class Checkpoint:
+    """What the whole log was, up to a position."""
+
+    position: int
+    """Of the last row."""
+    count: int
+    """How many rows there are up to there: fewer than the position where others were rolled back."""
+    head: str
+    """64 hexadecimal digits."""
+    moment: datetime
+    """When it was taken, in UTC."""
+    marks: tuple[tuple[int, str], ...] = attrs.field(default=(), repr=False)
+    """Positions on the way, and how the head up to there begins."""
+    signature: str | None = attrs.field(default=None, repr=False)
+    """Of Ed25519, over all the rest; 128 hexadecimal digits."""
+
+    def to_json(self) -> str:
+        """Give it as one line of JSON."""
+        return self._encoded(self.signature).decode()
+
+    def _encoded(self, signature: str | None) -> bytes:
+        moment = self.moment.astimezone(UTC).isoformat()
+        return _encode(_Stored(FORMAT, self.position, self.count, self.head, moment, self.marks, signature))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` gave.
+
+        Raises:
+            InvalidArgumentError: it is none.
+            NewerFormatError: a newer release wrote it.
+        """
+        try:
+            stored = _decode(text)
+            moment = datetime.fromisoformat(stored.moment)
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            raise _refused(f"This is no checkpoint: {shown(error)}.") from None
+        if stored.format != FORMAT and _FORM.fullmatch(stored.format):
+            msg = f"The checkpoint has the newer format {stored.format}."
+            raise NewerFormatError(msg)
+        problem = _problem_of(stored, moment)
+        if problem:
+            raise _refused(f"This is no checkpoint: {problem}.")
+        utc = moment.astimezone(UTC)
+        return cls(stored.position, stored.count, stored.head, utc, stored.marks, stored.signature)
+
+    def write(self, file: str | Path) -> None:
+        """Write it to a file; keep that where whoever can write the database can't.
+
+        Raises:
+            StoreError: the file can't be written.
+        """
+        try:
+            Path(file).write_text(self.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            msg = f"The checkpoint can't be written to {shown(str(file))}: {error.strerror or shown(error)}."
+            raise StoreError(msg, hint="Look at the rights on the folder, and whether the disk has room.") from error
+
+    @classmethod
+    def read(cls, file: str | Path) -> Self:
+        """Read it from a file that `write` wrote.
+
+        Raises:
+            InvalidArgumentError: it can't be read, or is none.
+            NewerFormatError: a newer release wrote it.
+        """
+        return cls.from_json(_contents(Path(file), _ARGUMENT))
+
+    def signed(self, private_key: Key) -> Self:
+        """Give the same checkpoint with a signature; needs the extra `sign`.
+
+        Args:
+            private_key: of Ed25519: PEM without a password, a Path to it, or a key object of `cryptography`.
+
+        Raises:
+            InvalidArgumentError: it is no such key, or `cryptography` is not installed.
+        """
+        key = _key(private_key, "private")
+        return attrs.evolve(self, signature=key.sign(self._encoded(None)).hex())
+
+    def check_signature(self, public_key: Key) -> None:
+        """See that the holder of the private key signed exactly this; needs the extra `sign`.
+
+        Raises:
+            InvalidArgumentError: nobody did, or another key; or this is no public key of Ed25519.
+        """
+        key = _key(public_key, "public")
+        if self.signature is None:
+            raise _refused("The checkpoint is not signed.")
+        try:
+            key.verify(bytes.fromhex(self.signature), self._encoded(None))
+        except importlib.import_module("cryptography.exceptions").InvalidSignature:
+            msg = "The signature of the checkpoint is not by this key, or the checkpoint was changed since."
+            raise _refused(msg, "Whoever gave you this checkpoint: ask them through another channel.") from None
+
+
+def _refused(sentence: str, hint: str = "Take one with checkpoint(), and keep it as it is.") -> InvalidArgumentError:
+    return InvalidArgumentError(sentence, hint=hint, argument=_ARGUMENT)
+
+
+def _problem_of(stored: _Stored, moment: datetime) -> str | None:
+    """Say what is wrong with a checkpoint besides its types, if anything."""
+    places = [0, *(position for position, _ in stored.marks), stored.position]
+    texts = [
+        (stored.head, 64),
+        (stored.signature or "0" * 128, 128),
+        *((text, MARK_CHARACTERS) for _, text in stored.marks),
+    ]
+    if stored.format != FORMAT:
+        return f"its format is {shown(stored.format)}"
+    if not 0 <= stored.count <= stored.position <= INTEGER_MAX:
+        return "its position or its count is out of range"
+    if (
+        len(stored.marks) > MARKS_MAX
+        or any(one >= next_one for one, next_one in pairwise(places[:-1]))
+        or places[-2] > places[-1]
+    ):
+        return "its marks are not in order"
+    if any(len(text) != length or not _HEX.fullmatch(text) for text, length in texts):
+        return "a head, mark or signature is not in lower-case hexadecimal digits"
+    if moment.utcoffset() is None:
+        return "its moment has no time zone"
+    return None
+
+
+def _contents(path: Path, argument: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            contents = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        msg = f"{shown(str(path))} can't be read: {getattr(error, 'strerror', None) or shown(error)}."
+        raise InvalidArgumentError(msg, argument=argument) from error
+    if len(contents) > FILE_BYTES_MAX:
+        msg = f"{shown(str(path))} is too long to be a {argument.replace('_', ' ')}."
+        raise InvalidArgumentError(msg, argument=argument)
+    return contents
+
+
+@functools.cache
+def _ed25519() -> Any:  # noqa: ANN401 - a module of an extra
+    try:
+        return importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
+    except ImportError as error:
+        msg = "Signatures need cryptography, which is not installed."
+        raise InvalidArgumentError(msg, hint='pip install "model-versioning[sign]"') from error
+
+
+def _key(given: Key, kind: str) -> Any:  # noqa: ANN401 - a key of an extra
+    """Load a private or public key of Ed25519; what was given is never repeated in an error."""
+    wanted = getattr(_ed25519(), f"Ed25519{kind.capitalize()}Key")
+    argument = f"{kind}_key"
+    found: object = given
+    if isinstance(given, Path):
+        found = _contents(given, argument)
+    if isinstance(found, str):
+        found = found.encode(errors="replace")
+    if isinstance(found, bytes):
+        serialization = importlib.import_module("cryptography.hazmat.primitives.serialization")
+        load: Callable[..., object] = getattr(serialization, f"load_pem_{kind}_key")
+        try:
+            found = load(found, None) if kind == "private" else load(found)
+        except (ValueError, TypeError, importlib.import_module("cryptography.exceptions").UnsupportedAlgorithm):
+            found = None
+    if not isinstance(found, wanted):
+        msg = f"{argument} is not a {kind} key of Ed25519 in PEM, without a password."
+        hint = f"Make a pair with Ed25519PrivateKey.generate(), and pass the {kind} one."
+        raise InvalidArgumentError(msg, hint=hint, argument=argument)
+    return found
+
+
+# The head.
+
+
+class Stop:
+    """The head on the way, up to a position."""
+
+    __slots__ = ("_hash", "count", "position")
+
+    def __init__(self, position: int, count: int, running: Any) -> None:  # noqa: ANN401 - hashlib's types have no name
+        self.position = position
+        """Of the last row up to there."""
+        self.count = count
+        self._hash = running
+
+    @property
+    def head(self) -> str:
+        return str(self._hash.hexdigest())
+
+    def followed_by(self, mark: bytes) -> str:
+        """Give the head that one more row would make."""
+        running = self._hash.copy()
+        running.update(mark)
+        return str(running.hexdigest())
+
+
+class RunningHead:
+    """The head of a log that is read from its first row; it remembers what it was at the stops."""
+
+    def __init__(self, stops: Iterable[int] = ()) -> None:
+        """Start before the first row."""
+        self.position = 0
+        self.count = 0
+        self._hash = hashlib.sha256()
+        self.start = self._stop()
+        self.stops: dict[int, Stop] = {}
+        """What the head was up to each stop that was passed."""
+        self._next = sorted(set(stops), reverse=True)
+
+    @property
+    def head(self) -> str:
+        """The head up to here."""
+        return self._hash.hexdigest()
+
+    def _stop(self) -> Stop:
+        return Stop(self.position, self.count, self._hash.copy())
+
+    def take(self, positions: Sequence[int], marks: Sequence[bytes]) -> None:
+        """Take in the next rows: their positions, in order, and what `mark_of` makes of each."""
+        done = 0
+        while self._next and positions and self._next[-1] < positions[-1]:
+            stop = self._next.pop()
+            upto = done
+            while positions[upto] <= stop:
+                upto += 1
+            self._update(positions[done:upto], marks[done:upto])
+            self.stops[stop] = self._stop()
+            done = upto
+        self._update(positions[done:], marks[done:])
+
+    def _update(self, positions: Sequence[int], marks: Sequence[bytes]) -> None:
+        if positions:
+            self._hash.update(b"".join(marks))
+            self.position = positions[-1]
+            self.count += len(positions)
+
+    def end(self) -> None:
+        """Pass the stops that lie at the end of the log and behind it."""
+        while self._next:
+            self.stops[self._next.pop()] = self._stop()
+
+
+def mark_of(row: LogRow) -> bytes:
+    """Give what the head takes in of a row; of one that carries no link, all that it has instead."""
+    position, stream, sequence, _, state = row
+    try:
+        return linked_mark(position, stream, sequence, link_of(state))
+    except (AttributeError, TypeError, ValueError):
+        return b"%d !%b\n" % (position, ascii(row).encode())
+
+
+def linked_mark(position: int, stream: str, sequence: int, link: bytes) -> bytes:
+    """Give what the head takes in of a row with a link."""
+    return b"%d %b %d %b\n" % (position, stream.encode(), sequence, link)

@@ -196,10 +196,15 @@ class FileConnections:
 
     def _create(self) -> sqlite3.Connection:
         """Open the file, or make it; give the connection that writes."""
-        if not self._path.parent.is_dir():
+        try:
+            has_folder, is_folder = self._path.parent.is_dir(), self._path.is_dir()
+        except OSError as error:  # a name that is too long, for example
+            msg = f"{shown(str(self._path))} can't be opened: {error.strerror}."
+            raise StoreError(msg, hint="Name another file.") from error
+        if not has_folder:
             msg = f"The folder of {shown(str(self._path))} does not exist."
             raise StoreError(msg, hint="Make the folder first, or name another file.")
-        if self._path.is_dir():
+        if is_folder:
             msg = f"{shown(str(self._path))} is a folder."
             raise StoreError(msg, hint="Name a file.")
         deadline = time.monotonic() + self._timeout_s

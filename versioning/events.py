@@ -35,6 +35,10 @@ def microseconds_of(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
+EARLIEST_US = microseconds_of(datetime(1, 1, 1, tzinfo=UTC))
+"""The first moment that a datetime can hold."""
+
+
 @attrs.frozen
 class ArtifactRef:
     """Where a deployed artifact is; the rules never look inside."""

@@ -36,6 +36,20 @@ def _refuse(argument: str, sentence: str, *, rule: str | None = "R28", hint: str
     raise InvalidArgumentError(msg, rule=rule, hint=hint, argument=argument)
 
 
+def exact(value: object) -> object:
+    """Give a text or number of a derived class as what it is, whatever that class makes of its methods.
+
+    `str()` of a member of an enumeration of texts, for example, is another text.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int.__index__(value)
+    return float.__float__(value) if isinstance(value, float) else value
+
+
 def has_controls(text: str) -> bool:
     """Say whether a text has control characters (Unicode's category Cc)."""
     return any(unicodedata.category(character) == "Cc" for character in text)
@@ -53,6 +67,7 @@ def checked_name(name: object) -> str:
         InvalidNameError: it has another form.
     """
     problem = None
+    name = exact(name)
     if not isinstance(name, str):
         problem = f"is text, not {type(name).__name__}"
     elif has_lone_surrogates(name):
@@ -72,7 +87,7 @@ def checked_name(name: object) -> str:
         elif looks_like_id(name):
             problem = "has the form of an id"
         else:
-            return str.__str__(name)  # an exact text: str() of a (str, Enum) member is another one
+            return name
     msg = f"A model's name {problem}: {shown(name)}."
     raise InvalidNameError(msg, argument="model_name")
 
@@ -85,6 +100,7 @@ def checked_text(
     Raises:
         InvalidArgumentError: another type, too long, control characters, half a surrogate pair.
     """
+    value = exact(value)
     if not isinstance(value, str):
         _refuse(argument, f"is text, not {type(value).__name__}")
     if len(value) > characters_max:
@@ -95,7 +111,7 @@ def checked_text(
         _refuse(argument, "has control characters")
     if not blank and not value.strip():
         _refuse(argument, "is blank")
-    return str.__str__(value)  # as above
+    return value
 
 
 def checked_workspace(value: object) -> str:
@@ -158,13 +174,15 @@ def checked_expectation(value: object) -> ExpectedPrimary:
 
 def checked_position(value: object, argument: str) -> int:
     """Give a position, counted from 1; 0 stands before the first."""
+    value = exact(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX:
-        return int(value)
+        return value
     _refuse(argument, f"is a position, a whole number from 0, not {shown(value)}", rule="R25")
 
 
 def checked_limit(value: object) -> int | None:
     """Give how many are wanted at the most; None is all."""
+    value = exact(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX):
         return value
     _refuse("limit", f"is a whole number from 0, or None, not {shown(value)}", rule=None)
@@ -172,6 +190,7 @@ def checked_limit(value: object) -> int | None:
 
 def checked_seconds(value: object, argument: str) -> float:
     """Give a time of more than nothing, in seconds."""
+    value = exact(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= SECONDS_MAX:
         return float(value)
     _refuse(argument, f"is a time of more than 0 and at most {SECONDS_MAX} seconds, not {shown(value)}", rule=None)
@@ -182,13 +201,15 @@ def checked_moment(value: object, argument: str) -> int:
     hint = "Pass an aware datetime, for example datetime.now(timezone.utc)."
     if not isinstance(value, datetime):
         _refuse(argument, f"is a moment, not {shown(value)}", rule="R23", hint=hint)
-    if value.utcoffset() is None:
-        _refuse(argument, "has no time zone", rule="R23", hint=hint)
     try:
-        return microseconds_of(value.astimezone(UTC))
+        at_us = None if datetime.utcoffset(value) is None else microseconds_of(datetime.astimezone(value, UTC))
     except OverflowError:
-        pass
-    _refuse(argument, "is not within the years 1 to 9999 in UTC", rule="R23", hint=hint)
+        _refuse(argument, "is not within the years 1 to 9999 in UTC", rule="R23", hint=hint)
+    except Exception as error:  # noqa: BLE001 - a caller's time zone can fail in any way
+        _refuse(argument, f"has a time zone that fails: {shown(error)}", rule="R23", hint=hint)
+    if at_us is None:
+        _refuse(argument, "has no time zone", rule="R23", hint=hint)
+    return at_us
 
 
 def checked_metadata(value: object) -> str:

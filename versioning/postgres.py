@@ -265,7 +265,8 @@ def _conninfo(params: dict[str, str]) -> str:
 
 _SENTENCES: Final = {
     "08": ("can't be reached", "Look whether the server is running, and at the network."),
-    "22": ("can't hold a text of this form", "Leave out NUL characters and half surrogate pairs."),
+    "08006": ("closed the connection", "Look whether the server is running, and at the network."),
+    "22021": ("can't hold a text of this form", "Leave out NUL characters."),
     "25006": ("can only be read", "Name the primary server, or look at default_transaction_read_only."),
     "28": ("refused the user or the password", "Look at the user and the password in the URL, and at pg_hba.conf."),
     "3D": ("does not exist", "Make it with CREATE DATABASE, or name another one."),
@@ -616,7 +617,7 @@ class _Connection:
                 answer = pg.get_result()
                 if answer is None:
                     break
-                result = result or answer
+                result = answer  # of several statements the last one, or the one that failed
             is_done = True
         except self._error as error:
             self.was_lost = True
@@ -689,8 +690,9 @@ class _Connection:
         """Let go of what was inherited through a fork, without a word to the server: it is the parent's."""
         self.is_broken = True
         with contextlib.suppress(self._error):  # it had no socket any more
+            socket = self.pg.socket
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, self.pg.socket)
+            os.dup2(nowhere, socket)
             os.close(nowhere)
 
 
@@ -995,12 +997,12 @@ class PostgresRecorder(ApplicationRecorder):
             return found[0][0] if found else None
         kinds = (_TEXT, _BIGINT, _TEXT, _BYTEA, _TEXT)
         columns = [_array(kind, column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
-        draws = DRAWS_MAX if len(rows) <= INTERLEAVED_MAX else 0
-        while True:
-            ((taken, first),) = connection.ask("append_all", *columns, draws == 0)
+        for alone in [False] * (DRAWS_MAX if len(rows) <= INTERLEAVED_MAX else 0) + [True]:
+            ((taken, first),) = connection.ask("append_all", *columns, alone)
             if taken or first is not None:
                 return cast("int | None", first)
-            draws -= 1
+        msg = f"{self._where} gives positions that do not follow each other."
+        raise StoreError(msg, hint="Let the sequence stored_positions count in steps of 1.")
 
     def _notify(self, connection: _Connection) -> None:
         """Tell listeners that something was recorded: a hint, so that nothing depends on it."""
@@ -1306,6 +1308,8 @@ class _Listener:
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the connection is the parent's."""
+        if self._connection is not None:
+            self._connection.abandon()
         self._turn, self._connection = threading.Lock(), None
 
     def listen(self, timeout_s: float) -> bool:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-NAMES_COMPARED_MAX = 10_000
+NAMES_COMPARED_MAX = 2_000
 """How many names are looked through for one that looks alike."""
 
 
@@ -131,10 +131,10 @@ class Questions:
         name = str(error.facts["model_name"])
         try:
             with self._views.reading(MODELS, self._cut) as reading:
-                models = reading.states(self.workspace, limit=NAMES_COMPARED_MAX, live=True)
+                names = reading.names(self.workspace, NAMES_COMPARED_MAX)
         except VersioningError:  # a trouble elsewhere in the log must not hide this answer
             return error
-        known = {model.model_name.casefold(): model.model_name for model in models}
+        known = {known.casefold(): known for known in names}
         alike = tuple(known[found] for found in difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.7))
         if not alike:
             return error

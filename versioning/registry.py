@@ -305,27 +305,33 @@ class _Live:
 
     def take_in(self, rows: list[TailRow]) -> None:
         """Fold what was read behind a sequence that this aggregate had."""
-        aggregate = self.aggregate
+        last: bytes | None = None
         with self.lock:
-            for position, sequence, topic, state in rows:
-                if sequence <= aggregate.sequence:
-                    continue
-                if sequence != aggregate.sequence + 1:
-                    msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} is missing."
-                    raise CorruptLogError(msg, position=position)
-                envelope = read(position, aggregate.stream, sequence, topic, state)
-                if not aggregate.sequence:
-                    aggregate.workspace, aggregate.model_name = envelope.workspace, envelope.model_name
-                elif (envelope.workspace, envelope.model_name) != (aggregate.workspace, aggregate.model_name):
-                    msg = f"Event {sequence} of the stream {aggregate.stream} names another model."
-                    raise CorruptLogError(msg, position=position)
-                try:
-                    aggregate.evolve(envelope.payload, envelope.actor)
-                except (KeyError, IndexError) as error:
-                    msg = f"Event {sequence} of the stream {aggregate.stream} does not follow from those before it."
-                    raise CorruptLogError(msg, position=position) from error
-            if rows and rows[-1][1] == aggregate.sequence:
-                aggregate.link = link_of(rows[-1][3])
+            try:
+                for row in rows:
+                    if row[1] > self.aggregate.sequence:
+                        self._take_in_one(*row)
+                        last = row[3]
+            finally:  # also where a row can't be read: the link is always that of the sequence
+                if last is not None:
+                    self.aggregate.link = link_of(last)
+
+    def _take_in_one(self, position: int, sequence: int, topic: str, state: bytes) -> None:
+        aggregate = self.aggregate
+        if sequence != aggregate.sequence + 1:
+            msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} is missing."
+            raise CorruptLogError(msg, position=position)
+        envelope = read(position, aggregate.stream, sequence, topic, state)
+        if not aggregate.sequence:
+            aggregate.workspace, aggregate.model_name = envelope.workspace, envelope.model_name
+        elif (envelope.workspace, envelope.model_name) != (aggregate.workspace, aggregate.model_name):
+            msg = f"Event {sequence} of the stream {aggregate.stream} names another model."
+            raise CorruptLogError(msg, position=position)
+        try:
+            aggregate.evolve(envelope.payload, envelope.actor)
+        except (KeyError, IndexError) as error:
+            msg = f"Event {sequence} of the stream {aggregate.stream} does not follow from those before it."
+            raise CorruptLogError(msg, position=position) from error
 
 
 class _Loaded:
@@ -634,11 +640,9 @@ class ModelRegistry(Questions, Commands):
         return AsOf(self, cut, now_us if cut.at_us is None else cut.at_us)
 
     def _last_at_us(self) -> int:
-        """The latest timestamp in the log; clocks of several processes differ, so it need not be the last event's."""
+        """The latest timestamp in the workspace; clocks differ, so it need not be the last event's."""
         with self._views.reading(MODELS) as reading:
-            kept = reading.snapshot.view_position(reading.view.name) if reading.kept else None
-            latest_us = 0 if kept is None else kept.latest_us
-            return max(latest_us, *(state.last_at_us for state in reading.over.values()), 0)
+            return max((state.last_at_us for state in reading.states(self.workspace)), default=0)
 
     def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
         """Give recorded events from behind a position, for ever, as they come; `close()` ends it.
@@ -677,6 +681,10 @@ class ModelRegistry(Questions, Commands):
         Raises:
             ConcurrencyError: another process does it just now.
         """
+        told: object = progress
+        if told is not None and not callable(told):
+            msg = f"progress is a function of a name and two positions, not {shown(told)}."
+            raise InvalidArgumentError(msg, hint="Pass progress=print, or none.", argument="progress")
         return min(self._views.rebuild(view, progress) for view in VIEWS)
 
     # Model objects.
@@ -707,9 +715,7 @@ class ModelRegistry(Questions, Commands):
 
     def _load(self, version: Version, *, trusted: bool, serializer: str | Serializer | None) -> object:
         ours = (self._serializer,)
-        return load_artifact(
-            version.artifact, self._folder, trusted=trusted, serializers=ours, serializer=serializer
-        )
+        return load_artifact(version.artifact, self._folder, trusted=trusted, serializers=ours, serializer=serializer)
 
     def invoke(
         self,

@@ -88,6 +88,8 @@ def open_store(place: str | Path) -> Store:
         StoreError: the store can't be opened.
         NewerFormatError: a newer release wrote it.
     """
+    if isinstance(place, str):
+        place = str.__str__(place)
     if isinstance(place, str) and place.startswith(("postgresql:", "postgres:")):
         postgres = importlib.import_module("versioning.postgres")
         return cast("Store", postgres.PostgresRecorder.open(place))

@@ -225,17 +225,27 @@ class Reading(Generic[State]):
 
     def states(self, workspace: str, *, after: str = "", limit: int | None = None, live: bool = False) -> list[State]:
         """Give the states of a workspace whose model's name lies behind `after`, in the order of names."""
-        rows: list[tuple[str, str, State]] = []
+        found = self._found(workspace, after, limit, live=live)
+        return [self.view.read(one) if isinstance(one, KeptRow) else one for _, _, one in found]
+
+    def names(self, workspace: str, limit: int) -> list[str]:
+        """Give the first names that are in use in a workspace."""
+        return [name for name, _, _ in self._found(workspace, "", limit, live=True)]
+
+    def _found(
+        self, workspace: str, after: str, limit: int | None, *, live: bool
+    ) -> list[tuple[str, str, State | KeptRow]]:
+        found: list[tuple[str, str, State | KeptRow]] = []
         if self.kept:
             most = None if limit is None else min(limit + len(self.over), INTEGER_MAX)
             kept = self.snapshot.view_page(self.view.name, workspace, after, most, live)
-            rows += [(row.model_name, row.key, self.view.read(row)) for row in kept if row.key not in self.over]
+            found += [(row.model_name, row.key, row) for row in kept if row.key not in self.over]
         for key, state in self.over.items():
             space, name = self.view.name_of(state)
             if space == workspace and name > after and (not live or self.view.is_live(state)):
-                rows.append((name, key, state))
-        rows.sort(key=lambda row: row[:2])
-        return [state for _, _, state in rows[:limit]]
+                found.append((name, key, state))
+        found.sort(key=lambda one: one[:2])
+        return found[:limit]
 
 
 class Views:

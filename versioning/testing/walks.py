@@ -66,6 +66,9 @@ POLICIES: Final = tuple(
 )
 """All that a policy can be."""
 
+IN_TURN: Final = (*POLICIES, *(policy for policy in POLICIES if policy.losing_primary == "fall_back"))
+"""The policies of walks, by number: `fall_back` has the most rules, and more turns."""
+
 START_US: Final = microseconds_of(datetime(2026, 1, 1, 9, tzinfo=UTC))
 UNKNOWN: Final = -1
 """The index of a version that was never deployed."""
@@ -222,11 +225,12 @@ class Judge:
         """Say what comes of it, and take it as done."""
         ordinals, named = self.asked(move)
         if move.key in self.keys:
-            # R2, R7: what can't be accepted on any day is refused before anything is looked at.
+            # R2, R7: what can't be accepted on any day is refused before anything is looked at; and an id that is not
+            # found here can't be told from that of another workspace, of whose keys nothing is told (R27).
             malformed = move.what == "deploy" and (
                 (move.promote and not move.publish) or move.bump.upper() not in WORDS
             )
-            if not malformed:
+            if not malformed and (move.what not in ON_A_VERSION or move.version >= 0):
                 asked, version = self.keys[move.key]
                 if asked == self._signature(move, ordinals, named):
                     return Outcome((), version=version, branch=f"R21 {move.what} repeated")
@@ -975,6 +979,9 @@ WEIGHTS: Final[dict[str, float]] = {
 UNSUITABLE: Final = 0.04
 """How much less often a command is given where it suits no version."""
 
+LENGTHS: Final = (1, 5, 8, 12, 30)
+"""About how many moves a walk has: many are short, some go far."""
+
 LEFT_MAX: Final = 6
 """How many versions are enough for every rule, and for short stories."""
 
@@ -1037,7 +1044,7 @@ class _Planner:
             "publish": [index for index, version in left if version.stage == "draft"],
             "promote": [index for index in active if index not in primary] or challenged,
             "rollback": active if len(active) > len(primary) else [],
-            "deactivate": [*active, *primary, *starting, *(i for i, version in left if i in stopped and version.claim)],
+            "deactivate": [*active, *primary, *primary, *starting, *(i for i, version in left if i in stopped and version.claim)],
             "activate": stopped,
             "complete_activation": starting,
             "fail_activation": starting,
@@ -1109,13 +1116,13 @@ def plan(seed: int, number: int = 0) -> Walk:
 
 def planned(seed: int, number: int = 0) -> tuple[Walk, list[Outcome]]:
     """Make a walk, and say what should come of its moves: what it reaches, without playing it."""
-    policy = POLICIES[number % len(POLICIES)]
+    policy = IN_TURN[number % len(IN_TURN)]
     dice = Walk(policy, (), seed, number).dice("plan")
     processes = dice.choice([1, 1, 1, 2])
     there = dice.choice([(0,), (0,), (0,), (0, 1), (0, 2), (0, 1, 2)])
     planners = [_Planner(dice, policy, place, processes) for place in there]
     now_us, moves, outcomes = START_US, list[Move](), list[Outcome]()
-    for _ in range(dice.randint(2, 12) + dice.randint(2, 14) + 2 * len(there)):
+    for _ in range(dice.choice(LENGTHS) + dice.randrange(4) + 3 * len(there)):
         planner = dice.choice([planners[0], *planners])
         move, outcome = planner.next(now_us)
         now_us += move.passes_us
