@@ -3,7 +3,7 @@
 You learn: what the commands do to the version that answers by default, how two formats of contents differ, and what the
 log knows afterwards: who did what and why, what was primary at any moment, and what was used, in microseconds.
 
-It leaves `models.db` and `models.db.artifacts` in the current folder. The story ends with the deletion of the model, so
+It leaves `models.db`, `models.db.artifacts` and a picture, `timeline.html`, in the current folder. The story ends with the deletion of the model, so
 the next run begins a new life of the name, again at 0.1.0; where a run was interrupted, the next one goes on.
 """
 
@@ -155,6 +155,8 @@ class Story:
             cited = f"events {line.opened_by} to {line.closed_by}"
             print(f"{line.number:<7}{line.stage:<10}{line.microseconds:>12,} µs  {cited}")
         print(f"{'':<17}{usage.total_microseconds:>12,} µs  as of position {usage.position}")
+
+        registry.timeline(NAME, "timeline.html")
 
     def ask(self, how: str, version: str | None = None, *, trusted: bool = False) -> None:
         """Invoke a version on the images that no model has seen."""

@@ -1,7 +1,8 @@
 """`python3 tests` makes .venv, installs the extra `test`, and runs everything; all of versioning/ must be covered.
 
 Arguments go to pytest, and coverage is then not asked for (`--cov` shows it); a first word `campaign` runs
-tests/campaign.py with the rest. Standard library only, and no import of a sibling: this also runs before the install.
+tests/campaign.py with the rest, a first word `bench` runs tests/bench in an environment of its own, with the extra
+`bench`. Standard library only, and no import of a sibling: this also runs before the install.
 """
 
 import os
@@ -11,19 +12,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = str(VENV / "bin" / "python")
-INSTALLED = VENV / "installed-test"
 EVERYTHING = ["--cov", "--cov-report=term-missing:skip-covered", "--cov-fail-under=100"]
 
-if __name__ == "__main__":
-    if not (Path(PYTHON).exists() and (VENV / "bin" / "pip").exists()):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+
+def python_with(venv: Path, extra: str) -> str:
+    """Make a virtual environment with an extra of ours, where it is missing or older; give its Python."""
+    python, installed = str(venv / "bin" / "python"), venv / f"installed-{extra}"
+    if not (Path(python).exists() and (venv / "bin" / "pip").exists()):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
     wanted = bytes(ROOT) + b"\n" + (ROOT / "pyproject.toml").read_bytes()
-    if not INSTALLED.exists() or INSTALLED.read_bytes() != wanted:
-        print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
-        subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[test]"], check=True)
-        INSTALLED.write_bytes(wanted)
+    if not installed.exists() or installed.read_bytes() != wanted:
+        print(f"Installing into {venv.relative_to(ROOT)}, once for each pyproject.toml ...", file=sys.stderr)
+        subprocess.run([python, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[{extra}]"], check=True)
+        installed.write_bytes(wanted)
+    return python
+
+
+if __name__ == "__main__":
     os.chdir(ROOT)
-    if sys.argv[1:2] == ["campaign"]:
-        os.execv(PYTHON, [PYTHON, "-m", "tests.campaign", *sys.argv[2:]])
+    name, *rest = sys.argv[1:] or [""]
+    if name == "bench":  # what others depend on must not decide what the tests run with
+        PYTHON = python_with(VENV / "bench", "bench")
+        os.execv(PYTHON, [PYTHON, "-m", "tests.bench", *rest])
+    PYTHON = python_with(VENV, "test")
+    if name == "campaign":
+        os.execv(PYTHON, [PYTHON, "-m", "tests.campaign", *rest])
     os.execv(PYTHON, [PYTHON, "-m", "pytest", *(sys.argv[1:] or EVERYTHING)])

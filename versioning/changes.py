@@ -1,7 +1,7 @@
 """What changed: event by event, with the model before and after each (replay), and between two pasts (difference).
 
-The law of this room: **nothing here decides or remembers anything**: models before and after an event are what `at` gives
-at the positions around it, and a difference is made of two answers that were given, and of nothing else.
+The law of this room: **nothing here decides or remembers anything**: the models before and after an event are what `at`
+gives at the positions around it, and a difference is made of two answers, and of nothing else.
 
 Moments are aware UTC, as everywhere.
 """
@@ -57,7 +57,7 @@ def replayed(log: Iterable[Recorded], is_asked: Callable[[Recorded], bool], *, n
         before = _model(state) if asked else None
         evolve_checked(state, recorded)
         if asked:
-            sentence = sentence_of(recorded, lambda one, known=state.versions: _number(known, one), named=named)
+            sentence = sentence_of(recorded, numbers_of(state), named=named)
             yield Replayed(recorded, before, _model(state), sentence)
 
 
@@ -78,8 +78,10 @@ def _model(state: ModelAggregate) -> Model | None:
     return state.model() if state.exists else None
 
 
-def _number(known: dict[str, Version], version_id: str) -> str | None:
-    return known[version_id].number if version_id in known else None
+def numbers_of(state: ModelAggregate) -> Callable[[str], str | None]:
+    """Give what says the number of a version_id, None where the version is not known."""
+    known = state.versions
+    return lambda version_id: known[version_id].number if version_id in known else None
 
 
 # Between two pasts.
@@ -137,10 +139,10 @@ def _of_model(before: Model | None, after: Model | None) -> Iterator[Change]:
         yield Change(model.name, model.model_id, "model", None, model.model_id, f"{name} is new")
     if after is None:
         yield Change(model.name, model.model_id, "model", model.model_id, None, f"{name} was deleted")
-    primary = tuple(one.primary.number if one is not None and one.primary else None for one in (before, after))
-    if primary[0] != primary[1]:
-        said = f"the primary of {name} {_was_is('none', *primary)}"
-        yield Change(model.name, model.model_id, "primary", *primary, said)
+    was, is_now = (None if one is None or one.primary is None else one.primary.number for one in (before, after))
+    if was != is_now:
+        said = f"the primary of {name} {_was_is('none', was, is_now)}"
+        yield Change(model.name, model.model_id, "primary", was, is_now, said)
     then, now = ({one.version_id: one for one in held.versions} if held else {} for held in (before, after))
     for version_id in (*then, *(one for one in now if one not in then)):
         yield from _of_version(then.get(version_id), now.get(version_id))
@@ -152,18 +154,18 @@ def _of_version(before: Version | None, after: Version | None) -> Iterator[Chang
     of = f"{version.number} of {plain(version.model_name)}"
 
     def change(what: What, was: str | None, is_now: str | None, said: str) -> Change:
-        place = version.version_id, version.number
-        return Change(version.model_name, version.model_id, what, was, is_now, f"{of} {said}", *place)
+        name, number = version.model_name, version.number
+        return Change(name, version.model_id, what, was, is_now, f"{of} {said}", version.version_id, number)
 
-    if before is None or after is None:
-        there = (None, version.version_id) if before is None else (version.version_id, None)
-        said = f"is new: {version.stage}, {version.status}" if before is None else "was deleted"
-        yield change("version", *there, said)
-        return
-    for what in _COMPARED:
-        was, is_now = getattr(before, what), getattr(after, what)
-        if was != is_now:
-            yield change(what, was, is_now, _was_is("no failure", was, is_now))
+    if before is None:
+        yield change("version", None, version.version_id, f"is new: {version.stage}, {version.status}")
+    elif after is None:
+        yield change("version", version.version_id, None, "was deleted")
+    else:
+        for what in _COMPARED:
+            was, is_now = getattr(before, what), getattr(after, what)
+            if was != is_now:
+                yield change(what, was, is_now, _was_is("no failure", was, is_now))
 
 
 _COMPARED: Final[tuple[Literal["stage", "status", "failure"], ...]] = ("stage", "status", "failure")

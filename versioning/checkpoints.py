@@ -15,6 +15,7 @@ import functools
 import hashlib
 import importlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -24,16 +25,23 @@ import attrs
 import msgspec
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
+from versioning.events import moment_of
 from versioning.persistence import INTEGER_MAX, link_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from versioning.persistence import LogRow
+    from versioning.stores import Store
+
+    Progress: TypeAlias = Callable[[str, int, int], None]
+    """Is called now and then with what is being done, how far it has come, and how far it will go."""
 
 FORMAT: Final = "model-versioning.checkpoint.1"
 MARKS_MAX: Final = 1_000
 MARK_CHARACTERS: Final = 16
+BATCH_EVENTS: Final = 5_000
+"""How many rows are read at once."""
 FILE_BYTES_MAX: Final = 200_000
 """About three times what a checkpoint with all its marks takes."""
 _FORM: Final = re.compile(r"model-versioning\.checkpoint\.[1-9][0-9]{0,8}")
@@ -97,13 +105,15 @@ class Checkpoint:
             stored = _decode(text)
             moment = datetime.fromisoformat(stored.moment)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-            raise _refused(f"This is no checkpoint: {shown(error)}.") from None
+            msg = f"This is no checkpoint: {shown(error)}."
+            raise _refused(msg) from None
         if stored.format != FORMAT and _FORM.fullmatch(stored.format):
             msg = f"The checkpoint has the newer format {stored.format}."
             raise NewerFormatError(msg)
         problem = _problem_of(stored, moment)
         if problem:
-            raise _refused(f"This is no checkpoint: {problem}.")
+            msg = f"This is no checkpoint: {problem}."
+            raise _refused(msg)
         utc = moment.astimezone(UTC)
         return cls(stored.position, stored.count, stored.head, utc, stored.marks, stored.signature)
 
@@ -149,7 +159,8 @@ class Checkpoint:
         """
         key = _key(public_key, "public")
         if self.signature is None:
-            raise _refused("The checkpoint is not signed.")
+            msg = "The checkpoint is not signed."
+            raise _refused(msg)
         try:
             key.verify(bytes.fromhex(self.signature), self._encoded(None))
         except importlib.import_module("cryptography.exceptions").InvalidSignature:
@@ -249,10 +260,10 @@ class Stop:
     def head(self) -> str:
         return str(self._hash.hexdigest())
 
-    def followed_by(self, mark: bytes) -> str:
+    def followed_by(self, mark: str) -> str:
         """Give the head that one more row would make."""
         running = self._hash.copy()
-        running.update(mark)
+        running.update(mark.encode())
         return str(running.hexdigest())
 
 
@@ -277,7 +288,7 @@ class RunningHead:
     def _stop(self) -> Stop:
         return Stop(self.position, self.count, self._hash.copy())
 
-    def take(self, positions: Sequence[int], marks: Sequence[bytes]) -> None:
+    def take(self, positions: Sequence[int], marks: Sequence[str]) -> None:
         """Take in the next rows: their positions, in order, and what `mark_of` makes of each."""
         done = 0
         while self._next and positions and self._next[-1] < positions[-1]:
@@ -290,9 +301,9 @@ class RunningHead:
             done = upto
         self._update(positions[done:], marks[done:])
 
-    def _update(self, positions: Sequence[int], marks: Sequence[bytes]) -> None:
+    def _update(self, positions: Sequence[int], marks: Sequence[str]) -> None:
         if positions:
-            self._hash.update(b"".join(marks))
+            self._hash.update("".join(marks).encode(errors="surrogatepass"))
             self.position = positions[-1]
             self.count += len(positions)
 
@@ -302,15 +313,59 @@ class RunningHead:
             self.stops[self._next.pop()] = self._stop()
 
 
-def mark_of(row: LogRow) -> bytes:
+def mark_of(row: LogRow) -> str:
     """Give what the head takes in of a row; of one that carries no link, all that it has instead."""
     position, stream, sequence, _, state = row
     try:
-        return linked_mark(position, stream, sequence, link_of(state))
+        return f"{position} {stream} {sequence} {link_of(state).hex()}\n"
     except (AttributeError, TypeError, ValueError):
-        return b"%d !%b\n" % (position, ascii(row).encode())
+        return f"{position} !{row!a}\n"
 
 
-def linked_mark(position: int, stream: str, sequence: int, link: bytes) -> bytes:
-    """Give what the head takes in of a row with a link."""
-    return b"%d %b %d %b\n" % (position, stream.encode(), sequence, link)
+# Taking them, and what a caller hands over.
+
+
+def take_checkpoint(store: Store, now_us: int, progress: Progress | None = None) -> Checkpoint:
+    """Read the whole log, and say what it is; whether it holds is for `verify`.
+
+    Raises:
+        CorruptLogError: a row can't even be read from the database.
+    """
+    last = store.head()
+    step = max(1, -(-last // MARKS_MAX))
+    head, position = RunningHead(range(step, last, step)), 0
+    while rows := store.log(position, BATCH_EVENTS, last):
+        position = rows[-1][0]
+        head.take([row[0] for row in rows], [mark_of(row) for row in rows])
+        if progress is not None:
+            progress("checkpoint", position, last)
+    marks = {stop.position: stop.head[:MARK_CHARACTERS] for stop in head.stops.values() if 0 < stop.position < position}
+    return Checkpoint(head.position, head.count, head.head, moment_of(now_us), tuple(sorted(marks.items())))
+
+
+def given_checkpoints(given: object, public_key: Key | None) -> tuple[Checkpoint, ...]:
+    """Give the checkpoints that somebody handed over, read from files where they are, in the order of positions.
+
+    Raises:
+        InvalidArgumentError: one is none, or its signature is not by the key.
+    """
+    alone = given is None or isinstance(given, Checkpoint | str | Path) or not isinstance(given, Iterable)
+    handed: list[object] = [given] if alone else list(given)  # type: ignore[call-overload]  # an Iterable, see above
+    if given is None:
+        if public_key is not None:
+            msg = "public_key is for the signature of a checkpoint, and none is given."
+            raise InvalidArgumentError(msg, hint="Pass checkpoint= as well.", argument="public_key")
+        return ()
+    checkpoints = []
+    for one in handed:
+        checkpoint = Checkpoint.read(one) if isinstance(one, str | Path) else one
+        if not isinstance(checkpoint, Checkpoint):
+            msg = f"checkpoint is a Checkpoint, the file of one, or several of these, not {shown(given)}."
+            raise InvalidArgumentError(msg, hint="Take one with checkpoint().", argument="checkpoint")
+        if public_key is not None:
+            checkpoint.check_signature(public_key)
+        checkpoints.append(checkpoint)
+    return tuple(sorted(checkpoints, key=lambda one: one.position))
+
+
+# Reading every row again.

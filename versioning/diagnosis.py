@@ -1,8 +1,8 @@
 """What was done to a stream whose chain does not hold, and where.
 
-The law of this room: **a row is where its link says that it belongs.** A link covers the link before it, the stream, the
-sequence and the topic, so contents that stand elsewhere still prove their own place. What can't be proven either way is
-named after the least that must have been done, and the rows that nothing is left to check against are told apart.
+The law of this room: **a row belongs where its link says.** A link covers the link before it, the stream, the sequence
+and the topic, so contents that stand elsewhere still prove their own place. What can't be proven either way is named
+after the least that must have been done, and the rows that nothing is left to check against are told apart.
 
 Each stream is walked from its first event. At each place: the row that fits there; or contents that fit there and stand
 elsewhere (swapped, or the row's own columns were changed); or the row is a copy (doubled), holds something else
@@ -12,6 +12,7 @@ fit again from there on, shifted by as many.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter, defaultdict
 from itertools import chain, islice, zip_longest
@@ -39,6 +40,9 @@ RUN_MAX: Final = 100
 _RANKS: Final[tuple[Kind, ...]] = ("swapped", "doubled", "changed", "unreadable", "missing")
 """Which of several explanations of one row counts: the one that explains most."""
 _STREAM: Final = re.compile(r"[0-9a-f]{32}")
+
+
+_NAMED: Final = re.compile(rb'"(?:ver|act|mdl)_([0-9a-f]{32})_')
 
 
 def is_stream(text: str) -> bool:
@@ -83,6 +87,11 @@ class Piece:
     """Whether it is known where its contents belong."""
 
     @property
+    def moved(self) -> Kind:
+        """What to call it where one of its columns was changed, and its contents still tell their place."""
+        return "changed" if self.has_place and self.topic in EVENTS else "unreadable"
+
+    @property
     def has_place(self) -> bool:
         """Whether its columns name a place that an event can have."""
         return (
@@ -100,6 +109,13 @@ class Piece:
         return any(computed_link(link, stream, number, topic, self.body) == self.link for topic in topics)
 
 
+def streams_of(row: LogRow) -> set[object]:
+    """Give the stream that a row says it is of, and those that its contents name."""
+    _, stream, _, _, state = row
+    named = _NAMED.findall(state) if type(state) is bytes else []
+    return {stream, *(one.decode() for one in named)}
+
+
 def piece_of(row: LogRow) -> Piece:
     """Take a row apart as far as it goes."""
     position, stream, sequence, topic, state = row
@@ -108,11 +124,11 @@ def piece_of(row: LogRow) -> Piece:
         read(*row)
     except (CorruptLogError, NewerFormatError) as error:
         problem = error.facts.get("reason") or error.sentence
-    try:
+    link: bytes | None = None
+    body: bytes | None = None
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
         link, body = link_of(state), body_of(state)
-    except (AttributeError, TypeError, ValueError):
-        link = body = None
-    if link is not None and len(link) != len(NO_LINK):
+    if link is None or len(link) != len(NO_LINK):
         link = body = None
     return Piece(position, stream, sequence, topic, link, body, None if problem is None else str(problem))
 
@@ -133,9 +149,8 @@ def diagnose(rows: Iterable[LogRow], gaps: Iterable[range]) -> Diagnosis:
     for stream, held in streams.items():
         strays += _strays(stream, held)
     strays.sort(key=lambda piece: piece.position)
-    # A stream whose first row fits is there; others may be nothing but a column that was changed.
-    order = sorted(streams.items(), key=lambda one: not one[1][0].fits(NO_LINK, one[0], 1))
-    walks = [Walk(stream, held, strays[:STRAYS_MAX]) for stream, held in order]
+    walks = [Walk(stream, held, strays[:STRAYS_MAX]) for stream, held in streams.items()]
+    walks.sort(key=lambda walk: not walk.is_known)  # of the others, it may be that only a column was changed
     for walk in walks:
         walk.go()
     faults = [fault for walk in walks for fault in walk.faults]
@@ -203,8 +218,8 @@ class Walk:
         self.unproven: list[int] = []
         self._stream = stream
         self._strays = strays
-        self._is_known = any(piece.problem is None for piece in held)
-        """Whether there is such a stream: else a column may have been changed, and nothing is missing before its row."""
+        self.is_known = any(piece.problem is None for piece in held)
+        """Whether there is such a stream: else a column may have been changed, and nothing is missing before it."""
         self._labels: dict[int, list[Piece]] = {}
         for piece in held:
             self._labels.setdefault(piece.sequence, []).append(piece)
@@ -219,7 +234,7 @@ class Walk:
         """The number and the position of each event, in the order of the numbers."""
 
     def go(self) -> None:
-        """Walk to the last row whose place is not known yet."""
+        """Walk to the last row whose place is not known yet, and on to contents that stand elsewhere."""
         order = sorted(self._labels)
         end, behind = len(order), 0
         for index, label in enumerate(order):
@@ -231,6 +246,12 @@ class Walk:
             if label not in self._put_in:
                 self._step(label)
             behind = label
+        while (stray := self._stray(behind + 1 + self._shift)) is not None:
+            behind += 1
+            if behind in self._labels:
+                self._swap(behind + self._shift, self._labels[behind][0], stray)
+            else:
+                self._move(behind + self._shift, stray)
         self._check_order()
 
     def _tell(self, kind: Kind, said: str, piece: Piece) -> None:
@@ -256,12 +277,23 @@ class Walk:
             number = label + self._shift
             stray = self._stray(number)
             if stray is None:
-                if self._is_known:
+                if self.is_known:
                     self._lose(range(number, hole.stop + self._shift), before)
                 self._link = None
                 return
-            self._tell("changed", f"is by its link event {number} of the stream {self._stream}", stray)
-            self._stand(number, stray)
+            self._move(number, stray)
+
+    def _move(self, number: int, stray: Piece) -> None:
+        """Take contents for an event that no row stands for; their row says another place."""
+        self._tell(stray.moved, f"is by its link event {number} of the stream {self._stream}", stray)
+        self._stand(number, stray)
+
+    def _swap(self, number: int, here: Piece, stray: Piece) -> None:
+        """Take contents for an event whose row holds others."""
+        self._tell("swapped", f"holds other contents: its own stand at position {stray.position}", here)
+        stray.used = True
+        self._link = stray.link
+        self._places.append((number, here.position))
 
     def _step(self, label: int) -> None:
         """Come to a sequence that a row carries, or several."""
@@ -272,16 +304,15 @@ class Walk:
             self._stand(number, fit)
             if fit.problem is not None:
                 self._tell("unreadable", f"can't be read: {fit.problem}", fit)
-        elif (stray := self._stray(number)) is not None and stray in held:
-            self._tell("changed", "has another topic than its link was made of", stray)
-            self._stand(number, stray)
-            fit = stray
-        elif stray is not None:
-            self._tell("swapped", f"holds other contents: its own stand at position {stray.position}", held[0])
-            stray.used = True
-            self._link = stray.link
-            self._places.append((number, held[0].position))
-            fit = held[0]
+        elif unused and self._is_put_in(label, number, unused[0]):
+            return
+        elif (stray := self._stray(number)) is not None:
+            fit = next((piece for piece in held if piece is stray), held[0])
+            if fit is stray:
+                self._tell(stray.moved, "has another topic than its link was made of", stray)
+                self._stand(number, stray)
+            else:
+                self._swap(number, fit, stray)
         elif unused:
             fit = unused[0]
             self._judge(label, number, fit)
@@ -301,7 +332,11 @@ class Walk:
         """Say what was done to a row that does not fit, and whose own contents are nowhere else."""
         if self._link is None:
             self._accept(number, here)
-        elif not (self._is_put_in(label, number) or self._is_copy(number, here, self._following(label + 1))):
+        elif here.link is not None and self._copies[here.link] > 1:
+            self._tell("doubled", "holds what another row of the stream holds", here)
+            self._stand(number, here)
+            self._link = None
+        else:
             self._compare(number, here, self._following(label + 1))
 
     def _accept(self, number: int, here: Piece) -> None:
@@ -312,31 +347,26 @@ class Walk:
             self._tell("unreadable", f"can't be read: {here.problem}", here)
         self._stand(number, here)
 
-    def _is_put_in(self, label: int, number: int) -> bool:
+    def _is_put_in(self, label: int, number: int, here: Piece) -> bool:
         """Look whether rows from here on were put in, and those behind them numbered anew."""
+        before = here
         for count in range(1, SHIFT_MAX + 1):
             following = self._following(label + count)
             if following is None:
                 return False
             if following.fits(self._link, self._stream, number):
+                if here.fits(following.link if before is here else before.link, self._stream, number + count):
+                    return False  # the two have changed places
+                self._put_in.update(range(label, label + count))
                 for one in range(label, label + count):
                     for piece in self._labels[one]:
                         kind: Kind = "doubled" if self._copies[piece.link] > 1 else "changed"
                         self._tell(kind, "is no event of the stream: it was put in", piece)
                         piece.used = True
-                self._put_in.update(range(label, label + count))
                 self._shift -= count
                 return True
+            before = following
         return False
-
-    def _is_copy(self, number: int, here: Piece, following: Piece | None) -> bool:
-        """Look whether the row holds what another row of the stream holds."""
-        if here.link is None or self._copies[here.link] == 1:
-            return False
-        self._tell("doubled", "holds what another row of the stream holds", here)
-        self._stand(number, here)
-        self._link = None
-        return True
 
     def _compare(self, number: int, here: Piece, following: Piece | None) -> None:
         """Tell what was changed by what the row behind was chained to."""

@@ -11,6 +11,8 @@ caller; what goes wrong is a StoreError with a sentence and a hint, and never a 
 when its connection was lost is not guessed: nothing is sent twice, and the registry reads the stream, where nothing can
 come any more, because what was left of the append was ended first.
 
+The connections are those of a session: a pooler between here and the server has to be in session mode.
+
 What the URL leaves out (user, password, certificates), libpq takes from its environment variables and its password file
 as always; what the URL says, and what is set here, they can't change.
 """
@@ -24,6 +26,7 @@ import functools
 import hashlib
 import math
 import os
+import queue
 import re
 import selectors
 import struct
@@ -588,20 +591,36 @@ class _Connection:
         Raises:
             StoreError: anything that goes wrong.
         """
-        label = name.encode()
         params = [_BINARY[type(value)](value) for value in values]
         if name not in self._prepared:
-            self._exchange(self.pg.send_prepare, label, self._statements[name])
-            self._prepared.add(name)
-        return self._exchange(self.pg.send_query_prepared, label, params, [1] * len(params), 1)
+            self._prepare(name)
+        return self._exchange(self.pg.send_query_prepared, name.encode(), params, [1] * len(params), 1)
+
+    def _prepare(self, name: str) -> None:
+        self._exchange(self.pg.send_prepare, name.encode(), self._statements[name])
+        self._prepared.add(name)
 
     def ask_text(self, text: str) -> list[Any]:
         """Ask one statement that is not prepared."""
         return self._exchange(self.pg.send_query_params, text.encode(), None, None, None, 1)
 
+    def begin_snapshot(self, settled: int) -> tuple[int, str | None]:
+        """Begin a transaction that stands still, and ask `head` in it, all on one way to the server and back."""
+        if "head" not in self._prepared:
+            self._prepare("head")
+        text = f"{_BEGIN_SNAPSHOT}; EXECUTE head({settled},{COUNTED_MAX})"
+        (found,) = self._exchange(self.pg.send_query, text.encode())
+        return cast("tuple[int, str | None]", found)
+
     def run(self, text: str) -> None:
         """Run statements without values and rows, one or several."""
         self._exchange(self.pg.send_query, text.encode())
+
+    def roll_back(self) -> None:
+        """End a transaction without effect, as losing the connection also does."""
+        if not self.is_broken:
+            with contextlib.suppress(StoreError):
+                self.run("ROLLBACK")
 
     def _exchange(self, send: Callable[..., None], *values: object) -> list[Any]:
         pg, result, is_done = self.pg, None, False
@@ -641,12 +660,11 @@ class _Connection:
             self._selector.modify(self.pg.socket, selectors.EVENT_READ)
 
     def _rows(self, result: Any) -> list[Any]:  # noqa: ANN401 - a PGresult of psycopg
-        status = result.status
-        if status == self._pq.ExecStatus.TUPLES_OK:
+        if result.status == self._pq.ExecStatus.TUPLES_OK:
             self._loader.set_pgresult(result)
             rows: list[Any] = self._loader.load_rows(0, result.ntuples, tuple)
             return rows
-        if status == self._pq.ExecStatus.COMMAND_OK:
+        if result.status == self._pq.ExecStatus.COMMAND_OK:
             return []
         field = self._pq.DiagnosticField
         severity, state, message, constraint = (
@@ -718,7 +736,9 @@ class _Pool:
         _FORKED.add(self)
 
     def _begin(self) -> None:
-        self._free = threading.BoundedSemaphore(self.settings.connections)
+        self.free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self.settings.connections):
+            self.free.put(None)
         self._idle: list[_Connection] = []
         self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self.clock = _Clock()
@@ -746,23 +766,12 @@ class _Pool:
             self._open.add(connection)
             return connection
 
-    @contextlib.contextmanager
-    def use(self) -> Iterator[_Connection]:
-        """Give a connection until the block ends."""
-        free = self._free
-        if not free.acquire(timeout=self.settings.lock_timeout_s):
-            msg = f"{self.settings.where} is in use by other threads for more than {self.settings.lock_timeout_s:g} s."
-            raise StoreError(msg, hint="Try again, or raise the URL's option connections.")
-        connection = None
-        try:
-            connection = self._take()
-            yield connection
-        finally:
-            if connection is not None:
-                self._give(connection, free)
-            free.release()
+    def use(self) -> _Use:
+        """Give a connection for as long as a block lasts."""
+        return _Use(self)
 
-    def _take(self) -> _Connection:
+    def take(self) -> _Connection:
+        """Give a connection that nobody else uses."""
         while True:
             self.check()
             try:
@@ -773,9 +782,8 @@ class _Pool:
                 return connection
             connection.finish()
 
-    def _give(self, connection: _Connection, free: threading.BoundedSemaphore) -> None:
-        if free is not self._free:
-            return  # inherited from the parent process, and abandoned
+    def give(self, connection: _Connection) -> None:
+        """Take a connection back."""
         if connection.is_idle:
             self._idle.append(connection)
         else:
@@ -799,6 +807,36 @@ class _Pool:
         for connection in list(self._open):
             connection.abandon()
         self._begin()
+
+
+class _Use:
+    """A connection of a pool, until the block ends."""
+
+    __slots__ = ("_connection", "_free", "_pool")
+
+    def __init__(self, pool: _Pool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> _Connection:
+        pool = self._pool
+        self._free = pool.free
+        timeout_s = pool.settings.lock_timeout_s
+        try:
+            self._free.get(timeout=timeout_s)
+        except queue.Empty:
+            msg = f"{pool.settings.where} is in use by other threads for more than {timeout_s:g} s."
+            raise StoreError(msg, hint="Try again, or raise the URL's option connections.") from None
+        try:
+            self._connection = pool.take()
+        except BaseException:
+            self._free.put(None)
+            raise
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        if self._free is self._pool.free:  # else it was inherited from the parent process, and abandoned
+            self._pool.give(self._connection)
+            self._free.put(None)
 
 
 _FORKED: Final[weakref.WeakSet[_Pool | _Listener]] = weakref.WeakSet()
@@ -852,6 +890,7 @@ class Snapshot:
         self._connection: _Connection | None = connection
         self._where = where
         self._settled = settled
+        self._views: dict[str, tuple[int, int, int] | None] = {}
 
     def end(self) -> None:
         """Let go of the connection."""
@@ -864,8 +903,10 @@ class Snapshot:
         return self._connection.ask(name, *values)
 
     def _view(self, name: str) -> tuple[int, int, int] | None:
-        rows: list[tuple[int, int, int]] = self._ask("view", name)
-        return rows[0] if rows else None
+        if name not in self._views:
+            found = self._ask("view", name)
+            self._views[name] = found[0] if found else None
+        return self._views[name]
 
     def view_position(self, name: str) -> ViewPosition | None:
         """Say how far a kept view has come, if there is one."""
@@ -896,7 +937,8 @@ class Snapshot:
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""
-        return self._ask("log", after, self._settled if upto is None else min(upto, self._settled), limit)
+        end = self._settled if upto is None else min(upto, self._settled)
+        return self._ask("log", after, end, limit) if after < end else []
 
 
 class PostgresRecorder(ApplicationRecorder):
@@ -1118,8 +1160,7 @@ class PostgresRecorder(ApplicationRecorder):
                 yield snapshot
             finally:
                 snapshot.end()
-                if not connection.is_broken:
-                    connection.run("ROLLBACK")
+                connection.roll_back()
 
     def _begun(self, stack: contextlib.ExitStack) -> tuple[_Connection, int]:
         """Begin a transaction that sees all up to the position given; a second time, where the connection was lost."""
@@ -1134,8 +1175,13 @@ class PostgresRecorder(ApplicationRecorder):
         return connection, self._begin(connection)
 
     def _begin(self, connection: _Connection) -> int:
+        position, holders = connection.begin_snapshot(self._pool.settled)
+        if holders is None:
+            self._pool.settled = position
+            return position
+        connection.run("ROLLBACK")  # what is missing may be there by now, and would not be seen
         settled = self._settle(connection)
-        connection.run(_BEGIN_SNAPSHOT)  # it is the first question that takes the snapshot
+        connection.begin_snapshot(settled)
         return settled
 
     @contextlib.contextmanager
@@ -1146,8 +1192,7 @@ class PostgresRecorder(ApplicationRecorder):
                 yield connection
                 connection.run("COMMIT")
             except BaseException:
-                if not connection.is_broken:
-                    connection.run("ROLLBACK")
+                connection.roll_back()
                 raise
 
     def _view_lock(self, name: str) -> tuple[int, int, str]:
@@ -1170,10 +1215,11 @@ class PostgresRecorder(ApplicationRecorder):
                 return False
             if view is None:
                 ((view,),) = connection.ask("new_view", name)
-            kinds = (_TEXT, _TEXT, _TEXT, _BOOLEAN, _BYTEA)
-            latest = list({row.key: row for row in rows}.values())
-            columns = list(zip(*latest, strict=True)) or [()] * len(kinds)
-            connection.ask("keep", view, *(_array(kind, column) for kind, column in zip(kinds, columns, strict=True)))
+            if rows:
+                latest = {row.key: row for row in rows}.values()  # one statement can't change a row twice
+                kinds = (_TEXT, _TEXT, _TEXT, _BOOLEAN, _BYTEA)
+                columns = [_array(kind, column) for kind, column in zip(kinds, zip(*latest, strict=True), strict=True)]
+                connection.ask("keep", view, *columns)
             connection.ask("move_view", view, new_position, latest_us)
         return True
 
@@ -1336,10 +1382,10 @@ class _Listener:
             return True  # whatever was recorded and told before went unheard
         now_s = time.monotonic()
         if self._hot_until_s:
-            if now_s > self._hot_until_s:
+            if self._connection.heard(min(POLL_S, timeout_s)):
+                self._hot_until_s = now_s + HOT_S
+            elif now_s > self._hot_until_s:
                 self._hot_until_s = 0.0
-            else:
-                time.sleep(min(POLL_S, timeout_s))
             return True
         if now_s > self._looked_s + LOOK_S:
             self._looked_s = now_s
@@ -1429,8 +1475,7 @@ def _migrate(connection: _Connection, settings: Settings) -> None:
             _make_tables(connection, settings)
         connection.run("COMMIT")
     except BaseException:
-        if not connection.is_broken:
-            connection.run("ROLLBACK")
+        connection.roll_back()
         raise
 
 

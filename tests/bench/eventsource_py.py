@@ -1,4 +1,4 @@
-"""How does eventsource-py do it? The same commands by its aggregates and its SQLite store; Python 3.13 and newer only."""
+"""How does eventsource-py do it? The same commands by its aggregates and its SQLite store; from Python 3.13 on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METADATA: dict[str, Any] = {"accuracy": 0.93, "dataset": "s3://data/2026-01", "f
 
 
 @eventsource.register_event
-class BenchDeployed(eventsource.DomainEvent):  # type: ignore[misc] - an extra that mypy does not see
+class BenchDeployed(eventsource.DomainEvent):  # type: ignore[misc]  # an extra that mypy does not see
     aggregate_type: str = "BenchModel"
     version_id: str
     number: int
@@ -33,7 +33,7 @@ class BenchDeployed(eventsource.DomainEvent):  # type: ignore[misc] - an extra t
 
 
 @eventsource.register_event
-class BenchPublished(eventsource.DomainEvent):  # type: ignore[misc] - the same
+class BenchPublished(eventsource.DomainEvent):  # type: ignore[misc]  # the same
     aggregate_type: str = "BenchModel"
     version_id: str
     actor: str
@@ -41,25 +41,25 @@ class BenchPublished(eventsource.DomainEvent):  # type: ignore[misc] - the same
 
 
 @eventsource.register_event
-class BenchPromoted(eventsource.DomainEvent):  # type: ignore[misc] - the same
+class BenchPromoted(eventsource.DomainEvent):  # type: ignore[misc]  # the same
     aggregate_type: str = "BenchModel"
     version_id: str
     actor: str
     reason: str
 
 
-class Ask(eventsource.DomainCommand):  # type: ignore[misc] - the same
+class Ask(eventsource.DomainCommand):  # type: ignore[misc]  # the same
     what: str
     version_id: str
     model: Any
 
 
-class State(BaseModel):  # type: ignore[misc] - the same
+class State(BaseModel):  # type: ignore[misc]  # the same
     stages: dict[str, str] = {}
     primary: str | None = None
 
 
-class BenchModel(eventsource.DeciderAggregate[State, Ask]):  # type: ignore[misc] - the same
+class BenchModel(eventsource.DeciderAggregate[State, Ask]):  # type: ignore[misc]  # the same
     aggregate_type = "BenchModel"
 
     @staticmethod
@@ -78,7 +78,8 @@ class BenchModel(eventsource.DeciderAggregate[State, Ask]):  # type: ignore[misc
     @staticmethod
     def evolve(state: State, event: DomainEvent) -> State:
         if isinstance(event, BenchPromoted):
-            return state.model_copy(update={"primary": event.version_id})
+            state.primary = event.version_id
+            return state
         stage = "draft" if isinstance(event, BenchDeployed) else "published"
         state.stages[event.version_id] = stage  # in place: a copy an event would be quadratic
         return state

@@ -52,7 +52,9 @@ def fill(
     waiting: list[Row] = []
     count = 0
     for first in range(0, len(model_names), TOGETHER):
-        for row in _rows(model_names[first : first + TOGETHER], versions, workspace, START_US + count * step_us, step_us):
+        for row in _rows(
+            model_names[first : first + TOGETHER], versions, workspace, START_US + count * step_us, step_us
+        ):
             waiting.append(row)
             count += 1
             if len(waiting) == APPENDED:
@@ -62,9 +64,7 @@ def fill(
     return count
 
 
-def _rows(
-    model_names: Sequence[str], versions: int, workspace: str, start_us: int, step_us: int
-) -> Iterator[Row]:
+def _rows(model_names: Sequence[str], versions: int, workspace: str, start_us: int, step_us: int) -> Iterator[Row]:
     policy, at_us, bump = Policy(), start_us, checked_bump("MINOR")
     states = [ModelAggregate(stream_of(workspace, name), workspace, name) for name in model_names]
     for ordinal in range(1, versions + 1):

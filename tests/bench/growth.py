@@ -1,12 +1,13 @@
-"""How do costs grow? Each question at several sizes, with the exponent of the power law that fits best, as tables and SVG.
+"""How do costs grow? Each question at several sizes, with the exponent of the best power law, as tables and SVG.
 
-An exponent of 0 is flat and 1 is linear. Nothing is to grow faster than linear, and only what reads all of something is to
-grow with it.
+An exponent of 0 is flat and 1 is linear. Nothing is to grow faster than linear, and only what reads all of something
+is to grow with it.
 """
 
 from __future__ import annotations
 
 import itertools
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench import processing
@@ -19,6 +20,7 @@ from versioning.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.bench.measure import Run
 
@@ -48,7 +50,9 @@ def _curves(run: Run, over: str, sizes: Sequence[int], prepared: Sequence[dict[s
     curves = []
     count = run.pick(1, 3, 5)
     for name, first in prepared[0].items():
-        turns = [Contender(str(size), _each(count, asked[name].ask)) for size, asked in zip(sizes, prepared, strict=True)]
+        turns = [
+            Contender(str(size), _each(count, asked[name].ask)) for size, asked in zip(sizes, prepared, strict=True)
+        ]
         results = interleaved(turns, run.pick(1, 5, 9), run.pick(0.2, 0.7, 4.0))
         curves.append(Curve(over, name, sizes, [spread(result)[1] for result in results], first.most))
     return curves
@@ -76,35 +80,41 @@ def _commands(ours: Ours, name: str) -> dict[str, Question]:
 
 def _events(run: Run) -> list[Curve]:
     """Grow the log and the number of models together."""
-    sizes, prepared = run.pick((5, 20), (100, 1_000), (100, 1_000, 10_000)), []
-    for models in sizes:
-        path = run.folder / f"events{models}.db"
-        ours = run.closing(ours_on(path, durable=False))
-        registry, last = ours.registry, names(models)[-1]
-        fill(registry._recorder, names(models), 3)
-        for view in VIEWS:
-            registry._views.catch_up(view)
-        middle = registry.position() // 2
-        prepared.append({
-            "open, resolve": Question(lambda path=path, last=last: _opened(path, last), FLAT),
-            **_commands(ours, last),
-            "models(limit=20)": Question(lambda registry=registry: registry.models(limit=20), FLAT),
-            "models()": Question(registry.models, LINEAR),
-            "history(name)": Question(lambda registry=registry, last=last: list(registry.history(last)), FLAT),
-            "history(limit=20)": Question(lambda registry=registry: list(registry.history(limit=20)), FLAT),
-            "at(position).model(name)": Question(
-                lambda registry=registry, last=last: registry.at(registry.position()).model(last), FLAT
-            ),
-            "at(half).models(limit=20)": Question(
-                lambda registry=registry, middle=middle: registry.at(middle).models(limit=20), LINEAR
-            ),
-            "usage of a name": Question(lambda registry=registry, last=last: _usage(registry, last), FLAT),
-            "usage of all": Question(lambda registry=registry: _usage(registry, None), LINEAR),
-        })  # fmt: skip
-    return _curves(run, "models (10 events each)", sizes, prepared)
+    sizes = run.pick((5, 20), (100, 1_000), (100, 1_000, 10_000))
+    return _curves(run, "models (10 events each)", sizes, [_asked_of_models(run, models) for models in sizes])
 
 
-def _opened(path: object, name: str) -> None:
+def _filled(run: Run, what: str, model_names: Sequence[str], versions: int) -> Ours:
+    ours: Ours = run.closing(ours_on(run.folder / f"{what}.db", durable=False))
+    fill(ours.registry._recorder, model_names, versions)
+    _catch_up(ours.registry)
+    return ours
+
+
+def _catch_up(registry: ModelRegistry) -> None:
+    for view in VIEWS:
+        registry._views.catch_up(view)
+
+
+def _asked_of_models(run: Run, models: int) -> dict[str, Question]:
+    ours = _filled(run, f"models{models}", names(models), 3)
+    registry, last = ours.registry, names(models)[-1]
+    middle = registry.position() // 2
+    return {
+        "open, resolve": Question(lambda: _opened(run.folder / f"models{models}.db", last), FLAT),
+        **_commands(ours, last),
+        "models(limit=20)": Question(lambda: registry.models(limit=20), FLAT),
+        "models()": Question(registry.models, LINEAR),
+        "history(name)": Question(lambda: list(registry.history(last)), FLAT),
+        "history(limit=20)": Question(lambda: list(registry.history(limit=20)), FLAT),
+        "at(position).model(name)": Question(lambda: registry.at(registry.position()).model(last), FLAT),
+        "at(half).models(limit=20)": Question(lambda: registry.at(middle).models(limit=20), LINEAR),
+        "usage of a name": Question(lambda: _usage(registry, last), FLAT),
+        "usage of all": Question(lambda: _usage(registry, None), LINEAR),
+    }
+
+
+def _opened(path: Path, name: str) -> None:
     with ModelRegistry(f"sqlite:///{path}?durability=checkpoint") as registry:
         registry.resolve(name)
 
@@ -114,44 +124,50 @@ def _usage(registry: ModelRegistry, name: str | None) -> object:
 
 
 def _versions(run: Run) -> list[Curve]:
-    sizes, prepared = run.pick((5, 20), (10, 1_000), (10, 100, 1_000, 10_000)), []
-    for versions in sizes:
-        ours = run.closing(ours_on(run.folder / f"versions{versions}.db", durable=False))
-        registry, name = ours.registry, "fraud"
-        fill(registry._recorder, [name], versions)
-        prepared.append({
-            **_commands(ours, name),
-            "replay": Question(lambda registry=registry: _replayed(registry), LINEAR),
-            "model(name)": Question(lambda registry=registry: registry.model("fraud"), LINEAR),
-            "usage of a name": Question(lambda registry=registry: _usage(registry, "fraud"), LINEAR),
-            "a view takes in one event": Question(
-                lambda ours=ours: (ours.deploy("fraud"), [ours.registry._views.catch_up(view) for view in VIEWS]), LINEAR
-            ),
-        })  # fmt: skip
-    return _curves(run, "versions of one model", sizes, prepared)
+    sizes = run.pick((5, 20), (10, 1_000), (10, 100, 1_000, 10_000))
+    return _curves(run, "versions of one model", sizes, [_asked_of_versions(run, versions) for versions in sizes])
 
 
-def _replayed(registry: ModelRegistry) -> None:
-    registry._cached.clear()
-    registry.resolve("fraud")
+def _asked_of_versions(run: Run, versions: int) -> dict[str, Question]:
+    name = "fraud"
+    ours = _filled(run, f"versions{versions}", [name], versions)
+    registry = ours.registry
+
+    def replay() -> None:
+        registry._cached.clear()
+        registry.resolve(name)
+
+    def take_in() -> None:
+        ours.deploy(name)
+        _catch_up(registry)
+
+    return {
+        **_commands(ours, name),
+        "replay": Question(replay, LINEAR),
+        "model(name)": Question(lambda: registry.model(name), LINEAR),
+        "usage of a name": Question(lambda: _usage(registry, name), LINEAR),
+        "the views take in one event": Question(take_in, LINEAR),
+    }
 
 
 def _workspaces(run: Run) -> list[Curve]:
-    sizes, prepared = run.pick((1, 3), (1, 30), (1, 10, 100)), []
-    for workspaces in sizes:
-        url = f"sqlite:///{run.folder}/workspaces{workspaces}.db?durability=checkpoint"
-        registry = run.open(ModelRegistry(url, workspace="team 0"))
-        for number in reversed(range(workspaces)):
-            fill(registry._recorder, names(20), 3, workspace=f"team {number}")
-        for view in VIEWS:
-            registry._views.catch_up(view)
-        prepared.append({
-            "resolve": Question(lambda registry=registry: registry.resolve("model 000000"), FLAT),
-            "models()": Question(registry.models, FLAT),
-            "usage of all": Question(lambda registry=registry: _usage(registry, None), FLAT),
-            "history(limit=20)": Question(lambda registry=registry: list(registry.history(limit=20)), LINEAR),
-        })  # fmt: skip
-    return _curves(run, "workspaces in one store", sizes, prepared)
+    sizes = run.pick((1, 3), (1, 30), (1, 10, 100))
+    return _curves(run, "workspaces in one store", sizes, [_asked_of_workspaces(run, count) for count in sizes])
+
+
+def _asked_of_workspaces(run: Run, workspaces: int) -> dict[str, Question]:
+    """Put the workspace that asks behind all others in the log."""
+    url = f"sqlite:///{run.folder}/workspaces{workspaces}.db?durability=checkpoint"
+    registry = run.open(ModelRegistry(url, workspace="team 0"))
+    for number in reversed(range(workspaces)):
+        fill(registry._recorder, names(20), 3, workspace=f"team {number}")
+    _catch_up(registry)
+    return {
+        "resolve": Question(lambda: registry.resolve("model 000000"), FLAT),
+        "models()": Question(registry.models, FLAT),
+        "usage of all": Question(lambda: _usage(registry, None), FLAT),
+        "history(limit=20)": Question(lambda: list(registry.history(limit=20)), LINEAR),
+    }
 
 
 def _processes(run: Run) -> list[Curve]:
@@ -165,7 +181,8 @@ def _growth(run: Run) -> Iterator[Table]:
         curves = made(run)
         every += curves
         table = Table(
-            f"cost against {curves[0].over}, µs", ["", *(f"{size:,}" for size in curves[0].sizes), "exponent", "at most", "verdict"]
+            f"cost against {curves[0].over}, µs",
+            ["", *(f"{size:,}" for size in curves[0].sizes), "exponent", "at most", "verdict"],
         )
         for curve in curves:
             fitted = exponent(curve.sizes, curve.seconds)
@@ -191,17 +208,17 @@ def plot(curves: Sequence[Curve]) -> str:
     lines = max(map(len, panels.values()))
     height = HEIGHT + 16 * lines + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{(WIDTH + MARGIN) * len(panels) + MARGIN}" height="{height}" '
-        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{(WIDTH + MARGIN) * len(panels) + MARGIN}" height="{height}">',
+        '<g font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>',
     ]
     for place, (over, drawn) in enumerate(panels.items()):
-        parts.append(f'<g transform="translate({MARGIN + (WIDTH + MARGIN) * place},{MARGIN})">{_panel(over, drawn)}</g>')
-    return "\n".join([*parts, "</svg>\n"])
+        parts.append(
+            f'<g transform="translate({MARGIN + (WIDTH + MARGIN) * place},{MARGIN})">{_panel(over, drawn)}</g>'
+        )
+    return "\n".join([*parts, "</g></svg>\n"])
 
 
 def _panel(over: str, curves: Sequence[Curve]) -> str:
-    from math import ceil, floor, log10  # noqa: PLC0415 - here only
-
     costs = [second * US for curve in curves for second in curve.seconds]
     low, high = floor(log10(min(costs))), ceil(log10(max(costs)))
     left, right = log10(curves[0].sizes[0]), log10(curves[0].sizes[-1])
@@ -215,17 +232,26 @@ def _panel(over: str, curves: Sequence[Curve]) -> str:
     parts = [f'<text x="0" y="-20" font-weight="bold">µs against {over}</text>']
     for power in range(low, high + 1):
         at = y(10.0**power)
-        parts.append(f'<path d="M0 {at:.1f}H{WIDTH}" stroke="#ddd"/><text x="-8" y="{at + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')
-    for size in curves[0].sizes:
-        parts.append(f'<text x="{x(size):.1f}" y="{HEIGHT + 18}" text-anchor="middle">{size:,}</text>')
+        parts.append(
+            f'<path d="M0 {at:.1f}H{WIDTH}" stroke="#ddd"/>'
+            f'<text x="-8" y="{at + 4:.1f}" text-anchor="end">{10.0**power:g}</text>'
+        )
+    parts += [
+        f'<text x="{x(size):.1f}" y="{HEIGHT + 18}" text-anchor="middle">{size:,}</text>' for size in curves[0].sizes
+    ]
     for place, curve in enumerate(curves):
         colour = COLOURS[place % len(COLOURS)]
         dashes = ' stroke-dasharray="6 3"' if place >= len(COLOURS) else ""
-        points = " ".join(f"{x(size):.1f},{y(cost * US):.1f}" for size, cost in zip(curve.sizes, curve.seconds, strict=True))
+        points = " ".join(
+            f"{x(size):.1f},{y(cost * US):.1f}" for size, cost in zip(curve.sizes, curve.seconds, strict=True)
+        )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
         under = HEIGHT + 40 + 16 * place
         legend = f"{curve.name}: exponent {exponent(curve.sizes, curve.seconds):.2f}"
-        parts.append(f'<path d="M0 {under - 4}h24" stroke="{colour}" stroke-width="2"{dashes}/><text x="30" y="{under}">{legend}</text>')
+        parts.append(
+            f'<path d="M0 {under - 4}h24" stroke="{colour}" stroke-width="2"{dashes}/>'
+            f'<text x="30" y="{under}">{legend}</text>'
+        )
     return "".join(parts)
 
 

@@ -85,6 +85,12 @@ def memory_mb() -> float:
     return float("nan")
 
 
+def _told(path: Path, question: str, models: int) -> tuple[list[float], float]:
+    """Ask in this process, only to see that it can be asked."""
+    found = ask(str(path), question, models)
+    return found["took"], found["rss_mb"]
+
+
 def _asked(path: Path, question: str, models: int) -> tuple[list[float], float]:
     command = [sys.executable, "-m", "tests.bench.large", str(path), question, str(models)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -103,14 +109,15 @@ def _large(run: Run) -> Iterator[Table]:
     asked = [
         ("open and first answer", "open", 0.05), ("build both views, once", "build", None),
         (f"models(limit={PAGE})", "page", 0.02), ("models(), all", "all", None),
-        ("at(moment).models(…), half a year back", "cold", 3.0), ("at(position).models(…), near the kept view", "near", 0.1),
+        ("at(moment).models(…), half a year back", "cold", 3.0),
+        ("at(position).models(…), near the kept view", "near", 0.1),
         ("at(moment).model(name)", "one", None), ("usage of a month, all models", "usage", 2.0),
         ("history(name)", "history", None),
     ]  # fmt: skip
     rows: list[tuple[str, list[float], float | None, str]] = []
     sizes: list[tuple[str, list[float], float | None, str]] = []
     for shown, question, most_s in asked:
-        took, size_mb = _asked(path, question, models)
+        took, size_mb = (_told if run.size == "tiny" else _asked)(path, question, models)
         rows.append((shown, [seconds * 1e3 for seconds in took], None if most_s is None else most_s * 1e3, "ms"))
         sizes.append((f"memory: {shown}", [size_mb], 300.0, "MB"))
     title = f"a registry of {events:,} events, {models:,} models, SQLite"

@@ -7,18 +7,19 @@ here has a row that says so.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import statistics
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
 Size: TypeAlias = Literal["tiny", "quick", "full"]
 """Tiny proves that a benchmark runs; quick is for work on the code; full is what is reported."""
@@ -169,7 +170,7 @@ def _verdict(ratios: tuple[float, float, float], target: float | None) -> list[s
     return [*shown, *(["", ""] if target is None else [f"≥ {target:g}", verdict(median >= target, upper >= target)])]
 
 
-def verdict(met: bool, within_spread: bool = False) -> str:  # noqa: FBT001, FBT002 - two facts of one row
+def verdict(met: bool, within_spread: bool = False) -> str:  # noqa: FBT002 - two facts of one row
     """Say whether a target is met."""
     return "met" if met else "within the spread" if within_spread else "MISSED"
 
@@ -177,10 +178,12 @@ def verdict(met: bool, within_spread: bool = False) -> str:  # noqa: FBT001, FBT
 def microseconds(seconds: float) -> str:
     """Show a time with three digits."""
     value = seconds * US
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 - powers of ten
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def limits(title: str, rows: Iterable[tuple[str, Sequence[float], float | None, str]], notes: Sequence[str] = ()) -> Table:
+def limits(
+    title: str, rows: Iterable[tuple[str, Sequence[float], float | None, str]], notes: Sequence[str] = ()
+) -> Table:
     """Show measured values against the most that they may be."""
     table = Table(title, ["", "median", "quartiles", "at most", "verdict"], notes=list(notes))
     for name, values, most, unit in rows:

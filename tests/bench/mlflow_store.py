@@ -1,4 +1,4 @@
-"""How do we compare with what model teams really use? MLflow's registry with its SQLite store: create, alias, resolve."""
+"""How do we compare with what model teams really use? Against MLflow's registry with its SQLite store."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def _mlflow(run: Run) -> Iterator[Table]:
         title = f"{verb} {'a version' if verb == 'create' else 'of an alias' if verb == 'resolve' else 'set'}, SQLite"
         few = run.pick(2, count, count)
         other = (
-            Absent("MLflow", NOT_INSTALLED)
-            if theirs is None
-            else Contender("MLflow", _turn(theirs, verb, few), target)
+            Absent("MLflow", NOT_INSTALLED) if theirs is None else Contender("MLflow", _turn(theirs, verb, few), target)
         )
         yield compare(title, Contender(OURS, _turn(ours, verb, few)), [other], rounds=rounds, seconds_max=seconds_max)
 

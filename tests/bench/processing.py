@@ -1,4 +1,4 @@
-"""How many processes can write to one PostgreSQL? One event, and a whole command, against a raw INSERT and the framework."""
+"""How many processes can write to one PostgreSQL? Against a raw INSERT and the framework."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from uuid import uuid4
 import psycopg
 from eventsourcing.persistence import StoredEvent
 
-from tests.bench.catching_up import plain_env
-from tests.bench.contenders import STATE, Ours, Plain, verbs
+from tests.bench.catching_up import plain_env, server_of
+from tests.bench.contenders import NOT_INSTALLED, STATE, Ours, Plain, has, verbs
 from tests.bench.filling import names
-from tests.bench.measure import Benchmark, Contender, Table, compare, spread
-from tests.postgres_server import PostgresServer
+from tests.bench.measure import Absent, Benchmark, Contender, Table, compare, spread
 from versioning import ModelRegistry
 from versioning.ids import stream_of
 from versioning.persistence import Row
@@ -111,9 +110,14 @@ WORKERS: dict[str, Callable[[Server], _Worker]] = {
 }
 
 
+def workers() -> dict[str, Callable[[Server], _Worker]]:
+    """Give those that can work here: the framework needs psycopg_pool."""
+    return {name: make for name, make in WORKERS.items() if not name.startswith("plain") or has("psycopg_pool")}
+
+
 def work(server: Server, asked: Connection) -> None:
     """Serve the parent: so many operations of the worker that it names."""
-    made = {name: make(server) for name, make in WORKERS.items()}
+    made = {name: make(server) for name, make in workers().items()}
     for worker in made.values():
         for _ in range(3):
             worker.once()
@@ -164,12 +168,13 @@ class Crew:
 
 
 def _server(run: Run) -> Server:
-    running = run.open(PostgresServer(durable=run.size != "tiny"))
+    running = server_of(run)
     url = running.fresh_url()
     with ModelRegistry(url):
         pass  # makes the tables
     env = plain_env(running)
-    Plain(env).close()
+    if has("psycopg_pool"):
+        Plain(env).close()
     env["CREATE_TABLE"] = "n"  # several processes that make the framework's tables at the same time fail
     conninfo = f"host='{running.folder}' port={running.port} user=postgres dbname=models"
     with psycopg.connect(conninfo, autocommit=True) as connection:
@@ -184,10 +189,11 @@ def _processes(run: Run) -> Iterator[Table]:
     count, rounds, seconds_max = run.pick(4, 60, 120), run.pick(1, 8, 25), run.pick(0.5, 5.0, 25.0)
     for processes in chosen:
         with contextlib.closing(Crew(server, processes)) as crew:
-            turns = {name: Contender(name, _turn(crew, name, count // processes or 1)) for name in WORKERS}
+            turns = {name: Contender(name, _turn(crew, name, count // processes or 1)) for name in workers()}
             title = f"PostgreSQL with fsync, {processes} process{'es' * (processes > 1)}"
             for ours, raw, plain in (("append", 0.85, "plain insert_events"), ("command", 0.6, "plain command")):
-                others = [turns["INSERT"]._replace(target=raw), turns[plain]._replace(target=2.5)]
+                others: list[Contender | Absent] = [turns["INSERT"]._replace(target=raw)]
+                others.append(turns[plain]._replace(target=2.5) if plain in turns else Absent(plain, NOT_INSTALLED))
                 yield compare(f"{title}: {ours}", turns[ours], others, rounds=rounds, seconds_max=seconds_max / 2)
 
 

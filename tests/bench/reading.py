@@ -147,8 +147,6 @@ def _resolve(run: Run) -> Iterator[Table]:
     yield limits("resolving a name whose model is in the cache", rows, notes)
 
 
-
-
 BENCHMARKS = {
     "replay": Benchmark("states of models from their events", _replay),
     "log": Benchmark("typed events from the whole log", _log),

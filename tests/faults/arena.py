@@ -77,8 +77,10 @@ class Report:
 class Ledger:
     """What is counted and found while a campaign runs."""
 
-    def __init__(self, campaign: str, store: str, seed: int) -> None:
-        self._campaign, self._store, self._seed = campaign, store, seed
+    def __init__(self, campaign: str, store: str, seed: int, bug: str | None = None) -> None:
+        self._campaign = campaign if bug is None else f"{campaign} with the bug {bug!r}"
+        self._store, self._seed = store, seed
+        self._enough = FINDINGS_MAX if bug is None else 1
         self._began = time.monotonic()
         self.figures: dict[str, Any] = {}
         self.findings: list[str] = []
@@ -92,7 +94,7 @@ class Ledger:
     @property
     def is_over(self) -> bool:
         """Whether enough was found."""
-        return len(self.findings) >= FINDINGS_MAX
+        return len(self.findings) >= self._enough
 
     def report(self, rounds: int) -> Report:
         found = tuple(self.findings[:FINDINGS_MAX])
@@ -143,6 +145,8 @@ class Child:
     """A process that was started here."""
 
     def __init__(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self.said: list[Any] = []
+        """What the campaign keeps of what it said."""
         self.line, theirs = _context.Pipe()
         self._process = _context.Process(target=_child, args=(work, theirs, arguments), daemon=True)
         self._process.start()

@@ -97,7 +97,7 @@ def append_wide(registry: ModelRegistry, name: str, mark: str) -> None:
 
 def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     """Kill and look, so many times."""
-    ledger, dice = Ledger("kills", store, seed), dice_of(seed)
+    ledger, dice = Ledger("kills", store, seed, bug), dice_of(seed)
     whole, acknowledged = Wholeness(), dict[str, int]()
     with Arena(store) as arena:
         arena.open().close()  # the tables are there: what is killed here are appends
@@ -136,9 +136,9 @@ def _kill(arena: Arena, children: dict[str, Child], kind: str, dice: random.Rand
     elif kind == "backend":
         for pid in dice.sample(arena.server.connections(), 1):
             os.kill(pid, signal.SIGKILL)
-    else:
-        for child in children.values():
-            child.kill()
+        time.sleep(dice.uniform(0, DELAY_S_MAX))
+    for child in children.values():  # a registry survives its server
+        child.kill()
     for number, child in children.items():
         known[number] += sum(1 for _ in child.rest())
     return known

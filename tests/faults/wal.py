@@ -138,7 +138,7 @@ def expected_rows(live: Live, done: Damage) -> int:
 
 def run(rounds: int, seed: int, store: str = "sqlite", bug: str | None = None) -> Report:
     """Damage so many copies."""
-    ledger, dice = Ledger("wal", store, seed), dice_of(seed)
+    ledger, dice = Ledger("wal", store, seed, bug), dice_of(seed)
     with Arena(store, durability="checkpoint") as arena:
         live = record(arena.folder, dice, bug)
         for count in range(rounds):

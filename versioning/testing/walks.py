@@ -979,7 +979,7 @@ WEIGHTS: Final[dict[str, float]] = {
 UNSUITABLE: Final = 0.04
 """How much less often a command is given where it suits no version."""
 
-LENGTHS: Final = (1, 5, 8, 12, 30)
+LENGTHS: Final = (1, 3, 5, 8, 45)
 """About how many moves a walk has: many are short, some go far."""
 
 LEFT_MAX: Final = 6
