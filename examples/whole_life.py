@@ -3,8 +3,9 @@
 You learn: what the commands do to the version that answers by default, how two formats of contents differ, and what the
 log knows afterwards: who did what and why, what was primary at any moment, and what was used, in microseconds.
 
-It leaves `models.db`, `models.db.artifacts` and a picture, `timeline.html`, in the current folder. The story ends with the deletion of the model, so
-the next run begins a new life of the name, again at 0.1.0; where a run was interrupted, the next one goes on.
+It leaves `models.db`, `models.db.artifacts` and a picture, `timeline.html`, in the current folder. The story ends with
+the deletion of the model, so the next run begins a new life of the name, again at 0.1.0; where a run was interrupted,
+the next one goes on.
 """
 
 from __future__ import annotations

@@ -427,6 +427,20 @@ class TestGaps:
         assert [answer.result() for answer in answers] == [[1, 2, 3, 4], [2, 3], [4]]
         assert questions[3]() == [1, 2, 3, 4]
 
+    def test_up_to_a_given_position_all_is_settled(
+        self, recorder: PostgresRecorder, raw: psycopg.Connection[Any]
+    ) -> None:
+        recorder.append(rows(1))
+        begin_append(raw, recorder, 1)
+        recorder.append(rows(1, after=1))
+        answers = [Task(lambda: positions(recorder.log(0, 10, 2))), Task(lambda: positions(recorder.log(1, 10, 2)))]
+        time.sleep(0.03)
+        assert not any(answer.is_over for answer in answers)
+        raw.commit()
+        assert [answer.result() for answer in answers] == [[1, 2], [2]]
+        assert positions(recorder.log(0, 10, 9)) == [1, 2, 3]
+        assert recorder.log(3, 10, 9) == []
+
     def test_a_snapshot_holds_all_up_to_its_end(self, recorder: PostgresRecorder, raw: psycopg.Connection[Any]) -> None:
         begin_append(raw, recorder, 1)
         recorder.append(rows(1))
@@ -822,6 +836,11 @@ class TestTrouble:
         ("words", "expected"),
         [
             ('connection to server failed: FATAL:  role "x" does not exist', "refused the user"),
+            ('FATAL:  role "x" is not permitted to log in', "refused the user"),
+            ('FATAL:  permission denied for database "x"', "does not allow this user"),
+            ('FATAL:  too many connections for role "x"', "has no connection left"),
+            ('FATAL:  too many connections for database "x"', "has no connection left"),
+            ('FATAL:  database "x" does not exist', "does not exist"),
             ("FATAL:  sorry, too many clients already", "has no connection left"),
             ("FATAL:  the database system is starting up", "is stopping or starting"),
             ("server is in hot standby mode", "can only be read"),

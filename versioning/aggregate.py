@@ -122,11 +122,11 @@ class Model:
 
     def _repr_html_(self) -> str:
         """Give what a notebook shows: the versions that are left, and which one answers; the picture needs a log."""
-        rows = "".join(
-            f"<tr><td>{html.escape(version.number)}</td><td>{version.stage}</td><td>{version.status}</td>"
-            f"<td>{'primary' if version.is_primary else ''}</td><td>{version.deployed_at:%Y-%m-%d %H:%M:%S} UTC</td></tr>"
-            for version in self.versions
-        )
+        rows = ""
+        for version in self.versions:
+            role, deployed = "primary" if version.is_primary else "", f"{version.deployed_at:%Y-%m-%d %H:%M:%S} UTC"
+            cells = (version.number, version.stage, version.status, role, deployed)
+            rows += f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
         heads = "".join(f'<th scope="col">{head}</th>' for head in ("Version", "Stage", "Status", "Role", "Deployed"))
         gone = "" if self.deleted_at is None else f", deleted {self.deleted_at:%Y-%m-%d %H:%M:%S} UTC"
         named = html.escape(repr(self.name)) + gone

@@ -290,18 +290,19 @@ _SENTENCES: Final = {
     "XX": ("is damaged", "Keep a copy of it, look at the server's log, and restore a backup."),
 }
 """By SQLSTATE, or by its class."""
-_REACHED_SENTENCES: Final = {
-    "password authentication failed": "28",
-    "no password supplied": "28",
-    "no pg_hba.conf entry": "28",
-    'role "': "28",
-    'database "': "3D",
-    "the database system is": "57",
-    "too many clients": "53300",
-    "remaining connection slots": "53300",
-    "too many connections": "53300",
-    "server is in hot standby mode": "25006",
-}
+_REACHED: Final = (
+    (re.compile("too many (?:clients|connections)|remaining connection slots"), "53300"),
+    (re.compile("permission denied"), "42501"),
+    (
+        re.compile(
+            'password authentication failed|no password supplied|no pg_hba.conf entry|role ".*" (?:does|is) not'
+        ),
+        "28",
+    ),
+    (re.compile('database ".*" does not exist'), "3D"),
+    (re.compile("the database system is"), "57"),
+    (re.compile("server is in hot standby mode"), "25006"),
+)
 """While connecting, libpq gives the server's words only."""
 
 
@@ -440,8 +441,8 @@ _STATEMENTS: Final = {
     "drop_view": "DELETE FROM {s}.kept_views WHERE name=$1::text",
     "name_view": "UPDATE {s}.kept_views SET name=$2::text WHERE name=$1::text",
     "clock": "SELECT " + _NOW,
-    # A commit of its own, which nobody waits for; in the append's, it would let only one commit at a time.
     "newest": "SELECT coalesce(max(position),0) FROM {s}.stored_events",
+    # A commit of its own, which nobody waits for; in the append's, it would let only one commit at a time.
     "notify": "SELECT set_config('synchronous_commit','off',true),set_config('lock_timeout','50ms',true),"
     "pg_notify($1::text,'')",
     "end": "SELECT pg_terminate_backend(pid,1000) FROM pg_stat_activity WHERE pid || '/' || backend_start=$1::text",
@@ -551,8 +552,8 @@ class _Connection:
         return pg
 
     def _unreachable(self, message: str) -> StoreError:
-        for words, state in _REACHED_SENTENCES.items():
-            if words in message:
+        for words, state in _REACHED:
+            if words.search(message):
                 return _store_error(self._where, state)
         sentence, hint = _SENTENCES["08"]
         told = shown(" ".join(message.split()))
@@ -1085,12 +1086,14 @@ class PostgresRecorder(ApplicationRecorder):
         """Read the log, and see that nothing is missing that may still come."""
         settled = self._pool.settled
         rows = connection.ask(name, after, upto, limit, *values)
-        if not rows or rows[-1][0] <= settled:
+        end = rows[-1][0] if rows else after
+        is_open = settled < upto < INTEGER_MAX and len(rows) < limit  # more may come, up to a place that is given
+        if end <= settled and not is_open:
             return rows
         start = max(after, settled)
-        if len(rows) - bisect_right(rows, start, key=lambda row: row[0]) == rows[-1][0] - start:
+        if not is_open and len(rows) - bisect_right(rows, start, key=lambda row: row[0]) == end - start:
             if after <= settled:
-                self._pool.settled = rows[-1][0]
+                self._pool.settled = end
             return rows
         return connection.ask(name, after, min(upto, self._settle(connection)), limit, *values)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from versioning.aggregate import Model, ModelAggregate, Version
+from versioning.changes import Replayed, replayed
 from versioning.commands import (
     NAMES,
     Activate,
@@ -45,6 +46,7 @@ from versioning.numbers import exact_number, parse_range, parts_of
 from versioning.persistence import decode
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.rules import Policy, decide
+from versioning.sentences import sentence_of
 from versioning.timeline import Timeline, said_moment, table_of
 from versioning.views import LEDGERS, MODELS, REBUILD_EVENTS, Cut, Views
 
@@ -370,7 +372,7 @@ class Questions:
             OSError: the file can't be written.
         """
         chosen: object = format
-        if chosen not in {"html", "svg"}:
+        if chosen not in ("html", "svg"):  # no set: what can't be hashed is refused too
             msg = f"format is html or svg, not {shown(format)}."
             raise InvalidArgumentError(msg, hint='For example format="svg".', argument="format")
         timeline = self._timeline(self._events_of(self._model_of(about)))
@@ -393,6 +395,61 @@ class Questions:
             ending = "now" if self._cut.at_us is None else said_moment(moment_of(until_us))
         events = (recorded for recorded in read() if recorded.position <= position)
         return Timeline(events, until_us=until_us, position=position, ending=ending)
+
+    def replay(self, about: str | None = None) -> Iterator[Replayed]:
+        """Give each event with the model before and after it, and a sentence: "raj promoted 1.0.0 to primary, …".
+
+        Args:
+            about: whose events, as in `history`; without it, those of the workspace, in sentences that name the model.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError: there never was one.
+        """
+        if about is None:
+            return replayed(self._log(0), lambda _: True, named=True)
+        asked = {recorded.position for recorded in self._events_of(about)()}
+        address = parse_model_id(about) or parse_version_id(about)
+        stream = self._named(about).stream if address is None else address.stream
+        return replayed(self._stream(stream), lambda recorded: recorded.position in asked, named=False)
+
+    def sentence(self, recorded: Recorded, *, named: bool = False) -> str:
+        """Say an event of this registry in one English sentence of printable characters.
+
+        Args:
+            recorded: the event.
+            named: name its model too.
+        """
+        return sentence_of(recorded, self._numbers(), named=named)
+
+    def rows(self, about: str | None = None, after: int = 0, limit: int | None = None) -> Iterator[dict[str, Scalar]]:
+        """Give events as flat rows, which pandas and polars take as they are; see `history` for what is asked about.
+
+        All rows have the same columns, each of one type; a text that there is none of is empty. `csv_lines` of
+        `versioning.feeds` makes CSV of them that is safe to open in a spreadsheet.
+        """
+        number_of = self._numbers()
+        return (flat_row(recorded, number_of) for recorded in self.history(about, after, limit))
+
+    def cloud_events(
+        self, about: str | None = None, after: int = 0, limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Give events as CloudEvents 1.0, each a dict to be written as JSON; see `history` for what is asked about."""
+        return (cloud_event_of(recorded) for recorded in self.history(about, after, limit))
+
+    def _numbers(self) -> Callable[[str], str | None]:
+        """Give what says the number of a version of this workspace, and remembers it."""
+        known: dict[str, str] = {}
+
+        def ask(state: ModelAggregate) -> dict[str, str]:
+            ours = self._is_ours(state, Target(state.stream))
+            return {one.version_id: one.number for one in state.versions.values()} if ours else {}
+
+        def number_of(version_id: str) -> str | None:
+            if version_id not in known:
+                known.update(self._ask(version_id[4:36], ask))
+            return known.get(version_id)
+
+        return number_of
 
     def position(self) -> int:
         """Give the position of the last event of the log that counts; 0 where there is none."""

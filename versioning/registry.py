@@ -687,6 +687,105 @@ class ModelRegistry(Questions, Commands):
             raise InvalidArgumentError(msg, hint="Pass progress=print, or none.", argument="progress")
         return min(self._views.rebuild(view, progress) for view in VIEWS)
 
+    # Proof: whether anybody has touched the log, and what changed in it.
+
+    def checkpoint(self, progress: Progress | None = None) -> Checkpoint:
+        """Say what the whole log is now; keep it where whoever can write the database can't, and give it to `verify`.
+
+        Args:
+            progress: is called after each batch with "checkpoint", the position reached and the last of the log.
+        """
+        return take_checkpoint(self._recorder, self._now_us(), progress)
+
+    def verify(
+        self,
+        checkpoint: Checkpoint | str | Path | Iterable[Checkpoint | str | Path] | None = None,
+        *,
+        public_key: Key | None = None,
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Read every row again, and compare it with its chain, the kept views with a replay, and all with checkpoints.
+
+        Nothing is changed. `.ok` says whether nothing was found, `.findings` what and where, and `.not_proven` in words
+        what may be so although nothing was found.
+
+        Args:
+            checkpoint: what `checkpoint` gave, the file that it was written to, or several of these.
+            public_key: of Ed25519, where the checkpoints are signed: PEM, a Path to it, or a key of `cryptography`.
+            progress: is called after each batch with "verify", the position reached and the last of the log.
+
+        Raises:
+            InvalidArgumentError: a checkpoint is none, or its signature is not by this key.
+        """
+        checkpoints = given_checkpoints(checkpoint, public_key)
+        is_signed = public_key is not None
+        return verify(self._recorder, self.workspace, checkpoints, is_signed=is_signed, progress=progress)
+
+    def diff(
+        self, then: datetime | int, now: datetime | int | None = None, model_name: str | None = None
+    ) -> Difference:
+        """Say what changed from one position or moment to another one, or to now: as values and as sentences.
+
+        Args:
+            then: the earlier one.
+            now: the later one; without it, the last position.
+            model_name: whose changes; without it, those of the workspace.
+
+        Raises:
+            InvalidArgumentError: they are in the wrong order, or lie in the future.
+            ModelNotFoundError: there never was a model of this name.
+        """
+        if model_name is not None:
+            self._require_history(self._named(model_name))
+        before, after = self.at(then), self.at(self.position() if now is None else now)
+        places = (before._cut, after._cut)  # noqa: SLF001 - the pasts of this registry
+        if (places[0].position or 0, places[0].at_us or 0) > (places[1].position or 0, places[1].at_us or 0) and (
+            (places[0].position is None) == (places[1].position is None)
+        ):
+            msg = "The first of the two lies behind the second."
+            raise InvalidArgumentError(msg, rule="R25", hint="Swap then and now.", argument="then")
+        models = (past.models() if model_name is None else past._lives(model_name) for past in (before, after))  # noqa: SLF001
+        return Difference(then, after.position() if now is None else now, changes_between(*models))
+
+    def export(self, target: File, model_name: str | None = None, *, progress: Progress | None = None) -> Transferred:
+        """Write the log of the workspace, or of all lives of one name, with its chain; `import_log` takes it in.
+
+        The contents of artifacts are not written.
+
+        Args:
+            target: a path, where nothing is yet, or a file that is open to write bytes.
+            model_name: whose log.
+            progress: is called after each batch with "export", the position reached and the last one.
+
+        Raises:
+            ModelNotFoundError: there never was a model of this name.
+            InvalidArgumentError: there is a file already.
+            CorruptLogError: a row can't be read, or does not follow; `verify` says more.
+            StoreError: the file can't be written.
+        """
+        name = None
+        if model_name is not None:
+            name = self._named(model_name).name
+            self._require_history(self._named(model_name))
+        going = Going(self.workspace, name, self._recorder.head(), self._now_us())
+        return export_log(self._recorder, going, target, progress)
+
+    def import_log(self, source: File, *, progress: Progress | None = None) -> Transferred:
+        """Record what `export` wrote, of the same workspace, after it was checked to its last line.
+
+        What is there already is passed over, so that an import that was interrupted can be called again.
+
+        Args:
+            source: a path, or a file that is open to read bytes and can be rewound.
+            progress: is called after each batch with "check", then "import", and how many bytes of how many were read.
+
+        Raises:
+            InvalidArgumentError: it can't be read, is of another workspace, or the store holds another history.
+            CorruptLogError, NewerFormatError: it is not whole or not right; `line` says where. Nothing was recorded.
+            ConcurrencyError: others recorded something under one of its names meanwhile.
+        """
+        return import_log(self._recorder, self.workspace, source, progress)
+
     # Model objects.
 
     def load(

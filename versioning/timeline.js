@@ -155,27 +155,28 @@
     return undefined;
   };
   drawings.forEach((drawing, which) => {
+    const frame = drawing.parentElement; // an SVG that listens for focus would take it, and so be a stop of its own
     marks[which].forEach((mark, index) => {
       mark.setAttribute("aria-label", told(index));
       for (const title of all("title", mark)) title.remove();
     });
-    drawing.addEventListener("focusin", (event) => {
+    frame.addEventListener("focusin", (event) => {
       const mark = event.target.closest(".marks .mark");
       if (mark === null) return;
       current[which] = Number(mark.dataset.i);
       settleFocus();
       showTip(mark);
     });
-    drawing.addEventListener("focusout", hideTip);
-    drawing.addEventListener("pointerover", (event) => {
+    frame.addEventListener("focusout", hideTip);
+    frame.addEventListener("pointerover", (event) => {
       const mark = event.target.closest(".marks .mark");
       if (mark !== null) showTip(mark);
     });
-    drawing.addEventListener("pointerout", () => {
+    frame.addEventListener("pointerout", () => {
       clearTimeout(leaving);
       leaving = setTimeout(hideTip, 200);
     });
-    drawing.addEventListener("keydown", (event) => {
+    frame.addEventListener("keydown", (event) => {
       const mark = event.target.closest(".marks .mark");
       const index = mark === null ? undefined : next(Number(mark.dataset.i), event.key);
       if (index === undefined) return;

@@ -402,7 +402,7 @@ def _short(text: str, characters_max: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+    return f"{value + 0.0:.1f}".removesuffix(".0")  # a zero without a sign
 
 
 def said_moment(moment: datetime) -> str:

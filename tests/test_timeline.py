@@ -1,0 +1,962 @@
+"""The picture of a history: what is drawn, that what users wrote stays text, and what the page does in a real Chromium.
+
+The tests of the page need a Chromium: that of Debian, or the one that VERSIONING_TEST_CHROMIUM names. Without one they
+fail, unless VERSIONING_TEST_NO_BROWSER=1 says aloud that they are to be skipped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import unicodedata
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+import pytest
+from hypothesis import given as hypothesis_given
+from hypothesis import settings
+from hypothesis import strategies as st
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+
+from tests.stores import START, Clock
+from tests.test_aggregate import stories
+from tests.test_rules import AWAITED, LEAVE_NONE, worked_day
+from versioning import (
+    InvalidArgumentError,
+    InvalidNameError,
+    ModelNotFoundError,
+    ModelRegistry,
+    Policy,
+    UsageLedger,
+    VersionNotFoundError,
+    questions,
+    timeline,
+)
+from versioning.aggregate import ModelAggregate
+from versioning.events import EVENTS, microseconds_of
+from versioning.sentences import plain, sentence_of
+from versioning.testing import (
+    activate,
+    deactivate,
+    delete,
+    delete_model,
+    deploy,
+    given,
+    promote,
+    publish,
+    recorded,
+    rollback,
+)
+from versioning.timeline import Story, Timeline, in_script, kept_lanes, rows_of, said_length, scale_of, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from versioning import Recorded
+    from versioning.testing import Story as Told
+
+    Show: TypeAlias = Callable[..., "Shown"]
+
+CHROMIUM_VARIABLE: Final = "VERSIONING_TEST_CHROMIUM"
+NO_BROWSER_VARIABLE: Final = "VERSIONING_TEST_NO_BROWSER"
+QUIET: Final = [
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+"""Without these, the browser itself tries to reach its maker."""
+
+NAME: Final = "Fraud"
+HOUR_US: Final = 3_600 * 1_000_000
+SVG: Final = "{http://www.w3.org/2000/svg}"
+HOSTILE: Final = [
+    "</script><script>window.pwned=1</script>",
+    "</title></style><img src=x onerror=window.pwned=1>",
+    "<!--<script>",
+    "]]>&lt;&#60;svg onload=window.pwned=1>",
+    '"\'` onfocus=window.pwned=1 autofocus x="',
+    "javascript:window.pwned=1//${window.pwned=1}{{7*7}}",
+    "\u202efed.cba\u202c \u2066x\u2069 \u200f \u2028\u2029\ufeff",
+    "عربي שלום 🧪 é",
+]
+"""What a name or an actor may be."""
+CONTROLS: Final = "".join(chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)])
+"""What only a reason may hold besides."""
+
+
+def drawn(log: Sequence[Recorded], until_us: int = 0, **more: Any) -> Timeline:  # noqa: ANN401 - the options of a Timeline
+    return Timeline(log, until_us=until_us, position=log[-1].position, **more)
+
+
+def parsed(svg: str) -> ET.Element:
+    return ET.fromstring(svg)  # noqa: S314 - our own drawing
+
+
+def with_class(root: ET.Element, kind: str) -> list[ET.Element]:
+    return [element for element in root.iter() if kind in element.get("class", "").split()]
+
+
+def marks_of(root: ET.Element) -> list[ET.Element]:
+    (group,) = with_class(root, "marks")
+    return with_class(group, "mark")
+
+
+def many_versions(count: int) -> Told:
+    """Each version becomes primary for an hour; every second one of the first half is deleted in the end."""
+    story = given()
+    for index in range(count):
+        story = story.when(deploy(f"v{index}", publish=True).at(START + timedelta(hours=index))).after
+    for index in range(0, count // 2, 2):
+        story = story.when(delete(f"v{index}")).after
+    return story
+
+
+class Elements(HTMLParser):
+    """All elements of a page, with their attributes, and what its scripts and styles hold."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self.texts: list[str] = []
+        self.inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        self.inside = tag
+
+    def handle_endtag(self, _tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        self.raw.get(self.inside, self.texts).append(data)
+
+
+class TestTheStory:
+    def test_every_event_has_a_mark_of_its_own_shape(self) -> None:
+        assert set(timeline._MARKS) == set(EVENTS.values())
+        shapes = [mark.shape for mark in timeline._MARKS.values()]
+        kinds = [mark.kind for mark in timeline._MARKS.values()]
+        assert len(set(shapes)) == len(set(kinds)) == len(EVENTS)
+
+    @hypothesis_given(stories())
+    @settings(max_examples=40)
+    def test_its_changes_add_up_to_what_the_aggregate_knows_after_every_event(self, told: Told) -> None:
+        story = Story(told.log)
+        shown: dict[int, tuple[str, str, bool]] = {}
+        state = ModelAggregate("")
+        for index, recorded in enumerate(told.log):
+            state.evolve(recorded.event)
+            shown |= {change.lane: change[1:] for change in story.changes[index]}
+            known = {
+                story.lane_of(version.version_id): (version.status, version.stage, version_id == state.primary)
+                for version_id, version in state.versions.items()
+            }
+            assert shown == known
+            assert story.exists[index] == state.exists
+
+    @hypothesis_given(stories())
+    @settings(max_examples=40)
+    def test_its_stretches_are_what_was_so_between_the_appends(self, told: Told) -> None:
+        story = Story(told.log)
+        state = ModelAggregate("")
+        for append in range(len(story.appends_us)):
+            for index, recorded in enumerate(told.log):
+                if story.append_of[index] == append:
+                    state.evolve(recorded.event)
+            bars = {bar.lane: (bar.status, bar.stage) for bar in story.bars if bar.start <= append < bar.end}
+            there = [version for version in state.versions.values() if version.status != "deleted"]
+            assert bars == {story.lane_of(one.version_id): (one.status, one.stage) for one in there}
+            billed = {one.lane for one in story.billed if one.start <= append < one.end}
+            assert billed == {story.lane_of(one.version_id) for one in there if one.is_billable}
+            roles = [role.lane for role in story.roles if role.start <= append < role.end]
+            assert roles == ([story.lane_of(state.primary)] if state.exists else [])
+
+    def test_what_opens_a_stretch_is_cited(self) -> None:
+        log = given(deploy("a", publish=True), deploy("b", publish=True), deactivate("b")).log
+        story = Story(log)
+        assert [(role.lane, log[role.event].version_id) for role in story.roles] == [
+            (0, log[1].version_id), (1, log[3].version_id), (0, log[5].version_id),
+        ]  # fmt: skip
+        assert (story.primary, story.since) == (0, 5)
+
+    def test_what_lasts_no_longer_than_its_append_is_not_drawn(self) -> None:
+        (deployed, published) = given(deploy("a"), publish("a", promote=False)).log
+        log = recorded([deployed.event, attrs.evolve(published.event, at_us=deployed.event.at_us)])
+        story = Story(log)
+        assert [(bar.start, bar.end, bar.stage) for bar in story.bars] == [(0, 1, "published")]
+        assert [(one.event, one.start, one.end) for one in story.billed] == [(1, 0, 1)]
+
+    def test_a_history_that_begins_in_a_later_life_is_drawn_too(self) -> None:
+        log = given(deploy("a"), delete("a"), deploy("b")).log
+        assert [lane.life for lane in Story(log[3:]).lanes] == [2]
+
+    def test_a_version_that_the_history_does_not_tell_of_has_no_lane(self) -> None:
+        story = Story(given(deploy("a")).log)
+        assert (story.lane_of(None), story.lane_of("ver_x"), story.number_of("ver_x")) == (-1, -1, None)
+
+
+class TestTheAxis:
+    def test_time_is_as_long_as_it_was(self) -> None:
+        places = scale_of([0, 2 * HOUR_US, 3 * HOUR_US], 6 * HOUR_US).places
+        first, second, third = (later - earlier for earlier, later in itertools.pairwise(places))
+        assert first == pytest.approx(2 * second)
+        assert third == pytest.approx(3 * second)
+
+    def test_idle_time_is_cut(self) -> None:
+        busy = [index * HOUR_US for index in range(5)]
+        scale = scale_of([*busy, *(at_us + 900 * HOUR_US for at_us in busy)], 5_000 * HOUR_US)
+        assert scale.cuts == {4, 9}
+        widths = [later - earlier for earlier, later in itertools.pairwise(scale.places)]
+        assert widths[4] == widths[9] == timeline._CUT
+        assert sorted(widths)[2] > timeline._CUT
+
+    def test_steady_time_is_not_cut(self) -> None:
+        assert scale_of([0, 10 * HOUR_US], 20 * HOUR_US).cuts == frozenset()
+        assert scale_of([0], 10**15).cuts == frozenset()
+
+    @hypothesis_given(
+        st.lists(st.one_of(st.integers(0, 3), st.integers(0, 10**15)), min_size=1, max_size=60), st.integers(0, 10**16)
+    )
+    def test_no_two_appends_are_at_one_place_and_all_fit(self, gaps: list[int], more_us: int) -> None:
+        times = list(itertools.accumulate(gaps))
+        scale = scale_of(times, times[0] + more_us)
+        widths = [later - earlier for earlier, later in itertools.pairwise(scale.places)]
+        assert len(widths) == len(times)
+        assert min(widths) >= timeline._APART_MIN
+        assert sum(widths) <= timeline._PLOT_MAX * 1.01
+        assert len(scale.cuts) < len(times)
+
+    def test_two_thousand_appends_at_one_moment_are_apart(self) -> None:
+        widths = [later - earlier for earlier, later in itertools.pairwise(scale_of([5] * 2_000, 5).places)]
+        assert min(widths) >= timeline._APART_MIN
+
+    @pytest.mark.parametrize(
+        ("length_us", "said"),
+        [
+            (0, "0 ms"), (1_500, "1.5 ms"), (999_999, "999.999 ms"), (1_000_000, "1 s"), (90_000_000, "1.5 min"),
+            (HOUR_US, "1 h"), (21 * 24 * HOUR_US, "21 d"), (2 * 365 * 24 * HOUR_US, "2 y"),
+        ],
+    )  # fmt: skip
+    def test_a_length_is_said_in_one_unit(self, length_us: int, said: str) -> None:
+        assert said_length(length_us) == said
+
+    @pytest.mark.parametrize(
+        ("span", "said"),
+        [
+            (timedelta(minutes=2), "09:00:00"), (timedelta(hours=9), "09:00"), (timedelta(days=40), "01-01 09:00"),
+            (timedelta(days=900), "2026-01-01"),
+        ],
+    )  # fmt: skip
+    def test_ticks_are_as_fine_as_the_span_needs(self, span: timedelta, said: str) -> None:
+        root = parsed(drawn(given(deploy("a")).log, microseconds_of(START + span)).svg())
+        assert [tick.text for tick in with_class(root, "tick") if tick.tag == f"{SVG}text"] == [said, "now"]
+
+    def test_the_first_append_after_a_cut_has_a_tick(self) -> None:
+        story = given(*(deploy(f"v{index}") for index in range(30)))
+        story = story.when(deploy("late").at(START + timedelta(days=30))).after
+        root = parsed(drawn(story.log, story.now_us + 10_000_000).svg())
+        assert "01-31 09:00" in [tick.text for tick in with_class(root, "start")]
+        assert [length.text for length in with_class(root, "length")] == ["30 d"]
+
+
+class TestTheLanes:
+    def test_forty_versions_have_each_a_lane(self) -> None:
+        story = Story(many_versions(40).log)
+        rows, headings, _ = rows_of(story, kept_lanes(story))
+        assert [row.lanes for row in rows] == [(lane,) for lane in range(40)]
+        assert headings == []
+
+    def test_of_three_hundred_the_latest_primaries_and_the_newest_keep_theirs(self) -> None:
+        told = many_versions(300).given(promote("v3"), promote("v290"))
+        story = Story(told.log)
+        kept = kept_lanes(story)
+        assert len(kept) == timeline.LANES_KEPT
+        assert {3, 290, 299, 298} <= kept
+        rows, _, bottom = rows_of(story, kept)
+        assert sorted(lane for row in rows for lane in row.lanes) == list(range(300))
+        assert bottom < 1_500
+        assert all(row.is_folded == (len(row.lanes) > 1) for row in rows)
+        assert max(len(row.lanes) for row in rows) <= timeline._FOLDED_MAX
+        assert all(row.top < row.middle_of(lane) < row.top + row.height for row in rows for lane in row.lanes)
+
+    def test_lives_of_the_name_have_headings_and_are_never_folded_together(self) -> None:
+        told = many_versions(60).given(delete_model(), *(deploy(f"w{index}") for index in range(30)))
+        story = Story(told.log)
+        rows, headings, _ = rows_of(story, kept_lanes(story))
+        assert [life for _, life in headings] == [1, 2]
+        assert all(len({story.lanes[lane].life for lane in row.lanes}) == 1 for row in rows)
+        root = parsed(drawn(told.log).svg())
+        assert [text.text for text in with_class(root, "life")] == ["life 1 of the name", "life 2 of the name"]
+
+    def test_a_page_holds_the_folded_and_the_unfolded_drawing(self) -> None:
+        page = drawn(many_versions(60).log).html()
+        assert page.count("<svg ") == 2
+        assert "Show all 60 lanes" in page
+        assert len(re.findall(r'data-lane="\d+"', page)) == timeline.LANES_KEPT + 60
+        assert drawn(many_versions(3).log).html().count("<svg ") == 1
+
+
+class TestTheDrawing:
+    @pytest.mark.parametrize("told", [worked_day(), many_versions(3), many_versions(300)], ids=["day", "3", "300"])
+    def test_every_event_has_one_mark_that_says_it(self, told: Told) -> None:
+        picture = drawn(told.log)
+        marks = marks_of(parsed(picture.svg()))
+        assert [mark.get("data-i") for mark in marks] == [str(index) for index in range(len(told.log))]
+        for index, (mark, recorded) in enumerate(zip(marks, told.log, strict=True)):
+            title = mark.findtext(f"{SVG}title", "")
+            said = sentence_of(recorded, picture.story.number_of)
+            assert title == f"{said} ({recorded.timestamp:%Y-%m-%d %H:%M:%S} UTC, position {recorded.position})"
+            assert mark.get("tabindex") == "0"
+            assert timeline._MARKS[type(recorded.event)].kind in mark.get("class", "")
+            assert picture.told(index) == title
+
+    def test_every_hand_over_is_a_step_and_every_gap_is_shown(self) -> None:
+        told = given(
+            deploy("a", publish=True), deploy("b", publish=True), rollback(), deactivate("a"), activate("a"),
+            deactivate("a"), promote("b"), policy=LEAVE_NONE,
+        )  # fmt: skip
+        picture = drawn(told.log, told.now_us + 5_000_000)
+        root = parsed(picture.svg())
+        bands = with_class(root, "gap")
+        gaps = [role for role in picture.story.roles if role.lane == -1]
+        assert (
+            len(bands)
+            == len(gaps)
+            == len([one for one in with_class(root, "role") if "none" in one.get("class", "")]) - 1
+        )
+        assert [band.get("data-i") for band in bands] == [str(role.event) for role in gaps]
+        paths = [one.get("d", "") for one in with_class(root, "primary") if one.get("data-i")]
+        assert len(paths) == len(picture.story.roles) - len(gaps)
+        assert [bool(re.match(r"M[\d.]+ [\d.]+V", path)) for path in paths] == [False, True, True, False]
+        assert [path.count("v16") for path in paths] == [1, 0, 1, 1]
+
+    def test_bars_and_hatching_are_those_of_the_story(self) -> None:
+        told = worked_day()
+        picture = drawn(told.log, told.now_us + HOUR_US)
+        root = parsed(picture.svg())
+        bars = [bar for bar in with_class(root, "bar") if bar.get("data-i")]
+        assert [bar.get("class") for bar in bars] == [f"bar {bar.status} {bar.stage}" for bar in picture.story.bars]
+        hatched = [one for one in with_class(root, "billed") if one.get("data-i")]
+        ledger = UsageLedger().fold(told.log)
+        stretches = [stretch for kept in ledger.ledgers.values() for stretch in kept.stretches]
+        assert len(hatched) == len([one for one in stretches if one.end_us is None or one.end_us > one.start_us])
+        assert {one.get("fill") for one in hatched} == {"url(#hatch)"}
+
+    def test_what_is_deleted_or_primary_is_said_by_its_label(self) -> None:
+        root = parsed(drawn(given(deploy("a", publish=True), deploy("b", publish=True), delete("a")).log).svg())
+        labels = {label.text: label.get("class") for label in with_class(root, "label") if label.get("data-lane")}
+        assert labels == {"0.1.0": "label is-deleted", "0.2.0": "label is-primary"}
+
+    def test_the_same_history_gives_the_same_bytes(self) -> None:
+        told = worked_day()
+        assert drawn(told.log).html() == drawn(worked_day().log).html()
+        assert drawn(told.log).svg() == drawn(worked_day().log).svg()
+
+    @hypothesis_given(stories())
+    @settings(max_examples=15)
+    def test_any_history_is_a_well_formed_drawing_and_page(self, told: Told) -> None:
+        if told.log:
+            picture = drawn(told.log, told.now_us)
+            assert len(marks_of(parsed(picture.svg()))) == len(told.log)
+            assert len(re.findall(r"<tr data-i=", picture.html())) == len(told.log)
+
+    @pytest.mark.parametrize(
+        ("told", "said"),
+        [
+            (given(deploy("a", publish=True)), "0.1.0 is primary"),
+            (given(deploy("a")), "No version is primary"),
+            (given(deploy("a"), delete("a")), "There is no model of this name"),
+        ],
+    )
+    def test_the_card_says_what_is_primary(self, told: Told, said: str) -> None:
+        page = drawn(told.log).html()
+        assert f'<p id="primary">{said}</p>' in page
+        assert f'<p id="since">{html.escape(drawn(told.log).told(Story(told.log).since))}</p>' in page
+
+
+class TestNothingThatUsersWroteIsMoreThanText:
+    @pytest.fixture(params=[*HOSTILE, CONTROLS])
+    def log(self, request: pytest.FixtureRequest) -> list[Recorded]:
+        """All texts that an event can carry, each hostile; the reader has only what it finds in the log."""
+        text = request.param
+        told = given(deploy("a", publish=True), deploy("b"), promote("b"), workspace=text, model_name=text)
+        return [attrs.evolve(one, actor=text, reason=text, correlation_id=text) for one in told.log]
+
+    def test_a_page_has_the_elements_and_attributes_that_it_always_has(self, log: list[Recorded]) -> None:
+        expected = [attrs.evolve(one, actor="x", reason="x", workspace="x", model_name="x") for one in log]
+        hostile, harmless = Elements(drawn(log).html()), Elements(drawn(expected).html())
+        assert [(tag, [*named]) for tag, named in hostile.found] == [(tag, [*named]) for tag, named in harmless.found]
+        assert not [name for _, named in hostile.found for name in named if name.startswith("on") or name == "style"]
+        assert not [name for _, named in hostile.found for name in named if name in {"src", "href"}]
+        assert [named for tag, named in hostile.found if tag == "script"] == [
+            {"type": "application/json", "id": "data"}, {},
+        ]  # fmt: skip
+
+    def test_a_drawing_too(self, log: list[Recorded]) -> None:
+        expected = [attrs.evolve(one, actor="x", reason="x", workspace="x", model_name="x") for one in log]
+        hostile, harmless = parsed(drawn(log).svg()), parsed(drawn(expected).svg())
+        assert [(one.tag, list(one.attrib)) for one in hostile.iter()] == [
+            (one.tag, list(one.attrib)) for one in harmless.iter()
+        ]
+
+    def test_no_control_or_bidi_character_comes_through(self, log: list[Recorded]) -> None:
+        for made in (drawn(log).html(), drawn(log).svg(), drawn(log).frame(), table_of(log, 10)):
+            categories = {unicodedata.category(one) for one in html.unescape(made) if one != "\n"}
+            assert not categories & {"Cc", "Cf", "Zl", "Zp"}
+
+    def test_a_script_element_can_hold_any_json(self) -> None:
+        value = {"<!--<script>": ["</script>", "&amp;", "\u2028", 'quotes "', "\\u003c"]}
+        assert not set("<>&") & set(in_script(value))
+        assert json.loads(in_script(value)) == value
+
+    def test_the_policy_names_the_one_script_and_the_one_style(self) -> None:
+        elements = Elements(drawn(given(deploy("a")).log).html())
+        (policy,) = [named["content"] or "" for _, named in elements.found if named.get("http-equiv") is not None]
+        digests = {
+            kind: base64.b64encode(hashlib.sha256(elements.raw[kind][-1].encode()).digest()).decode()
+            for kind in ("script", "style")
+        }
+        assert policy.split("; ") == [
+            "default-src 'none'", f"script-src 'sha256-{digests['script']}'", f"style-src 'sha256-{digests['style']}'",
+            "base-uri 'none'", "form-action 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'",
+        ]  # fmt: skip
+
+    def test_style_and_script_can_stand_in_a_page_and_in_a_drawing(self) -> None:
+        style, script = timeline._asset("timeline.css"), timeline._asset("timeline.js")
+        assert not re.search(r"</|<!--|\r", style + script)
+        assert not re.search("[<&]", style)  # it stands in an SVG as it is, which is XML
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function|fetch|https?:", script)
+        assert not re.search(r"@import|url\((?!#)|https?:", style)
+
+
+class TestAskingForIt:
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def registry(self, clock: Clock) -> Iterator[ModelRegistry]:
+        with ModelRegistry("memory:", clock=clock) as registry:
+            registry.deploy("s3://a", model_name=NAME, publish=True, actor="ada")
+            clock.tick()
+            registry.deploy("s3://o", model_name="Other")
+            clock.tick()
+            registry.deploy("s3://b", model_name=NAME, publish=True, actor="raj", reason="beats it on AUC")
+            clock.tick()
+            yield registry
+
+    def test_a_page_is_given_and_written(self, registry: ModelRegistry, tmp_path: Path) -> None:
+        for path in (tmp_path / "timeline.html", str(tmp_path / "again.html")):
+            page = registry.timeline(NAME, path)
+            assert page.startswith("<!doctype html>")
+            with open(path, "rb") as file:  # noqa: PTH123 - a path as text is what this is about
+                assert file.read() == page.encode()
+
+    def test_a_drawing_too(self, registry: ModelRegistry, tmp_path: Path) -> None:
+        svg = registry.timeline(NAME, tmp_path / "timeline.svg", format="svg")
+        assert svg.startswith("<svg ")
+        assert (tmp_path / "timeline.svg").read_text("utf-8") == svg
+
+    def test_a_model_or_a_version_may_be_named_by_its_id(self, registry: ModelRegistry) -> None:
+        version = registry.resolve(NAME)
+        assert registry.timeline(version.model_id) == registry.timeline(version.version_id) == registry.timeline(NAME)
+
+    def test_all_lives_of_a_name_or_one(self, registry: ModelRegistry) -> None:
+        first = registry.delete_model(NAME).model_id
+        registry.deploy("s3://c", model_name=NAME)
+        assert "life 2 of the name" in registry.timeline(NAME)
+        assert "There is no model of this name" in registry.timeline(first)
+        assert "life 2 of the name" not in registry.timeline(first)
+
+    def test_as_of_a_position_it_ends_there(self, registry: ModelRegistry) -> None:
+        page = registry.at(4).timeline(NAME)
+        assert "As of position 4" in page
+        assert "up to position 4" in page
+        assert page.count("<tr data-i=") == 3
+        assert "09:02:00 UTC, up to" in page
+
+    def test_as_of_a_moment_it_ends_then(self, registry: ModelRegistry) -> None:
+        page = registry.at(START + timedelta(seconds=90)).timeline(NAME)
+        assert "As of 2026-01-01 09:01:30 UTC" in page
+        assert page.count("<tr data-i=") == 2
+
+    def test_what_is_not_there_and_other_formats_are_refused(self, registry: ModelRegistry, tmp_path: Path) -> None:
+        with pytest.raises(ModelNotFoundError):
+            registry.timeline("nobody", tmp_path / "timeline.html")
+        with pytest.raises(ModelNotFoundError):
+            registry.at(0).timeline(NAME)
+        with pytest.raises(VersionNotFoundError):
+            registry.timeline(registry.resolve(NAME).version_id[:-8] + "00000000")
+        with pytest.raises(InvalidNameError):
+            registry.timeline("")
+        for wrong in ("png", None, ["html"]):
+            with pytest.raises(InvalidArgumentError, match="format is html or svg"):
+                registry.timeline(NAME, tmp_path / "timeline.html", format=wrong)  # type: ignore[arg-type]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_not_there_is_the_callers(self, registry: ModelRegistry, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            registry.timeline(NAME, tmp_path / "missing" / "timeline.html")
+
+    def test_a_history_is_still_an_iterator(self, registry: ModelRegistry) -> None:
+        history = registry.history(NAME)
+        assert iter(history) is history
+        assert next(history).position == 1
+        assert [recorded.position for recorded in history] == [2, 4, 5]
+        assert list(history) == []
+
+    def test_a_notebook_shows_the_picture_of_a_history_and_takes_nothing_for_it(self, registry: ModelRegistry) -> None:
+        history = registry.history(NAME)
+        ((tag, named),) = Elements(history._repr_html_()).found
+        assert (tag, named["sandbox"]) == ("iframe", "allow-scripts")
+        assert named["srcdoc"] == registry.timeline(NAME)
+        assert len(list(history)) == 4
+        model_id = registry.model(NAME).model_id
+        assert registry.history(model_id)._repr_html_() == history._repr_html_()
+
+    def test_and_a_table_of_any_other(self, registry: ModelRegistry) -> None:
+        version_id = registry.resolve(NAME).version_id
+        for history in (registry.history(), registry.history(version_id), registry.history(NAME, after=1, limit=2)):
+            shown = history._repr_html_()
+            positions = [int(found) for found in re.findall(r"<tr><td>(\d+)</td>", shown)]
+            assert positions == [recorded.position for recorded in history]
+            assert "<iframe" not in shown
+        assert "raj deployed 0.2.0 of Fraud and published it: beats it on AUC" in registry.history()._repr_html_()
+
+    def test_a_long_history_is_a_table_of_its_beginning(
+        self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(questions, "EVENTS_DRAWN_MAX", 3)
+        monkeypatch.setattr(questions, "EVENTS_LISTED_MAX", 2)
+        shown = registry.history(NAME)._repr_html_()
+        assert (shown.count("<tr><td>"), "These are the first 2; there are more." in shown) == (2, True)
+        monkeypatch.setattr(questions, "EVENTS_DRAWN_MAX", 4)
+        assert "<iframe" in registry.history(NAME)._repr_html_()
+
+    def test_a_notebook_shows_a_model(self, registry: ModelRegistry) -> None:
+        shown = registry.model(NAME)._repr_html_()
+        assert (
+            "<td>0.2.0</td><td>published</td><td>active</td><td>primary</td><td>2026-01-01 09:02:00 UTC</td>" in shown
+        )
+        assert "<td>0.1.0</td><td>published</td><td>active</td><td></td>" in shown
+        deleted = registry.delete_model(NAME)
+        assert "'Fraud', deleted 2026-01-01 09:03:00 UTC" in html.unescape(deleted._repr_html_())
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_a_hostile_name_of_a_model_stays_text(self, registry: ModelRegistry, name: str) -> None:
+        registry.deploy("s3://x", model_name=name)
+        shown = Elements(registry.model(name)._repr_html_())
+        assert {tag for tag, _ in shown.found} == {"table", "caption", "thead", "tr", "th", "tbody", "td"}
+        assert all(not named or named == {"scope": "col"} for _, named in shown.found)
+        assert "".join(shown.texts).isprintable()
+
+
+# In a real browser.
+
+
+@pytest.fixture(scope="module", name="browser")
+def _browser() -> Iterator[Browser]:
+    """Start Debian's Chromium."""
+    if os.environ.get(NO_BROWSER_VARIABLE) == "1":
+        pytest.skip(f"{NO_BROWSER_VARIABLE}=1: nothing of the page was tested")
+    chromium = os.environ.get(CHROMIUM_VARIABLE) or shutil.which("chromium")
+    if chromium is None:
+        pytest.fail(f"There is no chromium: install it, or set {CHROMIUM_VARIABLE} or {NO_BROWSER_VARIABLE}=1.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser
+        browser.close()
+
+
+class Shown:
+    """A page in the browser, and what it complained about and asked for meanwhile."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.url = url
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", self._complain)
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.goto(url)
+
+    def _complain(self, dialog: Dialog) -> None:
+        self.complaints.append(dialog.message)
+        dialog.dismiss()
+
+    def text(self, selector: str) -> str:
+        return self.page.locator(selector).inner_text()
+
+    def is_quiet(self) -> bool:
+        """Say whether it complained about nothing, and asked for nothing but itself."""
+        return (self.complaints, self.requests) == ([], [self.url])
+
+
+@pytest.fixture(name="show")
+def _show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
+    contexts = []
+
+    def show(made: str, name: str = "timeline.html", **options: Any) -> Shown:  # noqa: ANN401 - those of playwright
+        (tmp_path / name).write_text(made, encoding="utf-8")
+        context = browser.new_context(viewport={"width": 1300, "height": 900}, **options)
+        contexts.append(context)
+        return Shown(context.new_page(), (tmp_path / name).as_uri())
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(name="busy")
+def _busy() -> Iterator[ModelRegistry]:
+    """Two names in one log, so that positions have holes; starts, failures, gaps, two lives, appends of several."""
+    clock = Clock()
+    registry = ModelRegistry("memory:", clock=clock, policy=Policy(activation="awaited", losing_primary="leave_none"))
+
+    def deployed(name: str, **options: Any) -> str:  # noqa: ANN401 - those of deploy
+        clock.tick()
+        version = registry.deploy("s3://x", model_name=name, actor="ada", **options)
+        clock.tick()
+        registry.complete_activation(version.version_id, version.activation_id or "", actor="orchestrator")
+        return version.version_id
+
+    first = deployed(NAME, publish=True)
+    deployed("Other", publish=True)
+    second = deployed(NAME)
+    registry.promote(second, actor="raj", reason="beats it on AUC")
+    deployed("Other")
+    failing = registry.deploy("s3://x", model_name=NAME, version_bump="MAJOR", publish=True, actor="grace")
+    clock.tick(86_400 * 20)
+    registry.fail_activation(failing.version_id, failing.activation_id or "", error="MemoryError")
+    registry.rollback(NAME, actor="on-call", reason="ticket 4720")
+    clock.tick()
+    registry.deactivate(first, actor="ops")
+    deployed("Other", publish=True)
+    registry.promote(second, actor="raj")
+    registry.activate(first)
+    registry.delete(second, actor="ops")
+    registry.delete_model("Other")
+    registry.delete_model(NAME, actor="ops", reason="over")
+    clock.tick()
+    deployed(NAME, publish=True)
+    deployed("Other")
+    yield registry
+    registry.close()
+
+
+class TestInABrowser:
+    def test_the_slider_answers_as_the_registry_does_at_every_position(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME))
+        events = {recorded.position: index for index, recorded in enumerate(busy.history(NAME))}
+        assert len(events) < busy.position()
+        for position in range(busy.position() + 1):
+            past = busy.at(position)
+            try:
+                model = past.model(NAME)
+            except ModelNotFoundError:
+                primary, active, billed, left = "There is no model of this name", "none", "none", "none"
+            else:
+                primary = "No version is primary" if model.primary is None else f"{model.primary.number} is primary"
+                active, billed, left = (
+                    ", ".join(version.number for version in versions) or "none"
+                    for versions in (model.active, model.billable, model.versions)
+                )
+            shown.page.locator("#position").fill(str(position))
+            expected = [primary, active, billed, left]
+            assert [shown.text(f"#{key}") for key in ("primary", "active", "billed", "left")] == expected, position
+            if position in events:
+                shown.page.locator("#slider").fill(str(events[position] + 1))
+                assert shown.page.locator("#position").input_value() == str(
+                    busy.position() if events[position] + 1 == len(events) else position
+                )
+                assert [shown.text(f"#{key}") for key in ("primary", "active", "billed", "left")] == expected, position
+            counted = sum(1 for other in events if other <= position)
+            assert shown.page.locator(".marks .mark:not(.later)").count() == counted
+            assert shown.page.locator("tbody tr:not(.later)").count() == counted
+        assert shown.is_quiet()
+
+    def test_since_when_is_what_the_registry_says(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME))
+        at_the_end = shown.text("#since")
+        for recorded in busy.history(NAME):
+            shown.page.locator("#position").fill(str(recorded.position))
+            static = Elements(busy.at(recorded.position).timeline(NAME))
+            assert shown.text("#since") in static.texts
+        shown.page.locator("#position").fill("0")
+        assert shown.text("#since") == ""
+        assert shown.text("#when") == "As of position 0, before all events"
+        shown.page.locator("#now").click()
+        assert (shown.text("#since"), shown.text("#when")) == (at_the_end, "Now")
+        for typed, used in (("999999", str(busy.position())), ("-5", "0")):
+            shown.page.locator("#position").fill(typed)
+            assert shown.page.locator("#position").input_value() == used
+        assert shown.is_quiet()
+
+    def test_the_slider_cuts_the_picture(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME))
+        past, slider = shown.page.locator("rect.past"), shown.page.locator("#slider")
+        widths = []
+        for count in range(int(slider.get_attribute("max") or "0") + 1):
+            slider.fill(str(count))
+            widths.append(float(past.get_attribute("width") or "0"))
+        assert widths == sorted(widths)
+        assert shown.page.locator("line.cut.on").count() == 0
+        slider.fill("3")
+        assert shown.page.locator("line.cut.on").count() == 1
+        assert shown.page.locator(".label.is-primary").all_text_contents() == ["0.1.0"]
+        assert shown.page.locator(".label.is-not-yet").count() == 3
+        assert "position 3" in (slider.get_attribute("aria-valuetext") or "")
+
+    @pytest.mark.parametrize("hostile", [*HOSTILE, CONTROLS], ids=range(len(HOSTILE) + 1))
+    def test_hostile_texts_do_nothing(self, show: Show, hostile: str) -> None:
+        name = "controls" if hostile == CONTROLS else hostile
+        with ModelRegistry("memory:", clock=Clock(), workspace=name, policy=AWAITED) as registry:
+            first = registry.deploy("s3://x", model_name=name, publish=True, actor=name, reason=hostile)
+            registry.fail_activation(first.version_id, first.activation_id or "", error=hostile, actor=name)
+            page, svg = registry.timeline(name), registry.timeline(name, format="svg")
+        shown = show(page)
+        for mark in shown.page.locator(".marks .mark").all():
+            mark.focus()
+            shown.page.locator("#tip").hover()
+        for select in ("#by-actor", "#by-version", "#by-kind"):
+            shown.page.locator(select).select_option(index=1)
+        shown.page.locator("#slider").fill("1")
+        assert shown.page.locator("h1").inner_text() == plain(name)
+        assert shown.page.evaluate("window.pwned") is None
+        assert shown.page.evaluate("[document.scripts.length, document.images.length]") == [2, 0]
+        assert shown.is_quiet()
+        alone = show(svg, "timeline.svg")
+        alone.page.locator(".marks .mark").first.focus()
+        assert alone.page.evaluate("window.pwned") is None
+        assert alone.is_quiet()
+
+    def test_the_policy_is_in_force(self, show: Show, busy: ModelRegistry, request: pytest.FixtureRequest) -> None:
+        shown = show(busy.timeline(NAME))
+        somewhere = socket.create_server(("127.0.0.1", 0))
+        request.addfinalizer(somewhere.close)
+        somewhere.setblocking(False)
+        tried = shown.page.evaluate(
+            """async (url) => {
+                const tried = {};
+                const broken = [];
+                document.addEventListener("securitypolicyviolation", (event) => broken.push(event.effectiveDirective));
+                try { document.body.innerHTML = "<p>"; tried.html = "done"; } catch (error) { tried.html = error.name; }
+                const script = document.createElement("script");
+                try { script.text = "window.ran = 1"; } catch (error) { tried.script = error.name; }
+                document.body.append(script);
+                const onclick = () => document.body.setAttribute("onclick", "window.ran = 1");
+                try { onclick(); } catch (error) { tried.handler = error.name; }
+                document.body.click();
+                const style = document.createElement("style");
+                style.textContent = "body { opacity: .5 }";
+                document.head.append(style);
+                const image = document.createElement("img");
+                image.src = url;
+                document.body.append(image);
+                await fetch(url).catch((error) => { tried.fetch = error.name; });
+                await new Promise((resolve) => setTimeout(resolve, 100));
+                tried.ran = window.ran;
+                tried.opacity = getComputedStyle(document.body).opacity;
+                tried.broken = Array.from(new Set(broken)).sort();
+                return tried;
+            }""",
+            f"http://127.0.0.1:{somewhere.getsockname()[1]}/x.png",
+        )
+        assert {tried[way] for way in ("html", "script", "handler", "fetch")} == {"TypeError"}
+        assert (tried.get("ran"), tried["opacity"]) == (None, "1")
+        assert {"connect-src", "img-src", "require-trusted-types-for", "style-src-elem"} <= set(tried["broken"])
+        with pytest.raises(BlockingIOError):  # nobody knocked
+            somewhere.accept()
+
+    def test_the_keyboard_goes_from_event_to_event_and_each_says_itself(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME))
+        keyboard, tip = shown.page.keyboard, shown.page.locator("#tip")
+        shown.page.locator("#now").focus()
+        keyboard.press("Tab")
+        history = list(busy.history(NAME))
+        for index, recorded in enumerate(history):
+            assert shown.page.evaluate("document.activeElement.dataset.i") == str(index)
+            assert tip.is_visible()
+            said = tip.inner_text()
+            assert f"{recorded.timestamp:%Y-%m-%d %H:%M:%S} UTC" in said
+            assert f"Who: {recorded.actor or 'not said'}" in said
+            assert f"Why: {recorded.reason or 'not said'}" in said
+            assert f"{type(recorded.event).__name__}" in said
+            sentence = shown.page.locator("tbody tr").nth(index).locator(".s").inner_text()
+            assert said.splitlines()[0] == sentence.removesuffix(f": {recorded.reason}")
+            assert sentence in (shown.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+            keyboard.press("ArrowRight")
+        keyboard.press("Home")
+        assert shown.page.evaluate("document.activeElement.dataset.i") == "0"
+        keyboard.press("ArrowLeft")
+        assert shown.page.evaluate("document.activeElement.dataset.i") == "0"
+        keyboard.press("End")
+        assert shown.page.evaluate("document.activeElement.dataset.i") == str(len(history) - 1)
+        keyboard.press("ArrowUp")
+        assert shown.page.evaluate("document.activeElement.dataset.i") == str(len(history) - 2)
+        keyboard.press("Escape")
+        assert tip.is_hidden()
+        assert shown.page.locator('.marks .mark[tabindex="0"]').count() == 1
+        keyboard.press("Tab")
+        assert shown.page.evaluate("document.activeElement.closest('svg')") is None
+        assert shown.is_quiet()
+
+    def test_the_pointer_shows_the_same_and_may_go_into_it(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME))
+        shown.page.locator(".marks .mark.failed").hover()
+        tip = shown.page.locator("#tip")
+        assert "MemoryError" in tip.inner_text()
+        tip.hover()
+        shown.page.wait_for_timeout(300)
+        assert tip.is_visible()
+        shown.page.mouse.move(5, 5)
+        tip.wait_for(state="hidden")
+        box = shown.page.locator("svg.timeline").bounding_box()
+        assert box is not None
+        assert shown.is_quiet()
+
+    def test_the_filters_narrow_the_table_the_marks_and_the_arrow_keys(self, show: Show, busy: ModelRegistry) -> None:
+        history = list(busy.history(NAME))
+        shown = show(busy.timeline(NAME))
+        page = shown.page
+
+        def positions() -> list[int]:
+            rows = page.locator("tbody tr:not([hidden]) td:first-child").all_inner_texts()
+            marks = page.locator(".marks .mark:not(.other)").evaluate_all(
+                "of => of.map(mark => Number(mark.dataset.i))"
+            )
+            assert [history[index].position for index in marks] == [int(row) for row in rows]
+            assert page.locator("#count").inner_text() == f"{len(rows)} of {len(history)} events"
+            return [int(row) for row in rows]
+
+        assert positions() == [one.position for one in history]
+        page.locator("#by-actor").select_option(label="raj")
+        assert positions() == [one.position for one in history if one.actor == "raj"]
+        page.locator("#by-actor").select_option(label="not said")
+        assert positions() == [one.position for one in history if one.actor is None]
+        page.locator("#clear").click()
+        page.locator("#by-version").select_option(label="0.2.0 (life 1)")
+        (second,) = [one.version_id for one in history if getattr(one.event, "number", None) == "0.2.0"]
+        wanted = [one.position for one in busy.history(second)]
+        assert any(one.version_id != second for one in busy.history(second))
+        assert positions() == wanted
+        page.locator("#by-kind").select_option(label="VersionPromoted (rollback)")
+        (rolled_back,) = [one for one in history if getattr(one.event, "cause", None) == "rollback"]
+        assert positions() == [rolled_back.position]
+        page.locator('.marks .mark[tabindex="0"]').focus()
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.dataset.i") == str(history.index(rolled_back))
+        page.locator("#by-actor").select_option(label="ada")
+        assert positions() == []
+        page.locator("#clear").click()
+        assert positions() == [one.position for one in history]
+        assert shown.is_quiet()
+
+    def test_folded_lanes_unfold(self, show: Show) -> None:
+        shown = show(drawn(many_versions(60).log).html())
+        assert shown.page.locator("#unfolded").is_hidden()
+        shown.page.locator("#unfold").click()
+        assert shown.page.locator("#unfolded").is_visible()
+        assert shown.page.locator("#folded").is_hidden()
+        last = shown.page.locator("#unfolded .marks .mark").nth(5)
+        last.focus()
+        assert shown.page.locator("#tip").is_visible()
+        assert "v" not in (last.get_attribute("aria-label") or "v")[:1]
+        shown.page.locator("#unfold").click()
+        assert shown.page.locator("#folded").is_visible()
+        assert shown.is_quiet()
+
+    def test_without_a_script_picture_card_and_table_are_there(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME), java_script_enabled=False)
+        for there in ("#card", "svg.timeline", "table"):
+            assert shown.page.locator(there).is_visible()
+        for useless in ("#controls", "#filters", "#tip"):
+            assert shown.page.locator(useless).is_hidden()
+
+    def test_a_bare_drawing_says_at_its_foot_what_has_the_focus(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME, format="svg"), "timeline.svg")
+        tips = shown.page.locator(".tip")
+        assert [tip.is_visible() for tip in tips.all()[:3]] == [False] * 3
+        shown.page.locator(".marks .mark").nth(1).focus()
+        assert [tip.is_visible() for tip in tips.all()[:3]] == [False, True, False]
+        shown.page.locator(".marks .mark").nth(0).hover()
+        assert tips.nth(0).is_visible()
+        drawing, tip = shown.page.locator("svg").bounding_box(), tips.nth(0).bounding_box()
+        assert drawing is not None
+        assert tip is not None
+        assert tip["x"] >= drawing["x"]
+        assert tip["y"] + tip["height"] <= drawing["y"] + drawing["height"]
+        assert shown.is_quiet()
+
+    def test_in_a_notebook_it_works_inside_its_frame(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(f"<!doctype html><title>Notebook</title>{busy.history(NAME)._repr_html_()}")
+        frame = shown.page.frame_locator("iframe")
+        frame.locator("#slider").fill("2")
+        assert frame.locator("#primary").inner_text() == "No version is primary"
+        assert shown.complaints == []
+
+    def test_light_dark_and_printed(self, show: Show, busy: ModelRegistry) -> None:
+        page = busy.timeline(NAME)
+        paper = "getComputedStyle(document.body).backgroundColor"
+        light, dark = show(page, color_scheme="light"), show(page, color_scheme="dark")
+        assert light.page.evaluate(paper) == "rgb(255, 255, 255)"
+        assert dark.page.evaluate(paper) == "rgb(18, 22, 29)"
+        dark.page.emulate_media(media="print", color_scheme="dark")
+        assert dark.page.evaluate(paper) == "rgb(255, 255, 255)"
+        assert dark.page.locator("#controls").is_hidden()
+        assert dark.page.locator("table").is_visible()
+        assert dark.page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_texts_and_shapes_stand_out_from_their_ground(self, show: Show, busy: ModelRegistry, scheme: str) -> None:
+        shown = show(busy.timeline(NAME), color_scheme=scheme)
+
+        def luminance(name: str) -> float:
+            value = shown.page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')")
+            parts = [int(value.strip()[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+            linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+            return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+        def contrast(one: str, other: str) -> float:
+            low, high = sorted([luminance(one), luminance(other)])
+            return (high + 0.05) / (low + 0.05)
+
+        for behind in ("paper", "stripe", "fold"):
+            assert contrast("ink", behind) > 7
+            assert contrast("mute", behind) > 4.5
+            for shape in ("active-edge", "starting-edge", "gap", "focus"):
+                assert contrast(shape, behind) > 3, (shape, behind)
+        assert contrast("stopped", "paper") > 3
+        assert contrast("ink", "active") > 3
+        assert contrast("ink", "starting") > 3
+        assert contrast("gap", "gap-paper") > 3
+
+    def test_everything_has_a_name_for_those_who_listen(self, show: Show, busy: ModelRegistry) -> None:
+        shown = show(busy.timeline(NAME))
+        for element in ("#slider", "#position", "#by-actor", "#by-version", "#by-kind"):
+            assert shown.page.locator(element).evaluate("element => element.labels.length") == 1
+        assert shown.page.locator(".marks .mark:not([aria-label])").count() == 0
+        assert shown.page.get_by_role("group", name=re.compile("The life of Fraud")).count() == 1
+        assert shown.page.get_by_role("img", name=re.compile("on-call rolled back to 0.1.0")).count() == 1
+        assert shown.page.get_by_role("columnheader").count() == 6
+        assert shown.page.locator("html").get_attribute("lang") == "en"
+
+
+def test_a_moment_is_said_with_its_microseconds_where_it_has_some() -> None:
+    moment = datetime(2026, 1, 2, 14, 3, tzinfo=UTC)
+    assert timeline.said_moment(moment) == "2026-01-02 14:03:00 UTC"
+    assert timeline.said_moment(moment + timedelta(microseconds=7)) == "2026-01-02 14:03:00.000007 UTC"

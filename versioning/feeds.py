@@ -1,0 +1,126 @@
+"""How other tools read the log: CloudEvents for a bus, flat rows for data frames, CSV for a spreadsheet.
+
+The law of this room: **what comes out is safe where it is opened.** Rows have one type a column and nothing missing; a
+cell of CSV is never a formula, and shows no control or bidi character; the attributes of a CloudEvent hold ids only,
+and what users wrote is in its data.
+
+Moments are aware UTC. To add a column: a line in `flat_row`, where every event gives it a value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from versioning.events import TOPICS, VersionActivationFailed, VersionDeployed, VersionPromoted
+from versioning.sentences import plain, sentence_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from versioning.events import Recorded
+
+Scalar: TypeAlias = str | int | bool | datetime
+Cell: TypeAlias = Scalar | float | None
+
+FORMULA_OPENINGS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - the wide ones are what is meant
+"""What makes a spreadsheet take a text for a formula, also behind white space."""
+_TYPE: Final = "model-versioning"
+
+
+def cloud_event_of(recorded: Recorded) -> dict[str, Any]:
+    """Give an event as a CloudEvent 1.0 in JSON: `id` and `source` together are unique for ever.
+
+    `type` ends with the topic and its version, `subject` is the version_id, or the model_id where the event names no
+    version. `sequence` sorts as text, `partitionkey` keeps the events of a name together.
+    """
+    data = attrs.asdict(recorded.event)
+    if isinstance(recorded.event, VersionDeployed):
+        data["metadata"] = json.loads(recorded.event.metadata)
+    about = {
+        name: getattr(recorded, name)
+        for name in (
+            "position", "sequence", "workspace", "model_name", "model_id", "actor", "reason", "correlation_id",
+            "idempotency_key", "command_id", "index", "count", "chain",
+        )
+    }  # fmt: skip
+    return {
+        "specversion": "1.0",
+        "id": recorded.event_id,
+        "source": f"urn:{_TYPE}:{recorded.model_id}",
+        "type": f"{_TYPE}.{TOPICS[type(recorded.event)]}",
+        "subject": recorded.version_id or recorded.model_id,
+        "time": recorded.timestamp.isoformat().replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "sequence": f"{recorded.sequence:019}",
+        "partitionkey": recorded.stream,
+        "data": {**about, "event": type(recorded.event).__name__, **data},
+    }
+
+
+def flat_row(recorded: Recorded, number_of: Callable[[str], str | None]) -> dict[str, Scalar]:
+    """Give an event as one row: the same columns in all, each of one type; a text that there is none of is empty."""
+    event = recorded.event
+    deployed = event if isinstance(event, VersionDeployed) else None
+    previous, version_id = getattr(event, "previous", None) or "", recorded.version_id or ""
+    return {
+        "position": recorded.position,
+        "timestamp": recorded.timestamp,
+        "workspace": recorded.workspace,
+        "model_name": recorded.model_name,
+        "model_id": recorded.model_id,
+        "sequence": recorded.sequence,
+        "event": type(event).__name__,
+        "version_id": version_id,
+        "number": (number_of(version_id) or "") if version_id else "",
+        "previous": previous,
+        "previous_number": (number_of(previous) or "") if previous else "",
+        "cause": event.cause if isinstance(event, VersionPromoted) else "",
+        "published": getattr(event, "published", False),
+        "claims": getattr(event, "claims", False),
+        "activation_id": getattr(event, "activation_id", None) or "",
+        "error": event.error if isinstance(event, VersionActivationFailed) else "",
+        "artifact_uri": deployed.artifact.uri if deployed else "",
+        "artifact_digest": (deployed.artifact.digest or "") if deployed else "",
+        "metadata": deployed.metadata if deployed else "{}",
+        "actor": recorded.actor or "",
+        "reason": recorded.reason or "",
+        "correlation_id": recorded.correlation_id or "",
+        "idempotency_key": recorded.idempotency_key or "",
+        "command_id": recorded.command_id,
+        "sentence": sentence_of(recorded, number_of, named=True),
+    }
+
+
+def csv_lines(rows: Iterable[Mapping[str, Cell]]) -> Iterator[str]:
+    """Give flat rows as the lines of a CSV file that is safe to open in a spreadsheet, its header first.
+
+    The rows have the same columns. A text that a spreadsheet would take for a formula gets an apostrophe before it, and
+    characters that are not printable are shown as their escapes.
+    """
+    header: list[str] | None = None
+    for row in rows:
+        if header is None:
+            header = list(row)
+            yield _line(header)
+        yield _line(row[name] for name in header)
+
+
+def _line(cells: Iterable[Cell]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, datetime):
+        return cell.isoformat()
+    if not isinstance(cell, str):
+        return "" if cell is None else str(cell)
+    text = plain(cell)
+    return f"'{text}" if text.lstrip().startswith(FORMULA_OPENINGS) else text
