@@ -12,6 +12,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from tests.faults import (
+    clocks,
+    failing_calls,
+    followers,
+    forks,
+    kills,
+    linearizability,
+    lost_replies,
+    power_cuts,
+    restarts,
+    view_kills,
+    wal,
+)
+from tests.faults.arena import STORES
+from tests.faults.arena import Report as FaultReport
 from versioning.testing.walks import DiscrepancyError, Report, run
 
 RAREST = 10
@@ -75,8 +90,44 @@ def _walks(given: argparse.Namespace) -> bool:
     return True
 
 
+def _faults(
+    about: str, run: Callable[[int, int, str], FaultReport], rounds: int, stores: Sequence[str] = STORES
+) -> Campaign:
+    """Make a campaign of what `tests/faults` plans: so many rounds on each store."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--rounds", type=int, default=rounds, help="how many (default: %(default)s)")
+        parser.add_argument("--seed", type=int, default=None, help="of all choices (default: a random one)")
+        parser.add_argument("--store", choices=stores, default=None, help="on which (default: all of them)")
+
+    def go(given: argparse.Namespace) -> bool:
+        seed = secrets.randbits(32) if given.seed is None else given.seed
+        print(f"seed {seed}", flush=True)
+        went_well = True
+        for store in stores if given.store is None else (given.store,):
+            report = run(given.rounds, seed, store)
+            print(report, flush=True)
+            went_well = went_well and report.ok
+        return went_well
+
+    return Campaign(about, add_arguments, go)
+
+
+SQLITE, POSTGRESQL = STORES[:1], STORES[1:]
+
 CAMPAIGNS = {
     "walks": Campaign("a registry and the oracle go random ways side by side", _walks_arguments, _walks),
+    "kills": _faults("processes and servers are killed while they append", kills.run, 300),
+    "wal": _faults("a write-ahead log is cut or scribbled on", wal.run, 10_000, SQLITE),
+    "power-cuts": _faults("the power goes at a random write", power_cuts.run, 1_000, SQLITE),
+    "failing-calls": _faults("every call to the store fails, in every way", failing_calls.run, 1),
+    "lost-replies": _faults("the reply of a commit is lost", lost_replies.run, 10_000),
+    "linearizability": _faults("eight processes on one model, some of them killed", linearizability.run, 100),
+    "followers": _faults("followers beside six writers; a round is an event", followers.run, 1_000_000),
+    "view-kills": _faults("whoever keeps the views is killed", view_kills.run, 200),
+    "clocks": _faults("clocks go back, and processes disagree", clocks.run, 10_000),
+    "restarts": _faults("the server restarts, falls silent, ends connections", restarts.run, 30, POSTGRESQL),
+    "forks": _faults("a registry in use is forked", forks.run, 200),
 }
 
 
@@ -88,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         campaign.add_arguments(names.add_parser(name, help=campaign.about, description=campaign.about))
     given = parser.parse_args(arguments)
     if given.name is None:
-        print("\n".join(f"{name:10} {campaign.about}" for name, campaign in CAMPAIGNS.items()))
+        print("\n".join(f"{name:15} {campaign.about}" for name, campaign in CAMPAIGNS.items()))
         return 0
     return 0 if CAMPAIGNS[given.name].run(given) else 1
 

@@ -4,13 +4,17 @@ To add a store: a line in `STORES`, and every test that asks for `store` runs on
 run where several registries can open the same one. A test module takes the fixtures over by name:
 
     store = stores.store
+
+With VERSIONING_TEST_NO_PG=1, what would run on PostgreSQL is skipped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +22,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
+from tests import postgres_server
+from tests.postgres_server import NO_PG_VARIABLE
 from versioning import ModelRegistry, Recorded
+from versioning.postgres import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,14 +49,37 @@ class Clock:
         return self.now
 
 
+def _in_sqlite(url: str, statement: str, values: Sequence[object]) -> None:
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement, values)
+
+
+def _in_postgresql(url: str, statement: str, values: Sequence[object]) -> None:
+    with postgres_server.server().connect() as connection:
+        connection.execute(f"SET search_path TO {parse_url(url).schema}".encode())
+        connection.execute(statement.replace("?", "%s").encode(), values)
+
+
+def _nowhere(*_: object) -> None:
+    msg = "a store of this kind belongs to its registry alone: take shared_store"
+    raise AssertionError(msg)
+
+
 @attrs.frozen
 class Kind:
-    """A kind of store: how a fresh one is named."""
+    """A kind of store: how a fresh one is named, and what is so on it."""
 
     name: str
     url: Callable[[Path], str]
     shared: bool
     """Whether several registries can open the same one."""
+    execute: Callable[[str, str, Sequence[object]], None] = _nowhere
+    """Runs an SQL statement in the store of a URL, whatever its registries think."""
+    position: str = "rowid"
+    """How SQL names the position of an event."""
+    gapless: bool = True
+    """Whether no position is missing: one that is drawn before the commit is lost with a command that came too late."""
 
     def __str__(self) -> str:
         return self.name
@@ -57,8 +87,24 @@ class Kind:
 
 STORES = (
     Kind("memory", lambda _: "memory:", shared=False),
-    Kind("sqlite", lambda folder: f"sqlite:///{folder}/models.db?durability=checkpoint", shared=True),
+    Kind(
+        "sqlite",
+        lambda folder: f"sqlite:///{folder}/models.db?durability=checkpoint",
+        shared=True,
+        execute=_in_sqlite,
+    ),
+    Kind(
+        "postgresql",
+        postgres_server.fresh_url,
+        shared=True,
+        execute=_in_postgresql,
+        position="position",
+        gapless=False,
+    ),
 )
+
+TRIED = tuple(kind for kind in STORES if kind.name != "postgresql" or os.environ.get(NO_PG_VARIABLE) != "1")
+"""The kinds that this run tries, for a test that compares them."""
 
 
 class Store:
@@ -77,6 +123,15 @@ class Store:
         assert self.kind.shared or self._count == 1, "a store of this kind belongs to one registry: take shared_store"
         return self._opened.enter_context(ModelRegistry(self.url, **{"clock": self.clock} | options))
 
+    def execute(self, statement: str, *values: object) -> None:
+        """Run an SQL statement behind the registries' back; `?` stands for a value."""
+        self.kind.execute(self.url, statement, values)
+
+    def change(self, position: int, **columns: object) -> None:
+        """Change the row of an event behind the registries' back."""
+        assigned = ", ".join(f"{name}=?" for name in columns)
+        self.execute(f"UPDATE stored_events SET {assigned} WHERE {self.kind.position}=?", *columns.values(), position)
+
     def close(self) -> None:
         self._opened.close()
 
@@ -92,6 +147,14 @@ store = pytest.fixture(params=STORES, ids=str)(_fresh)
 
 shared_store = pytest.fixture(params=[kind for kind in STORES if kind.shared], ids=str)(_fresh)
 """The same, of the kinds that several registries can open."""
+
+
+def check_positions(kind: Kind, recorded: Sequence[Recorded], head: int) -> None:
+    """See that this is the whole log, in order: no position twice, and none missing on a store without gaps."""
+    positions = [one.position for one in recorded]
+    assert positions == sorted(set(positions))
+    assert positions[-1] == head
+    assert positions == list(range(1, head + 1)) or not kind.gapless
 
 
 def facts(recorded: Iterable[Recorded]) -> list[str]:

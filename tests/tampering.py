@@ -9,17 +9,23 @@ To add a way: a function with its kind in `WAYS`.
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
 import sqlite3
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from versioning import ModelRegistry, Policy, VersioningError
-from versioning.diagnosis import Kind
 from versioning.events import EVENTS
 from versioning.persistence import NO_LINK, body_of, computed_link, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from versioning.audit import Verification
+    from versioning.diagnosis import Kind
 
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
 FAR = 1_000_000
@@ -42,9 +48,12 @@ class Expected(NamedTuple):
     """One of them is named."""
     by_chains: bool
     """Whether it is found without a checkpoint."""
+    kinds: frozenset[Kind] | None = None
+    """What it may be called, where that is not only what it is."""
 
 
-Way = Callable[[sqlite3.Connection, list[Row], int], Expected | None]
+Changed = TypeVar("Changed")
+Way: TypeAlias = "Callable[[sqlite3.Connection, list[Row], int], Expected | None]"
 
 
 # A log to do it to.
@@ -54,9 +63,8 @@ def fill(registry: ModelRegistry, events: int, dice: random.Random, names: int =
     """Record at least so many events of a few models: commands of all kinds, some with a key."""
     while registry.position() < events:
         name = f"model {dice.randrange(names)}"
-        why = {"actor": "ada", "reason": "because", "idempotency_key": None}
-        if dice.random() < 0.2:
-            why["idempotency_key"] = f"{dice.getrandbits(64):x}"
+        key = f"{dice.getrandbits(64):x}" if dice.random() < 0.2 else None
+        why: dict[str, Any] = {"actor": "ada", "reason": "because", "idempotency_key": key}
         try:
             versions = registry.versions(name)
             version = dice.choice(versions)
@@ -83,7 +91,9 @@ def make(path: Path, events: int = 200, seed: int = 1, names: int = 3, *, keep: 
         now += timedelta(seconds=dice.randrange(100))
         return now
 
-    policy = Policy(activation=dice.choice(["instant", "awaited"]), losing_primary=dice.choice(["fall_back", "leave_none"]))
+    policy = Policy(
+        activation=dice.choice(["instant", "awaited"]), losing_primary=dice.choice(["fall_back", "leave_none"])
+    )
     with ModelRegistry(f"sqlite:///{path}?durability=checkpoint", clock=clock, policy=policy) as registry:
         fill(registry, events, dice, names)
         if keep:
@@ -95,11 +105,71 @@ def rows_of(file: sqlite3.Connection) -> list[Row]:
     return [Row(*row) for row in file.execute(f"SELECT {columns} FROM stored_events ORDER BY rowid")]
 
 
+# How it is tried.
+
+
+class Trial:
+    """A file with a log, a checkpoint of it that is kept elsewhere, and copies to tamper with."""
+
+    def __init__(self, folder: Path, events: int = 200, seed: int = 1, names: int = 3) -> None:
+        """Make the file."""
+        self._source, self._copy = folder / "source.db", folder / "copy.db"
+        make(self._source, events, seed, names)
+        with contextlib.closing(sqlite3.connect(self._source)) as file:
+            file.execute("PRAGMA journal_mode=DELETE")  # one file to copy
+            self.rows = rows_of(file)
+        with ModelRegistry(self._fresh()) as registry:
+            self.checkpoint = registry.checkpoint()
+
+    def _fresh(self) -> Path:
+        for path in self._copy.parent.glob(f"{self._copy.name}-*"):
+            path.unlink()
+        shutil.copyfile(self._source, self._copy)
+        return self._copy
+
+    def change(self, do: Callable[[sqlite3.Connection], Changed]) -> Changed:
+        """Tamper with a fresh copy."""
+        with contextlib.closing(sqlite3.connect(self._fresh(), isolation_level=None)) as file:
+            file.execute("PRAGMA synchronous=OFF")
+            file.execute("BEGIN")
+            expected = do(file)
+            if file.in_transaction:
+                file.execute("COMMIT")
+        return expected
+
+    def verify(self, *, checkpoint: bool) -> Verification:
+        with ModelRegistry(f"sqlite:///{self._copy}?durability=checkpoint") as registry:
+            return registry.verify(self.checkpoint if checkpoint else None)
+
+    def _tamper(self, way: Way, index: int) -> Expected | None:
+        return self.change(lambda file: way(file, self.rows, index))
+
+    def misses(self, way: str, indexes: Iterable[int]) -> Iterator[str]:
+        """Tamper with these rows in turn, and give what an audit does not find, name or place."""
+        kind, do = WAYS[way]
+        for index in indexes:
+            expected = self._tamper(do, index)
+            if expected is None:
+                continue
+            told = self.verify(checkpoint=True).findings
+            alone = self.verify(checkpoint=False).findings
+            about = f"{way}, row {index + 1}: {[finding.sentence for finding in told]}"
+            if not told:
+                yield f"not found: {about}"
+            elif not any(finding.position in expected.positions for finding in told):
+                yield f"not located: {about}"
+            elif not any(finding.kind in (expected.kinds or {kind}) for finding in told):
+                yield f"taken for something else: {about}"
+            if bool(alone) != expected.by_chains:
+                yield f"by chains alone {'' if alone else 'not '}found: {way}, row {index + 1}"
+
+
 # What is told of a row.
 
 
-def here(row: Row, *others: Row, by_chains: bool = True) -> Expected:
-    return Expected(frozenset({row.position, *(other.position for other in others)}), by_chains)
+def here(row: Row, *others: Row, by_chains: bool = True, kinds: tuple[Kind, ...] = ()) -> Expected:
+    positions = frozenset({row.position, *(other.position for other in others)})
+    return Expected(positions, by_chains, frozenset(kinds) or None)
 
 
 def is_last(rows: list[Row], index: int) -> bool:
@@ -164,10 +234,8 @@ def shift_sequences(file: sqlite3.Connection, stream: str, behind: int, by: int)
 
 
 def insert(file: sqlite3.Connection, row: Row) -> None:
-    file.execute(
-        "INSERT INTO stored_events (rowid,originator_id,originator_version,topic,state,idempotency_key) VALUES (?,?,?,?,?,?)",
-        row,
-    )
+    columns = "rowid,originator_id,originator_version,topic,state,idempotency_key"
+    file.execute(f"INSERT INTO stored_events ({columns}) VALUES (?,?,?,?,?,?)", row)
 
 
 # Changed.
@@ -223,7 +291,12 @@ def changed_with_a_new_link(file: sqlite3.Connection, rows: list[Row], index: in
     file.execute("DELETE FROM kept_views")
     row, following = rows[index], next_of(rows, index)
     set_state(file, row, relinked(link_before(rows, index), row, forged(row))[0])
-    return here(row, *([following] if following else []), by_chains=following is not None)
+    return here(
+        row,
+        *([following] if following else []),
+        by_chains=following is not None,
+        kinds=("changed",) if following else ("rewritten",),
+    )
 
 
 # Swapped.
@@ -276,6 +349,7 @@ def positions_swapped(file: sqlite3.Connection, rows: list[Row], index: int) -> 
 def row_deleted(file: sqlite3.Connection, rows: list[Row], index: int) -> Expected | None:
     if index + 1 == len(rows):
         return None
+    file.execute("DELETE FROM kept_views")
     file.execute("DELETE FROM stored_events WHERE rowid=?", (rows[index].position,))
     return here(rows[index])
 
@@ -291,7 +365,9 @@ def row_deleted_and_others_moved_up(file: sqlite3.Connection, rows: list[Row], i
     following = next_of(rows, index)
     near = [rows[index + 1]] if following is None else [following._replace(position=following.position - 1), following]
     torn = index and goes_on(rows, index - 1)
-    return here(row, *near, by_chains=following is not None or bool(torn))
+    # Of the last of a stream only the head knows; and an append that was cut off there looks as if the log was.
+    kinds: tuple[Kind, ...] = ("missing",) if following else ("missing", "rewritten", "truncated")
+    return here(row, *near, by_chains=following is not None or bool(torn), kinds=kinds)
 
 
 def row_deleted_and_all_numbered_anew(file: sqlite3.Connection, rows: list[Row], index: int) -> Expected | None:
@@ -304,7 +380,11 @@ def row_deleted_and_all_numbered_anew(file: sqlite3.Connection, rows: list[Row],
     shift_sequences(file, row.stream, row.sequence, -1)
     near = [] if following is None else [following._replace(position=following.position - 1)]
     torn = index and goes_on(rows, index - 1)
-    return here(row, *near, by_chains=following is not None or bool(torn))
+    later = sum(other.stream == row.stream for other in rows[index + 1 :])
+    kinds: tuple[Kind, ...] = ("missing",) if later > 1 else ("missing", "rewritten", "truncated")
+    if later == 1:
+        kinds = ("changed",)  # the last row of a stream is then no event of it, and nothing tells what it was
+    return here(row, *near, by_chains=following is not None or bool(torn), kinds=kinds)
 
 
 # Doubled.
@@ -378,11 +458,11 @@ def rewritten(file: sqlite3.Connection, rows: list[Row], index: int) -> Expected
 def replaced_by_another_history(file: sqlite3.Connection, rows: list[Row], index: int) -> Expected | None:
     """The stream ends before the row, and another event stands there, with the right link."""
     row = rows[index]
-    file.execute(
-        "DELETE FROM stored_events WHERE originator_id=? AND originator_version>?", (row.stream, row.sequence)
-    )
+    file.execute("DELETE FROM stored_events WHERE originator_id=? AND originator_version>?", (row.stream, row.sequence))
     set_state(file, row, relinked(link_before(rows, index), row, forged(row))[0])
-    for place, position in enumerate(position for (position,) in file.execute("SELECT rowid FROM stored_events ORDER BY rowid").fetchall()):
+    for place, position in enumerate(
+        position for (position,) in file.execute("SELECT rowid FROM stored_events ORDER BY rowid").fetchall()
+    ):
         file.execute("UPDATE stored_events SET rowid=? WHERE rowid=?", (place + 1, position))
     file.execute("DELETE FROM kept_views")
     torn = [
@@ -398,6 +478,8 @@ def replaced_by_another_history(file: sqlite3.Connection, rows: list[Row], index
 
 def state_of(state: object) -> Way:
     def way(file: sqlite3.Connection, rows: list[Row], index: int) -> Expected | None:
+        if not state:
+            file.execute("DELETE FROM kept_views")
         set_state(file, rows[index], state)
         return here(rows[index])
 
@@ -437,23 +519,40 @@ def payload_of_another_shape(file: sqlite3.Connection, rows: list[Row], index: i
     return here(row)
 
 
-WAYS: dict[str, tuple[Kind, Way]] = {
-    way.__name__.replace("_", " "): (kind, way)
-    for kind, ways in {
-        "changed": (reason_changed, moment_changed, link_changed, topic_changed, sequence_changed, stream_changed,
-                    key_taken_away, changed_with_a_new_link),
-        "swapped": (contents_swapped, states_swapped, sequences_swapped, positions_swapped),
-        "missing": (row_deleted, row_deleted_and_others_moved_up, row_deleted_and_all_numbered_anew),
-        "doubled": (copied_to_the_end, copied_and_all_numbered_anew, copied_over_another,
-                    doubled_where_nothing_is_unique),
-        "truncated": (cut_off,),
-        "rewritten": (rewritten, replaced_by_another_history),
-        "unreadable": (state_cut, topic_of_nobody, topic_not_utf_8, stream_of_nobody, sequence_of_text,
-                       payload_of_another_shape),
-    }.items()
-    for way in ways
-}  # type: ignore[misc]  # the keys are kinds
-WAYS |= {
-    f"state {shown}": ("unreadable", state_of(state))
-    for shown, state in {"empty": b"", "text": "{}", "number": 7, "zeroes": bytes(500), "braces": b"{}"}.items()
+_KINDS: dict[Kind, tuple[Way, ...]] = {
+    "changed": (
+        reason_changed,
+        moment_changed,
+        link_changed,
+        topic_changed,
+        sequence_changed,
+        stream_changed,
+        key_taken_away,
+        changed_with_a_new_link,
+    ),
+    "swapped": (contents_swapped, states_swapped, sequences_swapped, positions_swapped),
+    "missing": (row_deleted, row_deleted_and_others_moved_up, row_deleted_and_all_numbered_anew),
+    "doubled": (
+        copied_to_the_end,
+        copied_and_all_numbered_anew,
+        copied_over_another,
+        doubled_where_nothing_is_unique,
+    ),
+    "truncated": (cut_off,),
+    "rewritten": (rewritten, replaced_by_another_history),
+    "unreadable": (
+        state_cut,
+        topic_of_nobody,
+        topic_not_utf_8,
+        stream_of_nobody,
+        sequence_of_text,
+        payload_of_another_shape,
+    ),
 }
+WAYS: dict[str, tuple[Kind, Way]] = {
+    way.__name__.replace("_", " "): (kind, way) for kind, ways in _KINDS.items() for way in ways
+}
+for shown, state in {"empty": b"", "text": "{}", "number": 7, "zeroes": bytes(500), "braces": b"{}"}.items():
+    WAYS[f"state {shown}"] = ("unreadable", state_of(state))
+FIRST = tuple(ways[0].__name__.replace("_", " ") for ways in _KINDS.values())
+"""One way of each kind."""

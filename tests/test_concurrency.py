@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.stores import STORES, facts
+from tests.stores import STORES, Kind, check_positions, facts
 from versioning import ModelRegistry, RefusedError, VersioningError
 from versioning.events import VersionDeployed
 
@@ -100,12 +100,18 @@ def team() -> Iterator[list[Connection]]:
 
 
 @pytest.fixture(params=[kind for kind in STORES if kind.shared], ids=str)
-def urls(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def urls(kind: Kind, tmp_path: Path) -> list[str]:
     """Name a new place for each round."""
     folders = [tmp_path / str(number) for number in range(ROUNDS)]
     for folder in folders:
         folder.mkdir()
-    return [request.param.url(folder) for folder in folders]
+    return [kind.url(folder) for folder in folders]
 
 
 def together(team: list[Connection], task: Task) -> list[list[tuple[str, str]]]:
@@ -118,11 +124,11 @@ def together(team: list[Connection], task: Task) -> list[list[tuple[str, str]]]:
     return answers
 
 
-def check(registry: ModelRegistry, answered: list[tuple[str, str]]) -> None:
+def check(kind: Kind, registry: ModelRegistry, answered: list[tuple[str, str]]) -> None:
     """See that what was answered is what is there: numbers unique and without gaps, one primary, nothing lost."""
     history = list(registry.history(NAME))
     assert [recorded.sequence for recorded in history] == list(range(1, len(history) + 1))
-    assert sorted(recorded.position for recorded in history) == list(range(1, registry.position() + 1))
+    check_positions(kind, history, registry.position())
     deployed = [recorded.event for recorded in history if isinstance(recorded.event, VersionDeployed)]
     assert [event.number for event in deployed] == [f"0.{place}.0" for place in range(1, len(deployed) + 1)]
     assert sorted((event.version_id, event.number) for event in deployed) == sorted(set(answered))
@@ -132,11 +138,13 @@ def check(registry: ModelRegistry, answered: list[tuple[str, str]]) -> None:
 
 
 class TestEightProcesses:
-    def test_deploying_to_one_new_model_in_one_new_store(self, team: list[Connection], urls: list[str]) -> None:
+    def test_deploying_to_one_new_model_in_one_new_store(
+        self, team: list[Connection], kind: Kind, urls: list[str]
+    ) -> None:
         for url in urls:
             answers = together(team, ("deploying", url))
             with ModelRegistry(url) as registry:
-                check(registry, [version for answer in answers for version in answer])
+                check(kind, registry, [version for answer in answers for version in answer])
                 assert len(registry.versions(NAME)) == PROCESSES * DEPLOYED
                 newest = registry.versions(NAME)[-1]
                 assert registry.primary(NAME) == newest  # the newest claim wins
@@ -144,12 +152,14 @@ class TestEightProcesses:
                     mine = [one for one in registry.versions(NAME) if one.deployed_by == str(number)]
                     assert [(one.version_id, one.number) for one in mine] == answer
 
-    def test_living_side_by_side(self, team: list[Connection], urls: list[str]) -> None:
+    def test_living_side_by_side(self, team: list[Connection], kind: Kind, urls: list[str]) -> None:
         for url in urls[:5]:
             with ModelRegistry(url) as registry:
                 first = registry.deploy("s3://first", model_name=NAME, publish=True)  # the model never goes
                 answers = together(team, ("living", url))
-                check(registry, [(first.version_id, first.number), *(one for answer in answers for one in answer)])
+                check(
+                    kind, registry, [(first.version_id, first.number), *(one for answer in answers for one in answer)]
+                )
 
     def test_one_command_sent_by_all_with_one_key_is_done_once(self, team: list[Connection], urls: list[str]) -> None:
         for url in urls[:5]:

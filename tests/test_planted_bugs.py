@@ -546,7 +546,7 @@ class TestAFailureIsToldShort:
         number = re.match(rf"Walk ([0-9]+) of seed {SEED} fails; ([0-9]+) of its ([0-9]+) moves are enough", told)
         assert number is not None
         assert int(number[2]) == 3 < int(number[3])
-        assert "fail_activation a, wait 1 -> VersionActivationFailed a (a did not start)" in told
+        assert re.search(r"fail_activation (.), wait 1 -> VersionActivationFailed \1 \(\1 did not start\)\n", told)
         assert "What differs: recorded" in told
         assert f"versioning.testing.run(1, seed={SEED}, first={number[1]})" in told
         with pytest.raises(DiscrepancyError, match=f"^Walk {number[1]} "):

@@ -129,7 +129,7 @@ def few_and_many(kind: Kind, tmp_path: Path) -> Iterator[list[ModelRegistry]]:
 
 
 def test_a_command_does_the_same_work_with_ten_versions_and_with_ten_thousand(
-    few_and_many: list[ModelRegistry], monkeypatch: pytest.MonkeyPatch
+    kind: Kind, few_and_many: list[ModelRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Work]] = []
     called: list[dict[str, Work]] = []
@@ -156,7 +156,8 @@ def test_a_command_does_the_same_work_with_ten_versions_and_with_ten_thousand(
             tracemalloc.stop()
             gc.enable()
     assert asked[0] == asked[1]
-    assert called[0] == called[1]
+    if kind.name != "postgresql":  # there, how often the client looks depends on when the answer comes
+        assert called[0] == called[1]
     assert {name: size for name, size in copied[1].items() if size - copied[0][name] > COPIED_BYTES} == {}
 
 

@@ -330,7 +330,7 @@ class TestLaws:
 
     def test_command_ids_are_unique(self) -> None:
         log = self.log(Move("deploy"), Move("deploy", 1))
-        self.broken(self.changed(log, 1, command_id=log[0].command_id), "a command_id is new")
+        self.broken(self.changed(log, 1, command_id=log[0].command_id), "command_ids are unique")
 
     def test_positions_rise(self) -> None:
         self.broken(self.changed(self.log(self.DEPLOYED), 1, position=1), "positions rise")

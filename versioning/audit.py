@@ -125,6 +125,10 @@ class Audit:
         self._log = Rereading(store, snapshot, workspace, stops)
         self._findings: list[Finding] = []
         self._left_out = 0
+        self._seen: dict[str, tuple[int, str]] = {}
+        """Of streams, up to which event a kept row has seen more than the log had up to there, and whose it is."""
+        self._different: dict[str, list[tuple[str, Finding]]] = {}
+        """Of each view, the rows that differ, and their streams."""
         self._not_proven: list[str] = []
 
     def run(self, *, is_signed: bool, progress: Progress | None) -> Verification:
@@ -139,6 +143,7 @@ class Audit:
             log.keeps_ledgers &= view is not LEDGERS
         log.read_upto(INTEGER_MAX, progress)
         log.head.end()
+        self._tell_views()
         self._find_faults()
         self._check_heads()
         self._word_scope(is_signed=is_signed)
@@ -181,21 +186,14 @@ class Audit:
             said = f"The kept view {view.name} has another latest moment than the log up to position {at.position}."
             self._tell(Finding("view", said, at.position))
         expected = self._states(view)
-        different = 0
         try:
             for row in _rows_of(self._snapshot, view, self._workspace):
-                finding = self._compare(view, at.position, row, expected.pop(row.key, None))
-                different += finding is not None
-                if finding is not None and different <= DIFFERENT_MAX:
-                    self._tell(finding)
+                self._compare(view, at.position, row, expected.pop(row.key, None))
         except (StoreError, CorruptLogError) as error:
             self._tell(Finding("view", f"The kept view {view.name} can't be read: {error.sentence}", at.position))
             return
-        for key in [*expected][: max(0, DIFFERENT_MAX - different)]:
-            self._tell(self._differs(view, at.position, key, "is missing"))
-        if different + len(expected) > DIFFERENT_MAX:
-            said = f"In the kept view {view.name}, {different + len(expected) - DIFFERENT_MAX:,} more rows differ."
-            self._tell(Finding("view", said, at.position))
+        for key in expected:
+            self._differ(view, at.position, key, "is missing")
 
     def _states(self, view: View[Any]) -> dict[str, Any]:
         """Give what a replay makes of each stream of this workspace that holds."""
@@ -207,37 +205,51 @@ class Audit:
             return states
         return {one: ledger for one, ledger in self._log.ledgers.items() if threads[one[4:36]].aggregate is not None}
 
-    def _compare(self, view: View[Any], position: int, row: KeptRow, state: Any) -> Finding | None:  # noqa: ANN401 - whatever the view keeps
+    def _compare(self, view: View[Any], position: int, row: KeptRow, state: Any) -> None:  # noqa: ANN401 - whatever the view keeps
         """Compare a kept row with what a replay gives; where the log itself is wrong, that is told already."""
         if state is not None and row == view.row(row.key, state):
-            return None
+            return
         stream = _stream_of(view, row.key)
         thread = self._log.threads.get(stream)
         if stream in self._log.torn or (thread is not None and thread.aggregate is None):
-            return None
+            return
         try:
             seen = view.read(row)
         except StoreError:
-            return self._differs(view, position, row.key, "is not readable")
-        problem = None
-        if view is MODELS and seen.sequence > (thread.sequence if thread else 0):
-            number = thread.sequence + 1 if thread else 1
-            said = f"Event {number} of {plain(row.model_name)}, which the kept view {view.name} has seen, is not there"
-            self._log.torn.add(stream)
-            place = (None, stream, number, row.model_name)
-            return Finding("truncated", f"{said}: the end of its stream was cut off.", *place)
+            self._differ(view, position, row.key, "is not readable")
+            return
+        if view is MODELS and seen.stream == stream and seen.sequence > (thread.sequence if thread else 0):
+            self._seen[stream] = seen.sequence, row.model_name
         if state is None:
-            problem = "is of nothing in the log"
+            self._differ(view, position, row.key, "is of nothing in the log")
         elif row[:4] != view.row(row.key, state)[:4] or _known(seen) != _known(state):
-            problem = "is not what a replay of the log gives"
-        return None if problem is None else self._differs(view, position, row.key, problem)
+            self._differ(view, position, row.key, "is not what a replay of the log gives")
 
-    def _differs(self, view: View[Any], position: int, key: str, said: str) -> Finding:
+    def _differ(self, view: View[Any], position: int, key: str, said: str) -> None:
         stream = _stream_of(view, key)
         thread = self._log.threads.get(stream)
         of = shown(key) if thread is None else plain(thread.name) + ("" if key == stream else f" ({key})")
         place = (None, None, None) if thread is None else (stream, thread.sequence, thread.name)
-        return Finding("view", f"In the kept view {view.name}, the row of {of} {said}.", position, *place)
+        finding = Finding("view", f"In the kept view {view.name}, the row of {of} {said}.", position, *place)
+        self._different.setdefault(view.name, []).append((stream, finding))
+
+    def _tell_views(self) -> None:
+        """Tell which kept rows differ; those of a stream whose end they have seen, and the log has not, as that."""
+        for stream, (sequence, name) in self._seen.items():
+            thread = self._log.threads.get(stream)
+            number = thread.sequence + 1 if thread else 1
+            if sequence >= number:
+                said = f"Event {number} of {plain(name)}, which the kept view {MODELS.name} has seen, is not there"
+                said += ": the end of its stream was cut off."
+                self._tell(Finding("truncated", said, None, stream, number, name))
+                self._log.torn.add(stream)
+        for name, found in self._different.items():
+            told = [finding for stream, finding in found if stream not in self._log.torn]
+            for finding in told[:DIFFERENT_MAX]:
+                self._tell(finding)
+            if len(told) > DIFFERENT_MAX:
+                said = f"In the kept view {name}, {len(told) - DIFFERENT_MAX:,} more rows differ."
+                self._tell(Finding("view", said, told[0].position))
 
     # What the rows amount to.
 

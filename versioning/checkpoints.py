@@ -11,6 +11,7 @@ on the way, so that it can be told where a log was rewritten: to the row, in log
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -26,7 +27,7 @@ import msgspec
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
 from versioning.events import moment_of
-from versioning.persistence import INTEGER_MAX, link_of
+from versioning.persistence import INTEGER_MAX, NO_LINK, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +105,8 @@ class Checkpoint:
         try:
             stored = _decode(text)
             moment = datetime.fromisoformat(stored.moment)
-        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            utc = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
             msg = f"This is no checkpoint: {shown(error)}."
             raise _refused(msg) from None
         if stored.format != FORMAT and _FORM.fullmatch(stored.format):
@@ -114,15 +116,17 @@ class Checkpoint:
         if problem:
             msg = f"This is no checkpoint: {problem}."
             raise _refused(msg)
-        utc = moment.astimezone(UTC)
         return cls(stored.position, stored.count, stored.head, utc, stored.marks, stored.signature)
 
     def write(self, file: str | Path) -> None:
         """Write it to a file; keep that where whoever can write the database can't.
 
         Raises:
+            InvalidArgumentError: there is a file that is no checkpoint.
             StoreError: the file can't be written.
         """
+        if Path(file).exists():
+            type(self).read(file)  # only one of its own kind is written over
         try:
             Path(file).write_text(self.to_json() + "\n", encoding="utf-8")
         except OSError as error:
@@ -174,7 +178,7 @@ def _refused(sentence: str, hint: str = "Take one with checkpoint(), and keep it
 
 def _problem_of(stored: _Stored, moment: datetime) -> str | None:
     """Say what is wrong with a checkpoint besides its types, if anything."""
-    places = [0, *(position for position, _ in stored.marks), stored.position]
+    places = [0, *(position for position, _ in stored.marks), stored.position] if stored.marks else []
     texts = [
         (stored.head, 64),
         (stored.signature or "0" * 128, 128),
@@ -184,11 +188,7 @@ def _problem_of(stored: _Stored, moment: datetime) -> str | None:
         return f"its format is {shown(stored.format)}"
     if not 0 <= stored.count <= stored.position <= INTEGER_MAX:
         return "its position or its count is out of range"
-    if (
-        len(stored.marks) > MARKS_MAX
-        or any(one >= next_one for one, next_one in pairwise(places[:-1]))
-        or places[-2] > places[-1]
-    ):
+    if len(stored.marks) > MARKS_MAX or any(place >= later for place, later in pairwise(places)):
         return "its marks are not in order"
     if any(len(text) != length or not _HEX.fullmatch(text) for text, length in texts):
         return "a head, mark or signature is not in lower-case hexadecimal digits"
@@ -316,10 +316,11 @@ class RunningHead:
 def mark_of(row: LogRow) -> str:
     """Give what the head takes in of a row; of one that carries no link, all that it has instead."""
     position, stream, sequence, _, state = row
-    try:
-        return f"{position} {stream} {sequence} {link_of(state).hex()}\n"
-    except (AttributeError, TypeError, ValueError):
-        return f"{position} !{row!a}\n"
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        link = link_of(state)
+        if len(link) == len(NO_LINK):
+            return f"{position} {stream} {sequence} {link.hex()}\n"
+    return f"{position} !{row!a}\n"
 
 
 # Taking them, and what a caller hands over.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -140,8 +140,13 @@ def diagnose(rows: Iterable[LogRow], gaps: Iterable[range]) -> Diagnosis:
         rows: all rows of the streams that do not hold, and all that can't be read, in the order of their positions.
         gaps: the positions without a row.
     """
-    pieces = [piece_of(row) for row in rows]
-    streams: defaultdict[str, list[Piece]] = defaultdict(list)
+    pieces: list[Piece] = []
+    streams: dict[str, list[Piece]] = {}
+    for row in rows:
+        pieces.append(piece_of(row))
+        for stream in streams_of(row):
+            if isinstance(stream, str) and is_stream(stream):
+                streams.setdefault(stream, [])
     for piece in pieces:
         if piece.has_place:
             streams[piece.stream].append(piece)
@@ -184,7 +189,7 @@ class Lost(NamedTuple):
     numbers: range
     behind: int
     """Position of the row of the stream that stands before them."""
-    before: int | None
+    before: int
     """Position of the one behind them."""
 
 
@@ -193,10 +198,10 @@ def _located(losses: list[Lost], gaps: Iterable[range]) -> tuple[list[Fault], se
     free = sorted(gaps, key=lambda gap: gap.start)
     told: set[int] = set()
     faults: list[Fault] = []
-    for lost in losses:
-        end = INTEGER_MAX if lost.before is None else lost.before
-        between = [range(max(gap.start, lost.behind + 1), min(gap.stop, end)) for gap in free]
-        places = [one for one in islice(chain.from_iterable(between), len(lost.numbers)) if one not in told]
+    for lost in sorted(losses, key=lambda one: one.before):
+        between = (range(max(gap.start, lost.behind + 1), min(gap.stop, lost.before)) for gap in free)
+        open_places = (place for place in chain.from_iterable(between) if place not in told)
+        places = list(islice(open_places, len(lost.numbers)))
         told.update(places)
         if len(lost.numbers) > RUN_MAX:
             said = f"and those up to event {lost.numbers[-1]} are not there"
@@ -218,7 +223,7 @@ class Walk:
         self.unproven: list[int] = []
         self._stream = stream
         self._strays = strays
-        self.is_known = any(piece.problem is None for piece in held)
+        self.is_known = not held or any(piece.problem is None for piece in held)
         """Whether there is such a stream: else a column may have been changed, and nothing is missing before it."""
         self._labels: dict[int, list[Piece]] = {}
         for piece in held:

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from versioning.aggregate import Model, ModelAggregate, Version
 from versioning.changes import Replayed, replayed
@@ -40,6 +40,7 @@ from versioning.errors import (
     shown,
 )
 from versioning.events import Recorded, moment_of
+from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import exact_number, parse_range, parts_of
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from versioning.feeds import Scalar
     from versioning.stores import Store
 
 Answer = TypeVar("Answer")

@@ -22,6 +22,9 @@ import attrs
 
 from versioning.aggregate import Model, ModelAggregate, Version
 from versioning.artifacts import ArtifactFolder, as_artifact, checked_serializer, load_artifact
+from versioning.audit import Verification, verify
+from versioning.changes import Difference, changes_between
+from versioning.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
 from versioning.commands import (
     COMMANDS,
     NAMES,
@@ -72,16 +75,19 @@ from versioning.persistence import AppendConflict, decode, encode, fingerprint_o
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
 from versioning.stores import open_store
+from versioning.transfer import Going, Transferred, export_log, import_log
 from versioning.views import MODELS, NOW, VIEWS, Skipped, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
     from types import TracebackType
 
     from versioning.artifacts import Serializer
+    from versioning.checkpoints import Key, Progress
     from versioning.persistence import LogRow, TailRow
     from versioning.stores import Store, Waiter
+    from versioning.transfer import File
     from versioning.views import ViewStatus
 
 TRIES_MAX: Final = 64
@@ -737,15 +743,13 @@ class ModelRegistry(Questions, Commands):
         """
         if model_name is not None:
             self._require_history(self._named(model_name))
-        before, after = self.at(then), self.at(self.position() if now is None else now)
-        places = (before._cut, after._cut)  # noqa: SLF001 - the pasts of this registry
-        if (places[0].position or 0, places[0].at_us or 0) > (places[1].position or 0, places[1].at_us or 0) and (
-            (places[0].position is None) == (places[1].position is None)
-        ):
+        later = self.position() if now is None else now
+        before, after = self.at(then), self.at(later)
+        if isinstance(then, int) == isinstance(later, int) and then > later:  # type: ignore[operator]  # both of one kind
             msg = "The first of the two lies behind the second."
             raise InvalidArgumentError(msg, rule="R25", hint="Swap then and now.", argument="then")
-        models = (past.models() if model_name is None else past._lives(model_name) for past in (before, after))  # noqa: SLF001
-        return Difference(then, after.position() if now is None else now, changes_between(*models))
+        changes = changes_between(_models_of(before, model_name), _models_of(after, model_name))
+        return Difference(then, later, changes)
 
     def export(self, target: File, model_name: str | None = None, *, progress: Progress | None = None) -> Transferred:
         """Write the log of the workspace, or of all lives of one name, with its chain; `import_log` takes it in.
@@ -944,6 +948,15 @@ class Follower:
         """End the iteration, also from another thread."""
         self._closed = True
         self._waiter.close()
+
+
+def _models_of(past: Questions, model_name: str | None) -> tuple[Model, ...]:
+    if model_name is None:
+        return past.models()
+    try:
+        return (past.model(model_name),)
+    except ModelNotFoundError:
+        return ()
 
 
 def _checked_policy(policy: object) -> Policy:

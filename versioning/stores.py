@@ -29,7 +29,12 @@ class Snapshot(Protocol):
     def view_rows(self, name: str, keys: Sequence[str]) -> list[KeptRow]: ...
 
     def view_page(
-        self, name: str, workspace: str, after_model_name: str, limit: int | None, live_only: bool  # noqa: FBT001 - one question
+        self,
+        name: str,
+        workspace: str,
+        after_model_name: str,
+        limit: int | None,
+        live_only: bool,  # noqa: FBT001 - one question
     ) -> list[KeptRow]: ...
 
 

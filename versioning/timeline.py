@@ -411,23 +411,34 @@ def said_moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}{fraction} UTC"
 
 
-_UNITS: Final = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_UNITS: Final = (
+    ("y", 365 * 86_400_000_000),
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("min", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+)
 
 
 def said_length(length_us: int) -> str:
     """Say how long something took, in one unit."""
-    for unit, seconds in _UNITS:
-        if length_us >= seconds * 1_000_000:
-            return f"{length_us / 1_000_000 / seconds:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{length_us / 1_000:g} ms"
+    for unit, unit_us in _UNITS:
+        if length_us >= unit_us:
+            return f"{_number(length_us // (unit_us / 10) / 10)} {unit}"
+    return f"{length_us} µs"
 
 
-def _ticks_form(span_us: int) -> str:
+def _said_tick(at_us: int, span_us: int) -> str:
+    """Say a moment as finely as the span of the picture needs."""
+    moment = moment_of(at_us)
+    if span_us < 20 * 1_000_000:
+        return f"{moment:%H:%M:%S}.{moment.microsecond // 1_000:03}"
     if span_us < 3_600 * 1_000_000:
-        return "%H:%M:%S"
+        return f"{moment:%H:%M:%S}"
     if span_us < 20 * 3_600 * 1_000_000:
-        return "%H:%M"
-    return "%m-%d %H:%M" if span_us < 300 * 86_400 * 1_000_000 else "%Y-%m-%d"
+        return f"{moment:%H:%M}"
+    return f"{moment:%m-%d %H:%M}" if span_us < 300 * 86_400 * 1_000_000 else f"{moment:%Y-%m-%d}"
 
 
 # The drawing.
@@ -519,7 +530,7 @@ class _Drawing:
         """The moments of some appends, the cuts through idle time, and the end."""
         times, places = self._story.appends_us, self._places
         until_us = self._timeline.until_us
-        form = _ticks_form(until_us - times[0])
+        span_us = until_us - times[0]
         ticked: list[float] = []
         drawn = []
         for index in [0, *(cut + 1 for cut in sorted(self._timeline.scale.cuts)), *range(len(times))]:
@@ -527,7 +538,7 @@ class _Drawing:
             is_free = index == 0 or place + _TICK_APART <= self._right
             if is_free and all(abs(place - other) >= _TICK_APART for other in ticked):
                 ticked.append(place)
-                drawn.append(self._tick(place, moment_of(times[index]).strftime(form)))
+                drawn.append(self._tick(place, _said_tick(times[index], span_us)))
         drawn.append(self._tick(self._right, self._timeline.ending, "end"))
         for index in sorted(self._timeline.scale.cuts):
             left, right = places[index] + 10, places[index + 1] - 10
@@ -691,7 +702,7 @@ class _Drawing:
         for line, shape_wide in ((keys, 40), (marks, 18)):
             left, base = 12.0, base + _KEY_HIGH
             for shape, said in line:
-                wide = shape_wide + 7.4 * len(said) + 14
+                wide = shape_wide + 7 * len(said) + 10
                 if left + wide > self._width:
                     left, base = 12.0, base + _KEY_HIGH
                 drawn.append(

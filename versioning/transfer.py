@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn, TypeAli
 import attrs
 import msgspec
 
-from versioning.aggregate import ModelAggregate
+from versioning.aggregate import Model, ModelAggregate
 from versioning.changes import evolve_checked
 from versioning.errors import (
     ConcurrencyError,
@@ -166,15 +166,7 @@ class Streams:
     def answers(self) -> list[Answer]:
         """Say what the models that are there amount to, in the order of their names."""
         models = [state.model() for state in self.states.values() if state.exists]
-        return [
-            Answer(
-                model.name,
-                model.model_id,
-                None if model.primary is None else model.primary.number,
-                {version.number: f"{version.stage} {version.status}" for version in model.versions},
-            )
-            for model in sorted(models, key=lambda model: model.name)
-        ]
+        return [answer_of(model) for model in sorted(models, key=lambda model: model.name)]
 
     def _begin(self, recorded: Recorded) -> ModelAggregate:
         state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
@@ -215,6 +207,13 @@ class Streams:
         except InvalidInputError as error:
             return f"has no possible idempotency key: {error.sentence}"
         return None
+
+
+def answer_of(model: Model) -> Answer:
+    """Say what a model amounts to, as a file keeps it."""
+    primary = None if model.primary is None else model.primary.number
+    versions = {version.number: f"{version.stage} {version.status}" for version in model.versions}
+    return Answer(model.name, model.model_id, primary, versions)
 
 
 def _out_of_time(recorded: Recorded, state: ModelAggregate) -> str | None:

@@ -13,6 +13,7 @@ a few milliseconds.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import random
@@ -43,6 +44,7 @@ PATIENCE_S: Final = 60.0
 FINDINGS_MAX: Final = 5
 """How many findings are told; what comes after the first ones only repeats them."""
 
+logging.getLogger("versioning").addHandler(logging.NullHandler())  # several processes write: on purpose
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.arena", "versioning.testing", "versioning.postgres"])
 
@@ -123,6 +125,10 @@ class Talk:
             return self._line.recv()
         except (EOFError, OSError):
             os._exit(1)
+
+    def has_mail(self) -> bool:
+        """Say whether the campaign has said something."""
+        return self._line.poll()
 
 
 @attrs.frozen
@@ -244,6 +250,12 @@ class Arena:
         self.end_children()
         self._opened.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def plant(where: object, **changes: object) -> None:
+    """Put something else in its place: a planted bug, a watch, or a smaller measure."""
+    for name, value in changes.items():
+        setattr(where, name, value)
 
 
 def dice_of(seed: int, *purpose: object) -> random.Random:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 import versioning.registry
-from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of
+from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
 from versioning import ModelRegistry
 from versioning.events import moment_of
 from versioning.testing import walks
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 YEARS_10_US: Final = 10 * 365 * 24 * 3_600 * 1_000_000
 SET_MAX: Final = 4
 """How often a clock is set in a walk at most: the calendar ends somewhere."""
+WALKS_ON_A_STORE: Final = 10
+"""A walk looks at the whole log at times, which must not grow too long."""
 COMMANDS: Final = 12
 """Of each real process."""
 PROCESSES_EVERY: Final = 50
@@ -76,11 +78,9 @@ def record(talk: Talk, url: str, wrong_us: int) -> None:
             if isinstance(said, int):
                 wrong[0] = said
                 continue
-            primary = registry.primary("model") if said == "deactivate" else None
-            if primary is None:
-                registry.deploy("s3://model", model_name="model", publish=True)
-            else:
-                registry.deactivate(primary.version_id)
+            made = registry.deploy("s3://model", model_name="model", publish=True)
+            if said == "stop":
+                registry.deactivate(made.version_id)
             now_us = time.time_ns() // 1_000
             usage = registry.usage(moment_of(min(0, now_us)), moment_of(max(1, now_us)))
             talk.say([line.microseconds for line in usage.lines if line.microseconds <= 0])
@@ -94,16 +94,19 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     ledger = Ledger("clocks", store, seed, bug)
     options = {"durability": "checkpoint"} if store == "sqlite" else {}
     decide = versioning.registry.decide
-    with Arena(store, **options) as arena:
-        try:
-            if bug is not None:
-                versioning.registry.decide = _believes_its_clock
-            went = walks.run(rounds, seed, url=arena.url, shrink=False, planning=skewed)
-            ledger.figures |= {"histories": went.histories, "commands": went.commands, "events": went.events}
-        except DiscrepancyError as error:
-            ledger.find(str(error))
-        finally:
-            versioning.registry.decide = decide
+    try:
+        if bug is not None:
+            versioning.registry.decide = _believes_its_clock
+        for first in range(0, rounds, WALKS_ON_A_STORE):
+            with Arena(store, **options) as arena:
+                count = min(WALKS_ON_A_STORE, rounds - first)
+                went = walks.run(count, seed, first=first, url=arena.url, shrink=False, planning=skewed)
+            for name in ("walks", "histories", "commands", "events"):
+                ledger.count(name, getattr(went, name))
+    except DiscrepancyError as error:
+        ledger.find(str(error))
+    finally:
+        versioning.registry.decide = decide
     for number in range(max(1, rounds // PROCESSES_EVERY) if bug is None else 0):
         with Arena(store, **options) as arena:
             ledger.find(*_processes(arena, dice_of(seed, "processes", number)))
@@ -115,12 +118,12 @@ def _believes_its_clock(state: ModelAggregate, command: Any, policy: Any, now_us
     """The planted bug: the last timestamp is not looked at."""
     last_us, state.last_at_us = state.last_at_us, 0
     try:
-        return walks_decide(state, command, policy, now_us)
+        return _decide(state, command, policy, now_us)
     finally:
         state.last_at_us = last_us
 
 
-walks_decide = versioning.registry.decide
+_decide = versioning.registry.decide
 
 
 def _processes(arena: Arena, dice: random.Random) -> list[str]:
@@ -135,7 +138,7 @@ def _processes(arena: Arena, dice: random.Random) -> list[str]:
         for child in chosen:
             if dice.random() < 0.3:
                 child.tell(wrong_by(dice))
-            child.tell(dice.choice(("deploy", "deploy", "deactivate")))
+            child.tell(dice.choice(("start", "stop")))
         for child in chosen:
             if not_positive := child.hear():
                 wrong.append(f"command {count}: usage has lines of {not_positive} µs")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 import psycopg
 
-from tests.faults.arena import Arena, Ledger, Report, check_log
+from tests.faults.arena import Arena, Ledger, Report, check_log, plant
 from versioning import ModelRegistry, Policy, views
 from versioning.commands import COMMANDS
 from versioning.errors import StoreError
@@ -35,7 +35,9 @@ SLACK_S: Final = 2.0
 """How much longer an answer may take on a busy machine."""
 PLAYED_ON_A_STORE: Final = 20
 """Questions across models read the whole log, so that it must not grow too long."""
-CALLS: Final = frozenset({"append", "tail", "last", "log", "head", "find_key", "snapshot", "write_view", "swap_view", "drop_view"})
+CALLS: Final = frozenset(
+    {"append", "tail", "last", "log", "head", "find_key", "snapshot", "write_view", "swap_view", "drop_view"}
+)
 LOCKED: Final = CALLS - {"snapshot"}
 """What can hang at a lock."""
 BUGS: Final = ("does not look for its own command", "keeps its turn")
@@ -236,7 +238,9 @@ def _leases_that_end_at_once() -> Iterator[None]:
 
 def _play_some(store: str, ledger: Ledger, name: str, faults: list[Fault], bug: str | None) -> list[Fault]:
     """Play a scenario with each of the faults, on one fresh store; give those that failed nothing, to count calls."""
-    timeout = {"timeout_s": TIMEOUT_S, "durability": "checkpoint"} if store == "sqlite" else {"lock_timeout_s": TIMEOUT_S}
+    timeout = (
+        {"timeout_s": TIMEOUT_S, "durability": "checkpoint"} if store == "sqlite" else {"lock_timeout_s": TIMEOUT_S}
+    )
     with Arena(store, **timeout) as arena, contextlib.ExitStack() as held:
         lock = _locks(arena, held)
         for fault in faults:
@@ -254,7 +258,9 @@ def _locks(arena: Arena, held: contextlib.ExitStack) -> Callable[[], contextlib.
     arena.open().close()
     connection: Any
     if arena.store == "sqlite":
-        connection = held.enter_context(contextlib.closing(sqlite3.connect(arena.file, isolation_level=None, timeout=30)))
+        connection = held.enter_context(
+            contextlib.closing(sqlite3.connect(arena.file, isolation_level=None, timeout=30))
+        )
         begin = ["BEGIN IMMEDIATE"]
     else:
         connection = held.enter_context(contextlib.closing(arena.server.connect()))

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of
+from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError
@@ -81,7 +81,10 @@ class Writer:
         at_us = time.time_ns() // 1_000
         events = [
             VersionDeployed(
-                version_id_of(stream, ordinal, secrets.token_hex(4)), f"0.{ordinal}.0", ArtifactRef("s3://model"), at_us=at_us
+                version_id_of(stream, ordinal, secrets.token_hex(4)),
+                f"0.{ordinal}.0",
+                ArtifactRef("s3://model"),
+                at_us=at_us,
             )
             for ordinal in range(last + 1, last + 1 + size)
         ]
@@ -121,7 +124,8 @@ def write(talk: Talk, url: str, seed: int, number: int, events: int) -> None:
 def _roll_back(raw: sqlite3.Connection) -> None:
     raw.execute("BEGIN IMMEDIATE")
     raw.execute(
-        "INSERT INTO stored_events (originator_id,originator_version,topic,state) VALUES (?,1,'deployed.1',x'')", (secrets.token_hex(16),)
+        "INSERT INTO stored_events (originator_id,originator_version,topic,state) VALUES (?,1,'deployed.1',x'')",
+        (secrets.token_hex(16),),
     )
     raw.execute("ROLLBACK")
 

@@ -15,7 +15,7 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.faults.arena import PATIENCE_S, Arena, Ledger, Report, Talk, Wholeness, check_log, dice_of, rows_of
+from tests.faults.arena import PATIENCE_S, Arena, Ledger, Report, Talk, Wholeness, check_log, dice_of, plant, rows_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError
 from versioning.events import ArtifactRef, Meta, VersionDeployed
@@ -25,8 +25,12 @@ from versioning.persistence import NO_LINK, encode
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Generator
+    from typing import TypeAlias
 
     from tests.faults.arena import Child
+
+    Mark: TypeAlias = Callable[[str], Any]
+    """A command that takes its mark, and gives the version where it makes one."""
 
 WRITERS: Final = 2
 ACKNOWLEDGED_MAX: Final = 12
@@ -61,9 +65,7 @@ def write(talk: Talk, url: str, seed: int, number: str, bug: str | None) -> None
             command = story.send(version)
 
 
-def commands(
-    registry: ModelRegistry, dice: random.Random, number: str
-) -> Generator[Callable[[str], Any], Any, None]:
+def commands(registry: ModelRegistry, dice: random.Random, number: str) -> Generator[Mark, Any, None]:
     """Give commands that each record something, for ever; each takes its mark."""
     for count in range(100_000):
         if dice.random() < 0.15:  # noqa: RUF100
@@ -85,7 +87,9 @@ def append_wide(registry: ModelRegistry, name: str, mark: str) -> None:
     """Deploy many versions in one append."""
     stream = stream_of(registry.workspace, name)
     events = [
-        VersionDeployed(version_id_of(stream, count, f"{count:08x}"), f"0.{count}.0", ArtifactRef("s3://model"), at_us=count)
+        VersionDeployed(
+            version_id_of(stream, count, f"{count:08x}"), f"0.{count}.0", ArtifactRef("s3://model"), at_us=count
+        )
         for count in range(1, WIDE + 1)
     ]
     meta = Meta(registry.workspace, name, 1, f"{mark:>032}", correlation_id=mark)

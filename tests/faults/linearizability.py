@@ -12,7 +12,7 @@ import copy
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of
+from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
 from versioning import ModelRegistry, Policy
 from versioning.errors import ConcurrencyError, ModelNotFoundError, StoreError
 from versioning.ids import activation_id_of, parse_version_id
@@ -68,7 +68,9 @@ class State:
 
     def __init__(self, policy: Policy) -> None:
         self.oracle = Oracle(
-            losing_primary=policy.losing_primary, publishing_claims=policy.publishing_claims, activation=policy.activation
+            losing_primary=policy.losing_primary,
+            publishing_claims=policy.publishing_claims,
+            activation=policy.activation,
         )
         self.keys: dict[str, tuple[Asked, int | None]] = {}
 
@@ -218,7 +220,12 @@ class Caller:
             expected = {"expected_primary": self._ids[asked.expected] if isinstance(asked.expected, int) else None}
         if asked.what == "deploy":
             return registry.deploy(
-                "s3://model", model_name=NAME, version_bump=asked.bump, publish=asked.publish, promote=asked.promote, **why
+                "s3://model",
+                model_name=NAME,
+                version_bump=asked.bump,
+                publish=asked.publish,
+                promote=asked.promote,
+                **why,
             )
         if asked.what == "rollback":
             return registry.rollback(NAME, **expected, **why)
@@ -247,7 +254,9 @@ class Caller:
             return asked._replace(key=f"{asked} {dice.randrange(2)}") if dice.random() < 0.4 else asked
         version = dice.choice(list(self._ids))
         if what == "answer":
-            what = dice.choice(("complete_activation", "fail_activation")) if policy.activation == "awaited" else "promote"
+            what = (
+                dice.choice(("complete_activation", "fail_activation")) if policy.activation == "awaited" else "promote"
+            )
             attempt = self._attempts.get(version, 0) or 1
             return Asked(what, version, attempt=attempt if what != "promote" else 1)
         promote = dice.choice([None, True, False]) if what == "publish" else None
@@ -276,7 +285,9 @@ def call(talk: Talk, url: str, seed: int, number: int, workspace: str, policy: P
 def _plant(registry: ModelRegistry, bug: str | None) -> None:
     if bug == "answers from its cache":
         read_tail = registry._read_tail
-        registry._read_tail = lambda live, after=None: read_tail(live, after) if live.aggregate.sequence == 0 or after else []  # type: ignore[method-assign] - the planted bug
+        registry._read_tail = lambda live, after=None: (
+            read_tail(live, after) if live.aggregate.sequence == 0 or after else []
+        )  # type: ignore[method-assign] - the planted bug
     if bug == "appends without a sequence":
         append = registry._recorder.append
 
@@ -334,7 +345,9 @@ def _told(history: list[Call], stuck: Sequence[Call]) -> str:
     )
 
 
-def _history(arena: Arena, ledger: Ledger, dice: random.Random, what: tuple[int, str, Policy, str | None]) -> list[Call]:
+def _history(
+    arena: Arena, ledger: Ledger, dice: random.Random, what: tuple[int, str, Policy, str | None]
+) -> list[Call]:
     """Let the processes call; give all calls, and a last look of this process."""
     seed, workspace, policy, bug = what
     children = [arena.start(call, seed, number, workspace, policy, bug) for number in range(PROCESSES)]

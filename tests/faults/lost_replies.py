@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import attrs
 
-from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, rows_of
+from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, plant, rows_of
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError

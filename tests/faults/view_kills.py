@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.faults.arena import Arena, Ledger, Report, Talk, dice_of, rows_of
+from tests.faults.arena import Arena, Ledger, Report, Talk, dice_of, plant, rows_of
 from tests.faults.kills import commands
 from versioning import ModelRegistry, views
 from versioning.errors import ConcurrencyError, StoreError
@@ -136,7 +136,9 @@ def _answers(registry: ModelRegistry, log: list[Recorded], dice: random.Random) 
             wrong.append("models() is not the fold of the log")
         if registry.usage(moment_of(log[0].event.at_us), end).total_microseconds != usage.total_microseconds:
             wrong.append("usage() is not the fold of the log")
-        whole, parts = (registry.usage(moment_of(log[0].event.at_us), until).total_microseconds for until in (end, start))
+        whole, parts = (
+            registry.usage(moment_of(log[0].event.at_us), until).total_microseconds for until in (end, start)
+        )
         if whole != parts + registry.usage(start, end).total_microseconds:
             wrong.append("usage of two parts does not add up")
         views.LEASE_US, lease_us = 0, views.LEASE_US  # type: ignore[misc] - the last one was killed, perhaps while building

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
-from tests.faults.arena import Arena, Ledger, Report, check_log, dice_of, rows_of
+from tests.faults.arena import Arena, Ledger, Report, check_log, dice_of, plant, rows_of
 from tests.faults.kills import append_wide
 from versioning import ModelRegistry
 
@@ -170,5 +170,7 @@ def _look(arena: Arena, ledger: Ledger, live: Live, done: Damage) -> None:
         if not wrong:
             made = registry.deploy("s3://model", model_name="a", publish=True)
             models = {model.name: model for model in registry.models()}
-            if models["a"] != registry.model("a") or made.version_id not in {one.version_id for one in models["a"].versions}:
+            if models["a"] != registry.model("a") or made.version_id not in {
+                one.version_id for one in models["a"].versions
+            }:
                 ledger.find(f"{done.told}: the registry does not work")

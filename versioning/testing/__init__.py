@@ -2,7 +2,8 @@
 
 `given` tells a story and says what must come of it; `Oracle` knows the rules a second time, from SPEC alone; `run` and
 `RegistryMachine` look for stories in which a registry and the oracle differ; `Laws` hold of any log; strategies such
-as `recorded_logs` give Hypothesis what this library takes and gives.
+as `recorded_logs` give Hypothesis what this library takes and gives; `assert_replays` tells whether an exported log
+still means what it meant.
 """
 
 from versioning.testing.given import (
@@ -27,6 +28,7 @@ from versioning.testing.given import (
 from versioning.testing.machine import RegistryMachine
 from versioning.testing.oracle import ANY, Fact, Oracle, Outcome
 from versioning.testing.strategies import bumps, commands, histories, metadata, names, policies, recorded_logs
+from versioning.testing.upgrade import assert_replays
 from versioning.testing.walks import (
     FORKED,
     POLICIES,
@@ -63,6 +65,7 @@ __all__ = [
     "Walk",
     "World",
     "activate",
+    "assert_replays",
     "bumps",
     "commands",
     "deactivate",

@@ -280,6 +280,7 @@ class Laws:
         self._commands: set[str] = set()
         self._primary_before: str | None = None
         self._highest = (0, 0, 0)
+        self._lives = 1
 
     @property
     def model(self) -> Model | None:
@@ -308,20 +309,20 @@ class Laws:
         """The log's own order: sequences without gaps, whole appends, and time that never goes back (R23)."""
         last = self.log[-1] if self.log else None
         _same("sequence", last.sequence + 1 if last else 1, recorded.sequence)
-        begins = last is None or last.ends_append
-        _same("place in its append", 0 if last is None or begins else last.index + 1, recorded.index)
         if last is not None:
             if recorded.position <= last.position:
                 _differ("positions rise", f"> {last.position}", recorded.position)
             if recorded.event.at_us < last.event.at_us:
                 _differ("R23: timestamps never go back", f">= {last.event.at_us}", recorded.event.at_us)
-        if begins:
-            _same("a command_id is new", False, recorded.command_id in self._commands)  # noqa: FBT003 - a truth expected
+        if last is None or last.ends_append:
+            _same("place in its append", 0, recorded.index)
+            if recorded.command_id in self._commands:
+                _differ("command_ids are unique", "a new one", recorded.command_id)
             self._commands.add(recorded.command_id)
-            self._primary_before = (
-                None if self.model is None or not self.model.primary else self.model.primary.version_id
-            )
-        elif last is not None:
+            primary = None if self.model is None else self.model.primary
+            self._primary_before = None if primary is None else primary.version_id
+        else:
+            _same("place in its append", last.index + 1, recorded.index)
             _same("one command_id an append", last.command_id, recorded.command_id)
 
     def _check_event(self, recorded: Recorded) -> None:
@@ -337,8 +338,8 @@ class Laws:
             self._highest = parts_of(event.number)
         elif version_id is not None and (version_id not in self._known or version_id in self._deleted):
             _differ("invariant 3: deleted is final", "a version that is there", version_id)
-        lives = sum(isinstance(seen.event, ModelDeleted) for seen in self.log) + 1
-        _same("which life of the name", lives, recorded.generation)
+        _same("which life of the name", self._lives, recorded.generation)
+        self._lives += isinstance(event, ModelDeleted)
         if isinstance(event, VersionDeployed | VersionActivationRequested) and event.activation_id is not None:
             if event.activation_id in self._waits:
                 _differ("R15: each wait has a fresh activation_id", "a new one", event.activation_id)
@@ -550,10 +551,9 @@ class World:
         ]
         self.elsewhere = f"elsewhere{mark}"
         self._registries: dict[tuple[str, int], ModelRegistry] = {}
-        first = self.registry(self.places[0].workspace)
-        if kept is not None:
-            first._views._batch_events = kept  # noqa: SLF001 - so that short logs are written back too
-        self.head = max((seen.position for seen in first.history()), default=0)
+        self._kept = kept
+        self._bills: list[tuple[Place, Usage]] = []
+        self.head = self.registry(self.places[0].workspace).position()
 
     def registry(self, workspace: str, process: int = 0) -> ModelRegistry:
         """Give a registry on the store, as a process would have it: each has a cache of its own."""
@@ -565,6 +565,8 @@ class World:
                 opened._cached = collections.OrderedDict()  # noqa: SLF001 - memory belongs to one registry; this is one more
             else:
                 opened = ModelRegistry(self.url, workspace=workspace, policy=self.policy, clock=self.clock)
+                if self._kept is not None:
+                    opened._views._batch_events = self._kept  # noqa: SLF001 - so that short logs are written back too
             self._registries[workspace, process] = opened
         return opened
 
@@ -605,6 +607,8 @@ class World:
             self._take(place, move, seen, at_us)
         self._compare_state(place, reader)
         self._compare_answer(place, move, outcome, got.given)
+        if move.looks and place.log and place.log[0].event.at_us <= self.clock.now_us:
+            self._bills.append((place, reader.usage(place.log[0].timestamp, self.clock(), place.name)))
         return outcome
 
     def _arguments(self, place: Place, move: Move) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -650,13 +654,9 @@ class World:
 
     def _waits(self, place: Place, move: Move) -> bool:
         """Say whether an answer was awaited before the move."""
-        model = place.laws.model
+        versions = () if place.laws.model is None else place.laws.model.versions
         version_id = place.id(place.judge.ordinals[move.version])
-        return (
-            any(each.version_id == version_id and each.status == "activating" for each in model.versions)
-            if model
-            else False
-        )
+        return any(each.version_id == version_id and each.status == "activating" for each in versions)
 
     def _take(self, place: Place, move: Move, seen: Recorded, at_us: int) -> None:
         """Take in what was recorded, and compare what R26 asks for, and the facts that the oracle doesn't tell."""
@@ -740,6 +740,10 @@ class World:
                 self._check_workspace(workspace, dice)
         if told and _chance(dice, 0.2):
             self._check_elsewhere(dice.choice(told))
+        for place, bill in self._bills:
+            if bill.end <= self.clock():  # where the clock went back behind it, the period is not over any more
+                past = self.registry(place.workspace).at(bill.position)
+                _same("R19: a bill drawn again as of its position", bill, past.usage(bill.start, bill.end, place.name))
 
     def _check_history(self, place: Place, registry: ModelRegistry, dice: random.Random) -> None:
         """R26: the whole story, of the name, of each life and of a version, in any portions."""
@@ -842,9 +846,6 @@ class World:
         for line in whole.lines:
             totals[line.version_id, line.stage] -= line.microseconds
         _same("invariant 8: the parts of a period add up", {}, {key: left for key, left in totals.items() if left})
-        if _chance(dice, 0.3):
-            again = registry.at(whole.position).usage(moment_of(start_us), moment_of(end_us), place.name)
-            _same("R19: a bill drawn again as of its position", whole, again)
 
     def _compare_usage(self, place: Place, start_us: int, end_us: int, usage: Usage) -> None:
         period = f"usage of [{moment_of(start_us)}, {moment_of(end_us)}) as of {self.clock()}"
@@ -860,7 +861,8 @@ class World:
             _same("an opening event", (line.opened_by, line.version_id), (opened.position, opened.version_id))
             _same("where a line begins", max(opened.event.at_us, start_us), microseconds_of(line.start))
             if line.closed_by is None:
-                _same("where a line is cut", True, microseconds_of(line.end) in {end_us, self.clock.now_us})  # noqa: FBT003 - a truth expected
+                cut = {microseconds_of(line.end)}
+                _same("where a line is cut", cut, cut & {end_us, self.clock.now_us})
                 continue
             closed = place.log[place.count_at(line.closed_by) - 1]
             _same("a closing event", (line.closed_by, line.version_id), (closed.position, closed.version_id))
@@ -888,15 +890,10 @@ class World:
             follower = registry.follow()
             _same("what a follower gets", log, list(itertools.islice(follower, len(log))))
             follower.close()
-        start, end = (
-            moment_of(log[0].event.at_us),
-            moment_of(max(self.clock.now_us, *(place.last_at_us for place in places))),
-        )
-        own = (
-            [line for place in places for line in registry.usage(start, end, place.name).lines] if start <= end else []
-        )
-        across = registry.usage(start, end).lines if start <= end else ()
-        _same("usage across the workspace", sorted(own, key=str), sorted(across, key=str))
+        start = log[0].timestamp
+        end = moment_of(max(self.clock.now_us, *(place.last_at_us for place in places)))
+        own = [line for place in places for line in registry.usage(start, end, place.name).lines]
+        _same("usage across the workspace", sorted(own, key=str), sorted(registry.usage(start, end).lines, key=str))
 
     def _check_elsewhere(self, place: Place) -> None:
         """R27, invariant 11: another workspace finds nothing of this one, whatever is asked of it."""
@@ -904,13 +901,11 @@ class World:
         version_id = next(reversed(place.ids.values()))
         _same("models elsewhere", ((), [], ()), (registry.models(), list(registry.history()), registry.active()))
         hidden = Answer(refused="VersionNotFoundError")
-        keyed = next((seen for seen in reversed(place.log) if seen.idempotency_key), None)
-        key = keyed.idempotency_key if keyed else None
         for question in (registry.version, registry.history, registry.allowed, registry.promote):
             _same(f"{question.__name__} elsewhere", hidden, answer(question, version_id))
-        if keyed is not None and keyed.version_id is not None:
+        for seen in [seen for seen in place.log if seen.idempotency_key and seen.version_id][-1:]:
             for command in (registry.publish, registry.delete, registry.activate, registry.deactivate):
-                got = answer(command, keyed.version_id, idempotency_key=key)
+                got = answer(command, seen.version_id, idempotency_key=seen.idempotency_key)
                 _same(f"{command.__name__} elsewhere, with a key", hidden, got)
         missing = Answer(refused="ModelNotFoundError")
         for about in (place.name, place.log[-1].model_id):

@@ -1,0 +1,146 @@
+"""Does a registry that is open and in use survive forks, as behind gunicorn with preload?
+
+A process opens a registry, and a thread of it records all the time. It forks two workers, which record and ask with the
+registry that they inherited; each call of theirs works, or is a StoreError that says what to do. What was answered has
+exactly one effect, the parent goes on, and the log is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.faults.arena import Arena, Ledger, Report, Talk, check_log
+from versioning import ModelRegistry, connections, postgres
+from versioning.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WORKERS: Final = 2
+COMMANDS: Final = 3
+"""Of each worker."""
+PARENT_COMMANDS: Final = 5
+"""How many commands the parent must do after each fork."""
+WORKER_S: Final = 8.0
+BUGS: Final = ("shares its connections",)
+
+
+def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
+    """Fork while a thread records; say what the workers and the parent did."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
+    with ModelRegistry(url) as registry:
+        if bug is not None:  # nobody notices a fork
+            connections._STORES.clear()
+            postgres._FORKED.clear()
+        with registry._recorder.snapshot(), registry._recorder.snapshot():
+            pass  # now there are idle connections, which workers could inherit
+        over, done = threading.Event(), list[str]()
+        thread = threading.Thread(target=_record, args=(registry, over, done), daemon=True)
+        thread.start()
+        for count in range(rounds):
+            _wait_until(lambda: len(done) > 1)
+            workers = [_fork(registry, f"worker {count}.{number}") for number in range(WORKERS)]
+            for number, (pid, line) in enumerate(workers):
+                talk.say(("worker", f"{count}.{number}", _rest(line, pid)))
+            reached = len(done)
+            _wait_until(lambda reached=reached: len(done) >= reached + PARENT_COMMANDS or not thread.is_alive())  # type: ignore[misc] - bound in each turn
+        over.set()
+        thread.join(WORKER_S)
+        talk.say(("parent", "", done))
+
+
+def _record(registry: ModelRegistry, over: threading.Event, done: list[str]) -> None:
+    count = 0
+    while not over.is_set():
+        mark = f"parent {count}"
+        try:
+            registry.deploy("s3://model", model_name="parent", publish=True, correlation_id=mark)
+            registry.models()
+            done.append(mark)
+        except Exception as error:  # noqa: BLE001 - it is told
+            done.append(f"{type(error).__name__}: {error}")
+            return
+        count += 1
+
+
+def _fork(registry: ModelRegistry, mark: str) -> tuple[int, int]:
+    """Start a worker; give its pid and where it says what it did."""
+    line, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(theirs, "\n".join(_work(registry, mark)).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    return pid, line
+
+
+def _work(registry: ModelRegistry, mark: str) -> list[str]:
+    told = []
+    for count in range(COMMANDS):
+        try:
+            registry.deploy("s3://model", model_name="workers", publish=True, correlation_id=f"{mark}.{count}")
+            registry.models()
+            told.append(f"{mark}.{count}")
+        except StoreError as error:
+            told.append("refused" if "forked" in str(error) and error.hint else f"StoreError: {error}")
+        except Exception as error:  # noqa: BLE001 - it is told
+            told.append(f"{type(error).__name__}: {error}")
+    return told
+
+
+def _rest(line: int, pid: int) -> list[str]:
+    """Give what a worker said, and see that it is over."""
+    deadline = time.monotonic() + WORKER_S
+    ended = False
+    while not ended and time.monotonic() < deadline:
+        ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+        time.sleep(0.002)
+    if not ended:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    said = b""
+    while part := os.read(line, 1 << 16):
+        said += part
+    os.close(line)
+    return said.decode().splitlines() if ended else ["it hangs"]
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WORKER_S
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
+    """Fork so often."""
+    ledger = Ledger("forks", store, seed, bug)
+    options: dict[str, object] = {"durability": "checkpoint", "timeout_s": 2}
+    if store == "postgresql":
+        options = {"lock_timeout_s": 1, "statement_timeout_s": 1}
+    marks: list[str] = []
+    with Arena(store, **options) as arena:
+        said: list[Any] = list(arena.start(serve, rounds, bug).rest())
+        for who, number, told in said:
+            for each in told:
+                ledger.count(f"{who}: refused" if each == "refused" else f"{who}: done")
+                if each.startswith((who, "parent")):
+                    marks.append(each)
+                elif each != "refused":
+                    ledger.find(f"{who} {number}: {each}")
+            if who == "worker" and len(told) != COMMANDS:
+                ledger.find(f"{who} {number} did {len(told)} of {COMMANDS} commands")
+        if not said or said[-1][0] != "parent":
+            ledger.find("the parent did not come to its end")
+        with ModelRegistry(arena.url) as registry:
+            seen, wrong = check_log(registry)
+            registry.deploy("s3://model", model_name="after")
+    ledger.find(*wrong)
+    effects = list(seen.appends.values())
+    ledger.find(*(f"{mark} has {effects.count(mark)} effects" for mark in marks if effects.count(mark) != 1))
+    return ledger.report(rounds)

@@ -1,0 +1,114 @@
+"""What really happens does no harm: kills, cuts, lost replies, restarts, forks and wrong clocks, in their short forms.
+
+The long ones are `python3 tests campaign`; what each of them must show stands in `tests/faults`. Each finds the bugs that
+are planted in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.faults import (
+    clocks,
+    failing_calls,
+    followers,
+    forks,
+    kills,
+    linearizability,
+    lost_replies,
+    power_cuts,
+    restarts,
+    view_kills,
+    wal,
+)
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SHORT: Final[list[tuple[ModuleType, str, int, dict[str, Any]]]] = [
+    (kills, "sqlite", 30, {}),
+    (kills, "postgresql", 30, {}),
+    (wal, "sqlite", 100, {}),
+    (power_cuts, "sqlite", 40, {}),
+    (failing_calls, "sqlite", 1, {}),
+    (failing_calls, "postgresql", 1, {"stride": 4}),
+    (lost_replies, "sqlite", 200, {}),
+    (lost_replies, "postgresql", 200, {}),
+    (linearizability, "sqlite", 5, {}),
+    (linearizability, "postgresql", 5, {}),
+    (followers, "sqlite", 10_000, {}),
+    (followers, "postgresql", 10_000, {}),
+    (view_kills, "sqlite", 20, {}),
+    (view_kills, "postgresql", 20, {}),
+    (clocks, "sqlite", 200, {}),
+    (clocks, "postgresql", 30, {}),
+    (restarts, "postgresql", 2, {}),
+    (forks, "sqlite", 4, {}),
+    (forks, "postgresql", 4, {}),
+]
+
+PLANTED: Final = [
+    (kills, "sqlite", 30, "acknowledges first", "acknowledged commands are lost"),
+    (kills, "postgresql", 30, "acknowledges first", "acknowledged commands are lost"),
+    (kills, "sqlite", 30, "appends row by row", "is torn"),
+    (kills, "postgresql", 30, "appends row by row", "is torn"),
+    (wal, "sqlite", 100, "appends row by row", "is torn"),
+    (wal, "sqlite", 100, "forgets the log", "were whole"),
+    (power_cuts, "sqlite", 40, "durability=checkpoint", "acknowledged commands are lost"),
+    (failing_calls, "sqlite", 1, "does not look for its own command", "was recorded, but said"),
+    (failing_calls, "sqlite", 1, "keeps its turn", "is stuck"),
+    (failing_calls, "postgresql", 1, "does not look for its own command", "was recorded, but said"),
+    (lost_replies, "sqlite", 200, "does not look for its own command", "effects"),
+    (lost_replies, "postgresql", 200, "does not look for its own command", "effects"),
+    (lost_replies, "sqlite", 200, "sends another key", "2 effects"),
+    (lost_replies, "postgresql", 200, "sends another key", "2 effects"),
+    (linearizability, "sqlite", 20, "appends without a sequence", "no serial order explains"),
+    (linearizability, "postgresql", 20, "appends without a sequence", "no serial order explains"),
+    (linearizability, "sqlite", 20, "answers from its cache", "no serial order explains"),
+    (linearizability, "postgresql", 20, "answers from its cache", "no serial order explains"),
+    (followers, "sqlite", 2_000, "skips to the head", "events missed"),
+    (followers, "postgresql", 2_000, "passes over gaps", "events missed"),
+    (view_kills, "sqlite", 20, "rows and position in two transactions", "than the fold of the log"),
+    (view_kills, "postgresql", 20, "rows and position in two transactions", "than the fold of the log"),
+    (clocks, "sqlite", 50, "believes its clock", "What differs"),
+    (restarts, "postgresql", 1, "takes an error for an answer", "has 0 effects"),
+    (restarts, "postgresql", 1, "waits without a deadline", " took "),
+    (forks, "sqlite", 4, "shares its connections", "worker"),
+    (forks, "postgresql", 4, "shares its connections", "worker"),
+]
+
+
+def _named(row: tuple[Any, ...]) -> str:
+    return "-".join([row[0].__name__.rpartition(".")[2], row[1], *(each for each in row[3:4] if isinstance(each, str))])
+
+
+@pytest.fixture
+def seed(pytestconfig: pytest.Config) -> int:
+    """The seed of the run, which its header shows."""
+    return int(pytestconfig.option.hypothesis_seed)
+
+
+@pytest.mark.parametrize(("campaign", "store", "rounds", "options"), SHORT, ids=map(_named, SHORT))
+def test_nothing_is_found(campaign: ModuleType, store: str, rounds: int, options: dict[str, Any], seed: int) -> None:
+    report = campaign.run(rounds, seed, store, **options)
+    print(report)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(("campaign", "store", "rounds", "bug", "finding"), PLANTED, ids=map(_named, PLANTED))
+def test_a_planted_bug_is_found(
+    campaign: ModuleType, store: str, rounds: int, bug: str, finding: str, seed: int
+) -> None:
+    seed = {"takes an error for an answer": 4, "waits without a deadline": 3}.get(
+        bug, seed
+    )  # which trouble comes first
+    report = campaign.run(rounds, seed, store, bug=bug)
+    assert any(finding in each for each in report.findings), str(report)
+
+
+def test_every_bug_that_can_be_planted_is() -> None:
+    planted = {(campaign.__name__, bug) for campaign, _, _, bug, _ in PLANTED}
+    campaigns = {campaign for campaign, *_ in SHORT}
+    assert planted == {(campaign.__name__, bug) for campaign in campaigns for bug in campaign.BUGS}

@@ -1,0 +1,284 @@
+"""Is what is kept of questions across models right, and does it lag unseen?"""
+
+# ruff: noqa: ANN401 - what stands in for a method takes whatever that takes
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import versioning
+from tests import registry_tools, stores
+from tests.registry_tools import DAY, deploy, noted, refused
+from tests.stores import START, Clock, Store, in_threads
+from versioning import (
+    ConcurrencyError,
+    InvalidArgumentError,
+    ModelNotFoundError,
+    ModelRegistry,
+    StoreError,
+    VersioningError,
+)
+from versioning.persistence import decode
+from versioning.views import LEDGERS, MODELS, VIEWS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from versioning.views import View
+
+store = stores.store
+shared_store = stores.shared_store
+registry = registry_tools.registry
+
+
+def kept(registry: ModelRegistry, view: View[Any] = MODELS) -> int:
+    """Give the position up to which a view is kept."""
+    with registry._recorder.snapshot() as snapshot:
+        found = snapshot.view_position(view.name)
+    return 0 if found is None else found.position
+
+
+class TestViews:
+    """A kept view may lag, an answer never does."""
+
+    @pytest.fixture
+    def small(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
+        """Give a registry whose views are written back when more than 5 events are behind, 4 at once."""
+        monkeypatch.setattr("versioning.views.REBUILD_EVENTS", 4)
+        monkeypatch.setattr("versioning.questions.REBUILD_EVENTS", 3)
+        registry = store()
+        registry._views._batch_events = 5
+        return registry
+
+    @staticmethod
+    def _agree(registry: ModelRegistry) -> None:
+        """See that the answers across models are those of the models, and those of the log."""
+        names = sorted({recorded.model_name for recorded in registry.history()})
+        models = []
+        for name in names:
+            with contextlib.suppress(ModelNotFoundError):
+                models.append(registry.model(name))
+        assert list(registry.models()) == models
+        assert registry.active() == tuple(version for model in models for version in model.active)
+        assert registry.billable() == tuple(version for model in models for version in model.billable)
+        day = START - DAY, START + DAY
+        parts = [line for name in names for line in registry.usage(*day, name).lines]
+        ledger = versioning.UsageLedger().fold(registry.history())
+        us = [int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) for moment in day]
+        assert list(registry.usage(*day).lines) == parts
+        assert registry.usage(*day) == ledger.usage(us[0], us[1], registry._now_us())
+
+    def test_answers_are_right_whatever_is_behind(self, small: ModelRegistry, store: Store) -> None:
+        for step in range(40):
+            version = deploy(small, "abcde"[step % 5], publish=step % 2 == 0)
+            store.clock.tick()
+            if step % 3 == 0:
+                small.deactivate(version.version_id)
+            if step % 7 == 0:
+                small.delete_model("abcde"[step % 4 % 5] if step % 2 else "abcde"[step % 5])
+            self._agree(small)
+        assert kept(small) > 0
+        assert kept(small, LEDGERS) > 0
+
+    def test_a_backlog_longer_than_a_batch(self, small: ModelRegistry, store: Store) -> None:
+        for step in range(60):
+            deploy(small, "abc"[step % 3], publish=True)
+            store.clock.tick()
+        assert kept(small) == 0
+        self._agree(small)
+        assert kept(small) == kept(small, LEDGERS) == 120
+
+    def test_it_is_written_back_only_when_a_batch_is_behind(self, small: ModelRegistry) -> None:
+        for _ in range(5):
+            deploy(small)
+        assert len(small.models()) == 1
+        assert kept(small) == 0
+        deploy(small)
+        assert len(small.models()[0].versions) == 6
+        assert kept(small) == 6
+        deploy(small)
+        assert len(small.models()[0].versions) == 7
+        assert kept(small) == 6
+
+    def test_what_is_kept_serves_other_registries_and_the_next_start(
+        self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = shared_store()
+        first._views._batch_events = 0
+        for name in "abc":
+            deploy(first, name, publish=True)
+        whole = first.models()
+        with shared_store() as second:
+            folded: list[Any] = []
+            monkeypatch.setattr("versioning.views.decode", noted(folded, decode))
+            assert second.models() == whole
+            assert folded == []
+            deploy(second, "d")
+            assert second.models()[:3] == whole
+            assert [row[0] for row in folded] == [7]
+
+    def test_in_sqlite_a_locked_writer_neither_blocks_nor_breaks_a_read(self, tmp_path: Path) -> None:
+        file = tmp_path / "models.db"
+        with ModelRegistry(f"sqlite:///{file}?timeout_s=30", clock=Clock()) as registry:
+            registry._views._batch_events = 0
+            for name in "abc":
+                deploy(registry, name, publish=True)
+            other = sqlite3.connect(file, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            in_threads(lambda: self._agree(registry))
+            assert kept(registry) == 0
+            assert registry.at(2).models()
+            assert registry.version("a", "0.1.0").is_primary
+            other.execute("ROLLBACK")
+            other.close()
+            self._agree(registry)
+            assert kept(registry) == 6
+
+    def test_in_sqlite_a_locked_writer_is_a_store_error_to_a_command(self, tmp_path: Path) -> None:
+        file = tmp_path / "models.db"
+        with ModelRegistry(f"sqlite:///{file}?timeout_s=0.01") as registry:
+            deploy(registry)
+            with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with refused(registry, StoreError):
+                    deploy(registry)
+                other.execute("ROLLBACK")
+            assert deploy(registry).number == "0.2.0"
+
+    def test_rebuild_builds_anew_beside_and_swaps(self, small: ModelRegistry, store: Store) -> None:
+        for step in range(20):
+            deploy(small, "abc"[step % 3], publish=True)
+            store.clock.tick()
+        before = small.models(), small.usage(START, START + DAY)
+        with small._recorder.snapshot() as snapshot:
+            rows = {view.name: snapshot.view_page(view.name, "default", "", None, live_only=False) for view in VIEWS}
+        assert small.rebuild() == 40
+        assert (small.models(), small.usage(START, START + DAY)) == before
+        with small._recorder.snapshot() as snapshot:
+            again = {view.name: snapshot.view_page(view.name, "default", "", None, live_only=False) for view in VIEWS}
+        for name, kept_rows in rows.items():
+            assert {row.key: row for row in again[name]} == {row.key: row for row in kept_rows}
+        self._agree(small)
+
+    def test_rebuild_with_nothing_recorded_or_kept(self, registry: ModelRegistry) -> None:
+        assert registry.rebuild() == 0
+        deploy(registry)
+        assert registry.rebuild() == 1
+        assert kept(registry) == kept(registry, LEDGERS) == 1
+        self._agree(registry)
+
+    def test_rebuild_beside_writers_and_readers(self, small: ModelRegistry) -> None:
+        def write() -> None:
+            for _ in range(15):
+                deploy(small, publish=True)
+
+        def read() -> None:
+            last = 0
+            for _ in range(20):
+                found = sum(len(model.versions) for model in small.models())
+                assert found >= last
+                last = found
+
+        in_threads(write, read, small.rebuild)
+        self._agree(small)
+
+    def test_rebuild_says_how_far_it_is(self, small: ModelRegistry) -> None:
+        for _ in range(6):
+            deploy(small)
+        told: list[tuple[str, int, int]] = []
+        small.rebuild(progress=lambda name, position, head: told.append((name, position, head)))
+        assert told == [(view.name, position, 6) for view in VIEWS for position in (4, 6)]
+
+    @pytest.mark.parametrize("progress", [1, "print", {}], ids=repr)
+    def test_what_is_told_how_far_it_is_is_a_function(self, registry: ModelRegistry, progress: Any) -> None:
+        with refused(registry, InvalidArgumentError):
+            registry.rebuild(progress)
+
+    def test_only_one_rebuilds_at_a_time_until_its_lease_ends(
+        self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = shared_store(), shared_store()
+        deploy(first)
+        first._views._batch_events = 0
+        seen: list[type[VersioningError]] = []
+
+        def meanwhile(*_: object) -> None:
+            with pytest.raises(ConcurrencyError) as caught:
+                second.rebuild()
+            seen.append(type(caught.value))
+            assert len(second.models()) == 1
+
+        assert first.rebuild(meanwhile) == 1
+        assert seen == [ConcurrencyError] * len(VIEWS)
+        monkeypatch.setattr("versioning.views.LEASE_US", 0)  # as if the holder had died, long ago
+        versioning.views._Lease(first._views, f"{MODELS.name}+lease").take()
+        assert second.rebuild() == 1
+
+    def test_a_rebuild_that_lost_its_lease_does_not_take_it_from_its_successor(
+        self, small: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(6):
+            deploy(small)
+        monkeypatch.setattr("versioning.views.LEASE_US", 0)
+        successor = versioning.views._Lease(small._views, f"{MODELS.name}+lease")
+
+        def take_over(name: str, *_: object) -> None:
+            if name == MODELS.name:
+                successor.take()
+
+        assert small.rebuild(take_over) == 6
+        assert successor._held()[0] == successor._turn
+
+    def test_it_tries_again_while_the_store_is_busy_and_then_gives_up(
+        self, small: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(6):
+            deploy(small)
+        right = small.models()
+        monkeypatch.setattr("versioning.views.WRITES_TRIED_MAX", 3)
+        monkeypatch.setattr("versioning.views.WRITE_PAUSE_S", 0)
+        write, busy = small._recorder.write_view, [0]
+
+        def sometimes(name: str, *given: Any) -> bool:
+            busy[0] -= 1
+            return busy[0] < 0 and write(name, *given)
+
+        monkeypatch.setattr(small._recorder, "write_view", sometimes)
+        busy[0] = 2
+        assert small.rebuild() == 6
+        busy[0] = 2
+        small.skip(1)
+        assert [one.position for one in small.skipped()] == [1]
+        busy[0] = 1_000
+        with pytest.raises(ConcurrencyError):
+            small.rebuild()
+        with pytest.raises(StoreError):
+            small.skip(2)
+        monkeypatch.setattr(
+            small._recorder, "write_view", lambda name, *given: not name.endswith("+rebuild") and write(name, *given)
+        )
+        with pytest.raises(StoreError, match="too busy"):
+            small.rebuild()
+        monkeypatch.undo()
+        assert small.models() == right
+        assert small.rebuild() == 6
+
+    def test_rebuild_mends_what_was_kept_wrongly(self, shared_store: Store) -> None:
+        registry = shared_store()
+        registry._views._batch_events = 0
+        for name in "abc":
+            deploy(registry, name)
+        shared_store.clock.tick()
+        right = registry.models(), registry.usage(START, START + DAY)
+        shared_store.execute("UPDATE kept_rows SET state=?", b"\0")
+        for question in (registry.models, registry.active, lambda: registry.usage(START, START + DAY)):
+            with pytest.raises(VersioningError):
+                question()
+        assert registry.model("a") == right[0][0]
+        registry.rebuild()
+        assert (registry.models(), registry.usage(START, START + DAY)) == right

@@ -1,0 +1,64 @@
+"""Whether a log that an earlier release wrote still means what it meant: for the tests of whoever upgrades.
+
+    registry.export("tests/log.ndjson")                 # once, with the release in use; keep the file
+
+    def test_our_log_still_replays():                   # for ever, with each newer one
+        assert_replays("tests/log.ndjson")
+
+The law of this room: what the models amounted to when the file was written is what counts, not what this release makes
+of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from versioning.errors import VersioningError
+from versioning.registry import ModelRegistry
+from versioning.testing.walks import DiscrepancyError, Laws
+from versioning.transfer import answer_of, check_log
+
+if TYPE_CHECKING:
+    from versioning.transfer import Answer, File, Transferred
+
+
+def assert_replays(file: File) -> Transferred:
+    """See that an exported log is read, holds, obeys the laws, and amounts to what it did; give what it holds.
+
+    Args:
+        file: what `export` wrote: a path, or an open file of bytes.
+
+    Raises:
+        DiscrepancyError: an AssertionError: it does not; the message says which line, event or model.
+    """
+    try:
+        told = check_log(file)
+        with ModelRegistry("memory:", workspace=told.workspace, artifacts=None) as registry:
+            registry.import_log(file)
+            _obey(registry)
+            _mean(registry, told.answers)
+            registry.rebuild()
+            _mean(registry, told.answers)
+            for finding in registry.verify().findings:
+                raise DiscrepancyError(finding.sentence)
+    except VersioningError as error:
+        msg = f"The log does not replay: {error}"
+        raise DiscrepancyError(msg) from error
+    return told
+
+
+def _obey(registry: ModelRegistry) -> None:
+    laws: dict[str, Laws] = {}
+    for recorded in registry.history():
+        laws.setdefault(recorded.stream, Laws()).take(recorded)
+
+
+def _mean(registry: ModelRegistry, told: tuple[Answer, ...]) -> None:
+    """Compare what the models amount to with what the file says that they did."""
+    now = {model.model_id: answer_of(model) for model in registry.models()}
+    then = {answer.model_id: answer for answer in told}
+    for model_id in then.keys() | now.keys():
+        was, is_now = then.get(model_id), now.get(model_id)
+        if is_now != was:
+            msg = f"A model that was exported as {was} is now {is_now}."
+            raise DiscrepancyError(msg)
