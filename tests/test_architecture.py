@@ -35,13 +35,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stores": {"sqlite"},
     "artifacts": {"errors", "events"},
     "views": {"errors", "events", "aggregate", "persistence", "projections", "stores"},
+    "changes": {"errors", "events", "aggregate", "sentences"},
+    "checkpoints": {"errors", "events", "persistence"},
+    "diagnosis": {"errors", "events", "persistence"},
+    "rereading": {"errors", "ids", "aggregate", "projections", "persistence", "checkpoints", "diagnosis"},
+    "audit": {
+        "errors", "aggregate", "persistence", "sentences", "sqlite", "checkpoints", "diagnosis", "rereading", "views",
+    },
+    "transfer": {"errors", "ids", "events", "limits", "aggregate", "persistence", "changes"},
+    "feeds": {"events", "sentences"},
     "questions": {
         "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "projections", "persistence",
-        "timeline", "views",
+        "sentences", "changes", "feeds", "timeline", "views",
     },
     "registry": {
         "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "persistence", "stores",
-        "artifacts", "views", "questions",
+        "artifacts", "views", "changes", "checkpoints", "audit", "transfer", "questions",
     },
 }  # fmt: skip
 PURE = ["errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "projections"]

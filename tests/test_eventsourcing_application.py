@@ -1,4 +1,4 @@
-"""An `Application` of eventsourcing loads and saves `ModelAggregate` on the log that a registry writes, as ARCHITECTURE.md says."""
+"""An `Application` of eventsourcing loads and saves `ModelAggregate` on the log that a registry writes."""
 
 from pathlib import Path
 from uuid import UUID
@@ -38,7 +38,7 @@ def meta(key: str | None = None) -> Meta:
 def loaded(app: Models) -> ModelAggregate:
     found: ModelAggregate = app.repository.get(
         UUID(stream_of("default", "fraud")),
-        projector_func=project,  # type: ignore[arg-type,type-var]
+        projector_func=project,
     )
     return found
 
@@ -56,7 +56,7 @@ def test_an_application_goes_on_where_a_registry_stopped(tmp_path: Path) -> None
         assert registry.primary("fraud") == registry.version(first.version_id)
         event = list(registry.history("fraud"))[-1].event
         assert (type(event).__name__, getattr(event, "previous", None)) == ("VersionPromoted", second.version_id)
-        app.recorder.close()
+        app.sqlite.close()
 
 
 def test_a_new_model_with_several_events_and_a_key_is_chained_like_any_other(tmp_path: Path) -> None:
@@ -91,4 +91,4 @@ def test_of_two_who_decided_on_the_same_state_one_is_told(tmp_path: Path) -> Non
         with pytest.raises(IntegrityError):
             app.save(aggregate)
         assert len(list(registry.history("fraud"))) == 5
-        app.recorder.close()
+        app.sqlite.close()

@@ -1,11 +1,12 @@
 """What really happens does no harm: kills, cuts, lost replies, restarts, forks and wrong clocks, in their short forms.
 
-The long ones are `python3 tests campaign`; what each of them must show stands in `tests/faults`. Each finds the bugs that
-are planted in it.
+The long ones are `python3 tests campaign`; what each of them must show stands in `tests/faults`. Each finds the bugs
+that are planted in it.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -90,17 +91,17 @@ def seed(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.option.hypothesis_seed)
 
 
-@pytest.mark.parametrize(("campaign", "store", "rounds", "options"), SHORT, ids=map(_named, SHORT))
-def test_nothing_is_found(campaign: ModuleType, store: str, rounds: int, options: dict[str, Any], seed: int) -> None:
+@pytest.mark.parametrize("short", SHORT, ids=_named)
+def test_nothing_is_found(short: tuple[ModuleType, str, int, dict[str, Any]], seed: int) -> None:
+    campaign, store, rounds, options = short
     report = campaign.run(rounds, seed, store, **options)
-    print(report)
+    sys.stdout.write(f"{report}\n")
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize(("campaign", "store", "rounds", "bug", "finding"), PLANTED, ids=map(_named, PLANTED))
-def test_a_planted_bug_is_found(
-    campaign: ModuleType, store: str, rounds: int, bug: str, finding: str, seed: int
-) -> None:
+@pytest.mark.parametrize("planted", PLANTED, ids=_named)
+def test_a_planted_bug_is_found(planted: tuple[ModuleType, str, int, str, str], seed: int) -> None:
+    campaign, store, rounds, bug, finding = planted
     seed = {"takes an error for an answer": 4, "waits without a deadline": 3}.get(
         bug, seed
     )  # which trouble comes first

@@ -376,6 +376,9 @@ QUESTIONS = (
     Call("history", lambda world: {"about": world.name}, ("after", "limit")),
     Call("usage", lambda world: {**_DAY, "model_name": world.name}),
     Call("usage", lambda _: {**_DAY}),
+    Call("replay", lambda world: {"about": world.name}),
+    Call("rows", lambda world: {"about": world.name}, ("after", "limit")),
+    Call("cloud_events", lambda world: {"about": world.name}, ("after", "limit")),
 )
 """What a past answers too."""
 OTHERS = (
@@ -386,8 +389,8 @@ OTHERS = (
     Call("skip", lambda _: {"position": 1}, ("actor", "reason")),
     Call("preview", lambda _: {"command": "promote"}),
 )
-NOT_IN_THE_TABLE = {"rebuild"}
-"""What takes nothing but a function to call."""
+NOT_IN_THE_TABLE = {"rebuild", "checkpoint", "verify", "diff", "export", "import_log", "timeline", "sentence"}
+"""What takes functions, files, checkpoints, pasts or recorded events: the tests of each try those."""
 
 
 def plain(text: str) -> str:

@@ -52,7 +52,7 @@ from versioning.testing.walks import IN_TURN, Judge, came_of, planned
 
 CHUNKS = 25
 """So that xdist can spread them."""
-WALKS_A_CHUNK = 246
+WALKS_A_CHUNK = 252
 HISTORIES_MIN = 10_000
 REACHED_MIN = 6
 """How often the rarest branch of all must be reached in all chunks together."""

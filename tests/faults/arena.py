@@ -206,7 +206,7 @@ class Child:
 class Arena:
     """A fresh store, and what runs on it."""
 
-    def __init__(self, store: str, **options: object) -> None:
+    def __init__(self, store: str, **options: Any) -> None:  # noqa: ANN401 - whatever a URL takes
         """Name a fresh store; `options` go into its URL."""
         assert store in STORES, store
         self.store = store

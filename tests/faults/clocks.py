@@ -1,14 +1,15 @@
 """Do timestamps go back, or is usage negative, when clocks go back and processes disagree by up to ten years?
 
 Walks of `versioning.testing.walks`, in which each of two processes has a clock that is wrong by 1 µs to 10 years, and
-goes back or ahead as much at times: after every command the oracle is compared, R23 among the laws, and in the end usage,
-its parts, and a bill that is drawn again. Then two real processes whose system clock is wrong and is set while they
-record; on PostgreSQL what they record carries the server's time.
+goes back or ahead as much at times: after every command the oracle is compared, R23 among the laws, and in the end
+usage, its parts, and a bill that is drawn again. Then two real processes whose system clock is wrong and is set
+while they record; on PostgreSQL what they record carries the server's time.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ import versioning.registry
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
 from versioning import ModelRegistry
 from versioning.events import moment_of
+from versioning.rules import decide
 from versioning.testing import walks
 from versioning.testing.walks import DiscrepancyError, Walk
 
@@ -42,7 +44,7 @@ BUGS: Final = ("believes its clock",)
 
 def wrong_by(dice: random.Random) -> int:
     """Give 1 µs to 10 years, each magnitude as often, ahead or behind."""
-    return dice.choice((-1, 1)) * round(YEARS_10_US ** dice.random())
+    return dice.choice((-1, 1)) * round(math.exp(dice.uniform(0, math.log(YEARS_10_US))))
 
 
 def skewed(seed: int, number: int) -> Walk:
@@ -93,10 +95,9 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     """Go so many walks, and let real processes record beside them."""
     ledger = Ledger("clocks", store, seed, bug)
     options = {"durability": "checkpoint"} if store == "sqlite" else {}
-    decide = versioning.registry.decide
     try:
         if bug is not None:
-            versioning.registry.decide = _believes_its_clock
+            plant(versioning.registry, decide=_believes_its_clock)
         for first in range(0, rounds, WALKS_ON_A_STORE):
             with Arena(store, **options) as arena:
                 count = min(WALKS_ON_A_STORE, rounds - first)
@@ -106,7 +107,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     except DiscrepancyError as error:
         ledger.find(str(error))
     finally:
-        versioning.registry.decide = decide
+        plant(versioning.registry, decide=decide)
     for number in range(max(1, rounds // PROCESSES_EVERY) if bug is None else 0):
         with Arena(store, **options) as arena:
             ledger.find(*_processes(arena, dice_of(seed, "processes", number)))
@@ -118,12 +119,9 @@ def _believes_its_clock(state: ModelAggregate, command: Any, policy: Any, now_us
     """The planted bug: the last timestamp is not looked at."""
     last_us, state.last_at_us = state.last_at_us, 0
     try:
-        return _decide(state, command, policy, now_us)
+        return decide(state, command, policy, now_us)
     finally:
         state.last_at_us = last_us
-
-
-_decide = versioning.registry.decide
 
 
 def _processes(arena: Arena, dice: random.Random) -> list[str]:
@@ -139,21 +137,27 @@ def _processes(arena: Arena, dice: random.Random) -> list[str]:
             if dice.random() < 0.3:
                 child.tell(wrong_by(dice))
             child.tell(dice.choice(("start", "stop")))
-        for child in chosen:
-            if not_positive := child.hear():
-                wrong.append(f"command {count}: usage has lines of {not_positive} µs")
+        heard = [child.hear() for child in chosen]
+        wrong += [f"command {count}: usage has lines of {each} µs" for each in heard if each]
     for child in children:
         child.tell("end")
     arena.end_children()
+    return wrong + _judged(arena, dice, began_us)
+
+
+def _judged(arena: Arena, dice: random.Random, began_us: int) -> list[str]:
+    """Say what is wrong with what the processes recorded."""
     with ModelRegistry(arena.url) as registry:
         log = list(registry.history())
-        wrong += check_log(registry)[1]
-        for before, after in itertools.pairwise(log):
-            if after.timestamp < before.timestamp:
-                wrong.append(f"R23: {after.timestamp} comes behind {before.timestamp}")
-        wrong += _parts(registry, dice, log[0].event.at_us, log[-1].event.at_us)
+        wrong = check_log(registry)[1] + _parts(registry, dice, log[0].event.at_us, log[-1].event.at_us)
+    wrong += [
+        f"R23: {after.timestamp} comes behind {before.timestamp}"
+        for before, after in itertools.pairwise(log)
+        if after.timestamp < before.timestamp
+    ]
     late_us = max(abs(recorded.event.at_us - began_us) for recorded in log)
-    if arena.store == "postgresql" and late_us > SERVER_S_MAX * 1_000_000 + time.time_ns() // 1_000 - began_us:
+    took_us = time.time_ns() // 1_000 - began_us
+    if arena.store == "postgresql" and late_us > SERVER_S_MAX * 1_000_000 + took_us:
         wrong.append(f"something was recorded {late_us / 1_000_000} s away from the server's time")
     return wrong
 

@@ -1,9 +1,9 @@
 """Is the state what the oracle says, whichever call to the store fails, and however?
 
-Each scenario is played once to count its calls to the store, and then once for each of them and each way to fail: before
-it does anything, after it has done all, with the next call failing too, by hanging at somebody else's lock, and by
-Ctrl-C. An error of the store must mean that nothing was recorded, or say that it is not known; the same command again
-works at once, from another process too; no lock stays taken; and the oracle agrees after every command.
+Each scenario is played once to count its calls to the store, and then once for each of them and each way to fail:
+before it does anything, after it has done all, with the next call failing too, by hanging at somebody else's lock, and
+by Ctrl-C. An error of the store must mean that nothing was recorded, or say that it is not known; the same command
+again works at once, from another process too; no lock stays taken; and the oracle agrees after every command.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import functools
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
@@ -26,7 +27,7 @@ from versioning.events import moment_of
 from versioning.testing.walks import DiscrepancyError, Move, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
 WAYS: Final = ("before", "after", "after and the next", "hangs", "interrupted")
 TIMEOUT_S: Final = 0.1
@@ -47,15 +48,16 @@ SCENARIOS: Final = {
         Policy(),
         (
             Move("deploy", 0, publish=True), Move("deploy", 1), Move("promote", 1, expected=0), Move("rollback"),
-            Move("rollback"), Move("publish", 1), Move("deactivate", 0), Move("activate", 0), Move("delete", 1, expected=None),
-            Move("delete", 0), Move("deploy", 2),
+            Move("rollback"), Move("publish", 1), Move("deactivate", 0), Move("activate", 0),
+            Move("delete", 1, expected=None), Move("delete", 0), Move("deploy", 2),
         ),
     ),
     "awaited, with keys": (
         Policy(activation="awaited"),
         (
-            Move("deploy", 0, publish=True, key="a"), Move("complete_activation", 0), Move("deploy", 1, publish=True, key="b"),
-            Move("fail_activation", 1), Move("activate", 1, key="c"), Move("deploy", 0, publish=True, key="a"),
+            Move("deploy", 0, publish=True, key="a"), Move("complete_activation", 0),
+            Move("deploy", 1, publish=True, key="b"), Move("fail_activation", 1), Move("activate", 1, key="c"),
+            Move("deploy", 0, publish=True, key="a"),
             Move("complete_activation", 1, attempt=2), Move("activate", 1, key="a"), Move("delete_model", key="d"),
             Move("delete_model", key="d"),
         ),
@@ -68,7 +70,7 @@ SCENARIOS: Final = {
         ),
     ),
 }  # fmt: skip
-"""Moves as in versioning.testing.walks; `rebuild` stands for the questions across models, and for building their views."""
+"""Moves as in versioning.testing.walks; `rebuild` stands for the questions across models, and building their views."""
 
 
 # A recorder whose calls fail.
@@ -227,13 +229,13 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None, stride: int 
 
 @contextlib.contextmanager
 def _leases_that_end_at_once() -> Iterator[None]:
-    """Who fails while building a view keeps others from it for a minute, which is longer than a campaign wants to wait."""
+    """Who fails while building a view keeps others from it for a minute, and a campaign does not want to wait."""
     lease_us = views.LEASE_US
     try:
-        views.LEASE_US = 0  # type: ignore[misc] - for this campaign only
+        plant(views, LEASE_US=0)
         yield
     finally:
-        views.LEASE_US = lease_us  # type: ignore[misc] - the same
+        plant(views, LEASE_US=lease_us)
 
 
 def _play_some(store: str, ledger: Ledger, name: str, faults: list[Fault], bug: str | None) -> list[Fault]:
@@ -302,7 +304,7 @@ def _play(arena: Arena, ledger: Ledger, fault: Fault, name: str, bug: str | None
         registry._recorder = registry._views._recorder = failing
         registry._views._batch_events = 1
         if bug == "does not look for its own command":
-            registry._was_recorded = lambda live, after, _: bool(registry._read_tail(live, after)) < 0  # type: ignore[method-assign] - the planted bug
+            plant(registry, _was_recorded=lambda live, after, _: bool(registry._read_tail(live, after)) < 0)
         unlucky = Unlucky(registry, clean, fault)
         if bug == "keeps its turn":
             _keep_turns(registry)
@@ -334,7 +336,7 @@ def _keep_turns(registry: ModelRegistry) -> None:
             live.turn.acquire()
             raise
 
-    registry._try = tries  # type: ignore[method-assign] - the planted bug
+    plant(registry, _try=tries)
 
 
 def _ask(unlucky: Unlucky, world: World) -> None:

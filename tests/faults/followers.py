@@ -1,9 +1,9 @@
 """Does a follower miss an event, or get one twice, beside six processes that write, conflict and roll back?
 
 The writers append one event or several at once, to names of their own and to shared ones, at places that are taken on
-purpose, and roll back. On PostgreSQL a trigger at the commit makes some of them slow and fails others, so that positions
-become visible out of order, and some never. One follower is there from the beginning and one joins in the middle; what
-each got is compared with the table itself.
+purpose, and roll back. On PostgreSQL a trigger at the commit makes some of them slow and fails others, so that
+positions become visible out of order, and some never. One follower is there from the beginning and one joins in the
+middle; what each got is compared with the table itself.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from versioning.persistence import NO_LINK, AppendConflict, encode, link_of
 
 if TYPE_CHECKING:
     import random
+
     from versioning.persistence import LogRow
     from versioning.registry import Follower
 
@@ -63,7 +64,7 @@ class Writer:
     def __init__(self, registry: ModelRegistry, dice: random.Random, number: int) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self._registry = registry
-        self._recorder = registry._recorder
+        self._recorder: Any = registry._recorder
         self._dice = dice
         self._own = [f"own {number}.{each}" for each in range(SHARED)]
         self._ends: dict[str, tuple[int, bytes]] = {}
@@ -91,13 +92,14 @@ class Writer:
         rows = encode(stream, last, link, events, Meta(self._registry.workspace, name, 1, secrets.token_hex(16)))
         try:
             self._recorder.append(rows)
-            self._ends[stream] = rows[-1].sequence, link_of(rows[-1].state)
-            self.counts["events"] += size
-            return
         except AppendConflict:
             self.counts["conflicts"] += 1
         except StoreError:
             self.counts["rolled back at the commit"] += 1
+        else:
+            self._ends[stream] = rows[-1].sequence, link_of(rows[-1].state)
+            self.counts["events"] += size
+            return
         end = self._recorder.last(stream)
         self._ends[stream] = (0, NO_LINK) if end is None else (end[1], link_of(end[3]))
 
@@ -138,7 +140,7 @@ class Following:
 
     def __init__(self, registry: ModelRegistry, after: int, bug: str | None, raw: Any) -> None:  # noqa: ANN401 - a connection of any store
         if bug is not None:
-            registry._recorder = Careless(registry._recorder, bug, raw)  # type: ignore[assignment] - the planted bug
+            plant(registry, _recorder=Careless(registry._recorder, bug, raw))
         self.positions: list[int] = []
         self.late_us: list[int] = []
         self.after = after
@@ -249,9 +251,9 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
 def _raw(arena: Arena) -> Any:  # noqa: ANN401 - a connection of any store
     if arena.store == "sqlite":
         return sqlite3.connect(arena.file, isolation_level=None, check_same_thread=False)
-    connection = arena.server.connect()
+    connection: Any = arena.server.connect()
     schema = schema_of(arena.url)
-    connection.execute(f"SET search_path={schema}")  # type: ignore[call-overload] - our own text
+    connection.execute(f"SET search_path={schema}")
     arena.server.admin(TROUBLE.format(s=schema))
     return connection
 
@@ -273,7 +275,7 @@ def _pace(arena: Arena, seed: int, following: Following, ledger: Ledger) -> None
 
 
 def _head(writer: Writer) -> int:
-    return writer._recorder.head()
+    return int(writer._recorder.head())
 
 
 def _median_ms(late_us: list[int]) -> float:

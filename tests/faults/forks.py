@@ -7,6 +7,7 @@ exactly one effect, the parent goes on, and the log is whole.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -46,11 +47,14 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
             workers = [_fork(registry, f"worker {count}.{number}") for number in range(WORKERS)]
             for number, (pid, line) in enumerate(workers):
                 talk.say(("worker", f"{count}.{number}", _rest(line, pid)))
-            reached = len(done)
-            _wait_until(lambda reached=reached: len(done) >= reached + PARENT_COMMANDS or not thread.is_alive())  # type: ignore[misc] - bound in each turn
+            _wait_until(functools.partial(_has_more, done, len(done) + PARENT_COMMANDS, thread))
         over.set()
         thread.join(WORKER_S)
         talk.say(("parent", "", done))
+
+
+def _has_more(done: list[str], count: int, thread: threading.Thread) -> bool:
+    return len(done) >= count or not thread.is_alive()
 
 
 def _record(registry: ModelRegistry, over: threading.Event, done: list[str]) -> None:

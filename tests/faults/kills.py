@@ -9,10 +9,11 @@ the chain too, and the next command works.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.arena import PATIENCE_S, Arena, Ledger, Report, Talk, Wholeness, check_log, dice_of, plant, rows_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tests.faults.arena import Child
+    from versioning import Version
 
     Mark: TypeAlias = Callable[[str], Any]
     """A command that takes its mark, and gives the version where it makes one."""
@@ -52,7 +54,7 @@ def write(talk: Talk, url: str, seed: int, number: str, bug: str | None) -> None
     with contextlib.suppress(StoreError), ModelRegistry(url) as registry:  # the server was killed
         if bug == "appends row by row":
             append = registry._recorder.append
-            registry._recorder.append = lambda rows: [append([row]) for row in rows][0]  # type: ignore[method-assign] - the planted bug
+            plant(registry._recorder, append=lambda rows: [append([row]) for row in rows][-1])
         talk.say("ready")
         story, version = commands(registry, dice_of(seed, number), number), None
         command = next(story)
@@ -68,19 +70,23 @@ def write(talk: Talk, url: str, seed: int, number: str, bug: str | None) -> None
 def commands(registry: ModelRegistry, dice: random.Random, number: str) -> Generator[Mark, Any, None]:
     """Give commands that each record something, for ever; each takes its mark."""
     for count in range(100_000):
-        if dice.random() < 0.15:  # noqa: RUF100
+        if dice.random() < 0.15:
             name = f"wide {number}.{count}"
-            yield lambda mark, name=name: append_wide(registry, name, mark)
-            yield lambda mark, name=name: registry.delete_model(name, correlation_id=mark)
+            yield functools.partial(append_wide, registry, name)
+            yield functools.partial(_change, registry, "delete_model", name)
             continue
         name, publish = dice.choice(["shared", f"own {number}"]), dice.random() < 0.7
-        version = yield lambda mark, name=name, publish=publish: registry.deploy(
-            "s3://model", model_name=name, publish=publish, correlation_id=mark
-        )
+        version = yield functools.partial(_deploy, registry, name, publish)
         for what in dice.choice([(), ("deactivate",), ("deactivate", "activate", "delete")]):
-            yield lambda mark, what=what, version=version: getattr(registry, what)(
-                version.version_id, correlation_id=mark
-            )
+            yield functools.partial(_change, registry, what, version.version_id)
+
+
+def _deploy(registry: ModelRegistry, name: str, publish: bool, mark: str) -> Version:
+    return registry.deploy("s3://model", model_name=name, publish=publish, correlation_id=mark)
+
+
+def _change(registry: ModelRegistry, what: str, about: str, mark: str) -> object:
+    return getattr(registry, what)(about, correlation_id=mark)
 
 
 def append_wide(registry: ModelRegistry, name: str, mark: str) -> None:
@@ -129,7 +135,7 @@ def _kill(arena: Arena, children: dict[str, Child], kind: str, dice: random.Rand
     for child in children.values():
         child.hear()
     known = dict.fromkeys(children, 0)
-    numbers = {child.line: number for number, child in children.items()}
+    numbers: dict[Any, str] = {child.line: number for number, child in children.items()}
     for _ in range(dice.randint(0, ACKNOWLEDGED_MAX)):
         for line in wait(list(numbers), PATIENCE_S):
             number = numbers[line]
@@ -152,10 +158,10 @@ def _kill(arena: Arena, children: dict[str, Child], kind: str, dice: random.Rand
 def _opened(arena: Arena, ledger: Ledger) -> Generator[ModelRegistry, None, None]:
     """Open a registry; a server that was killed may take a while."""
     began = time.monotonic()
-    while True:
+    registry = None
+    while registry is None:
         try:
             registry = ModelRegistry(arena.url)
-            break
         except StoreError:
             if arena.store == "sqlite" or time.monotonic() > began + RECOVERY_S:
                 raise

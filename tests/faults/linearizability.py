@@ -1,14 +1,15 @@
 """Does some serial order explain what eight processes saw of one model, some of them killed?
 
-Each process gives commands and asks questions about the same name, and says when each call began and returned, and what it
-got. A killed process leaves a call whose outcome is not known. The checker of `versioning.testing.linearizability` looks
-for a serial order of all calls that the oracle agrees with, answers and errors included.
+Each process gives commands and asks questions about the same name, and says when each call began and returned, and what
+it got. A killed process leaves a call whose outcome is not known. The checker of `versioning.testing.linearizability`
+looks for a serial order of all calls that the oracle agrees with, answers and errors included.
 """
 
 from __future__ import annotations
 
 import collections
 import copy
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from tests.faults.arena import Child
     from versioning import Version
-    from versioning.persistence import Row
+    from versioning.persistence import Row, TailRow
+    from versioning.registry import Why, _Live
 
 PROCESSES: Final = 8
 CALLS: Final = 7
@@ -36,8 +38,8 @@ KILLED: Final = 2
 """How many of the processes are killed in each round."""
 NAME: Final = "model"
 COMMANDS: Final = (
-    "deploy", "deploy", "deploy", "publish", "promote", "promote", "rollback", "deactivate", "activate", "answer", "answer",
-    "delete", "delete_model", "look", "look", "look",
+    "deploy", "deploy", "deploy", "publish", "promote", "promote", "rollback", "deactivate", "activate", "answer",
+    "answer", "delete", "delete_model", "look", "look", "look",
 )  # fmt: skip
 BUGS: Final = ("appends without a sequence", "answers from its cache")
 
@@ -126,8 +128,9 @@ class SerialOracle:
                 )
                 for each in versions
             ),
-            oracle.exists, oracle.primary, oracle._generation, oracle._highest, oracle._role_was_cleared, oracle._cursor,
-            tuple(oracle._primaries), frozenset((key, version) for key, (_, version) in state.keys.items()),
+            oracle.exists, oracle.primary, oracle._generation, oracle._highest, oracle._role_was_cleared,
+            oracle._cursor, tuple(oracle._primaries),
+            frozenset((key, version) for key, (_, version) in state.keys.items()),
         )  # fmt: skip
 
 
@@ -205,13 +208,14 @@ class Caller:
         self._talk.say((time.monotonic(), got))
 
     def _shown(self, version: Version | None) -> object:
-        if version is not None:
-            ordinal, *_, attempt = shown(version)
-            self._ids[int(ordinal)], self._attempts[int(ordinal)] = version.version_id, int(attempt)
-        return shown(version)
+        told = shown(version)
+        if version is not None and not isinstance(told, str):
+            self._ids[told[0]], self._attempts[told[0]] = version.version_id, told[-1]
+        return told
 
     def _command(self, asked: Asked) -> Version | None:
-        registry, why = self._registry, {} if asked.key is None else {"idempotency_key": asked.key}
+        registry = self._registry
+        why: Why = {} if asked.key is None else {"idempotency_key": asked.key}
         if asked.what == "delete_model":
             registry.delete_model(NAME, **why)
             return None
@@ -271,23 +275,34 @@ class Caller:
         return self._dice.choice([None, *self._ids])
 
 
-def call(talk: Talk, url: str, seed: int, number: int, workspace: str, policy: Policy, bug: str | None) -> None:
+class Plan(NamedTuple):
+    """Of one round."""
+
+    seed: int
+    workspace: str
+    policy: Policy
+    bug: str | None
+
+
+def call(talk: Talk, url: str, plan: Plan, number: int) -> None:
     """Call when told to; say each call when it begins and when it returns."""
-    with ModelRegistry(url, workspace=workspace, policy=policy) as registry:
-        _plant(registry, bug)
-        caller = Caller(talk, registry, dice_of(seed, workspace, number))
+    with ModelRegistry(url, workspace=plan.workspace, policy=plan.policy) as registry:
+        _plant(registry, plan.bug)
+        caller = Caller(talk, registry, dice_of(plan.seed, plan.workspace, number))
         talk.say("ready")
         talk.hear()
         for _ in range(CALLS):
-            caller.call(caller.next(policy))
+            caller.call(caller.next(plan.policy))
 
 
 def _plant(registry: ModelRegistry, bug: str | None) -> None:
     if bug == "answers from its cache":
         read_tail = registry._read_tail
-        registry._read_tail = lambda live, after=None: (
-            read_tail(live, after) if live.aggregate.sequence == 0 or after else []
-        )  # type: ignore[method-assign] - the planted bug
+
+        def lazy(live: _Live, after: int | None = None) -> list[TailRow]:
+            return read_tail(live, after) if live.aggregate.sequence == 0 or after else []
+
+        plant(registry, _read_tail=lazy)
     if bug == "appends without a sequence":
         append = registry._recorder.append
 
@@ -298,7 +313,7 @@ def _plant(registry: ModelRegistry, bug: str | None) -> None:
                 last = registry._recorder.tail(rows[0].stream, 0)[-1][1]
                 return append([row._replace(sequence=last + 1 + place, key=None) for place, row in enumerate(rows)])
 
-        registry._recorder.append = blind  # type: ignore[method-assign] - the planted bug
+        plant(registry._recorder, append=blind)
 
 
 # The campaign.
@@ -315,7 +330,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
             policy = dice.choice(POLICIES)
             workspace = f"round {count}"
             began = time.monotonic()
-            history = _history(arena, ledger, dice, (seed, workspace, policy, bug))
+            history = _history(arena, ledger, dice, Plan(seed, workspace, policy, bug))
             took_s = round(time.monotonic() - began, 2)
             ledger.figures["s a round at most"] = max(took_s, ledger.figures.get("s a round at most", 0))
             began = time.monotonic()
@@ -340,17 +355,14 @@ def _told(history: list[Call], stuck: Sequence[Call]) -> str:
     zero = history[0].began
     return "\n".join(
         f"    {'?' if one in stuck else ' '} {(one.began - zero) * 1_000:8.3f} to "
-        f"{'never' if one.returned is None else format((one.returned - zero) * 1_000, '8.3f')}: {one.asked} -> {one.got}"
+        f"{math.inf if one.returned is None else (one.returned - zero) * 1_000:8.3f}: {one.asked} -> {one.got}"
         for one in history
     )
 
 
-def _history(
-    arena: Arena, ledger: Ledger, dice: random.Random, what: tuple[int, str, Policy, str | None]
-) -> list[Call]:
+def _history(arena: Arena, ledger: Ledger, dice: random.Random, plan: Plan) -> list[Call]:
     """Let the processes call; give all calls, and a last look of this process."""
-    seed, workspace, policy, bug = what
-    children = [arena.start(call, seed, number, workspace, policy, bug) for number in range(PROCESSES)]
+    children = [arena.start(call, plan, number) for number in range(PROCESSES)]
     for child in children:
         child.hear()
     for child in children:
@@ -369,7 +381,7 @@ def _history(
     arena.end_children()
     ledger.count("calls", len(history))
     ledger.count("calls with an unknown outcome", sum(one.returned is None for one in history))
-    with ModelRegistry(arena.url, workspace=workspace, policy=policy) as registry:
+    with ModelRegistry(arena.url, workspace=plan.workspace, policy=plan.policy) as registry:
         began = time.monotonic()
         got = looked(registry)
         history.append(Call(Asked("look"), began, time.monotonic(), got))

@@ -1,9 +1,9 @@
 """Does a command have exactly one effect, when what the store says of its commit is lost?
 
-Of an append the reply is lost in one of `WAYS`, inside the recorder; on PostgreSQL also on the wire, by a proxy that takes
-the server's answer and closes the connection. With an idempotency key the command is then sent again from elsewhere:
-exactly one effect, and its answer. Without one it is called once: exactly one effect where it succeeds, none where the
-error says so, and one at most where that is not known.
+Of an append the reply is lost in one of `WAYS`, inside the recorder; on PostgreSQL also on the wire, by a proxy that
+takes the server's answer and closes the connection. With an idempotency key the command is then sent again from
+elsewhere: exactly one effect, and its answer. Without one it is called once: exactly one effect where it succeeds, none
+where the error does not say otherwise, and one at most where it is not known.
 """
 
 from __future__ import annotations
@@ -156,9 +156,9 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
             url = tcp.replace(f"127.0.0.1:{arena.server.port}", f"127.0.0.1:{proxy.port}")
         registry = opened.enter_context(ModelRegistry(url))
         losing = LosingRecorder(registry._recorder, lambda: elsewhere.deploy("s3://other", model_name="m"))
-        registry._recorder = losing  # type: ignore[assignment] - all that is not lost goes to the real one
+        plant(registry, _recorder=losing)
         if bug == "does not look for its own command":
-            registry._was_recorded = lambda live, after, _: bool(registry._read_tail(live, after)) < 0  # type: ignore[method-assign] - the planted bug
+            plant(registry, _was_recorded=lambda live, after, _: bool(registry._read_tail(live, after)) < 0)
         for count in range(rounds):
             way = dice.choice([each for each in WAYS if proxy is not None or each not in WIRE])
             losing.lose(None if way in WIRE else way)

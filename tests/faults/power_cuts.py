@@ -154,7 +154,8 @@ def record(talk: Talk, url: str, path: str, seed: int, number: int) -> None:
     disk = Disk(before_write)
     with ModelRegistry(url) as registry:
         disk.synced[path] = file.read_bytes()  # how the file came about is not the question
-        writer = registry._recorder._connections._writer  # type: ignore[attr-defined] - there is no option for it
+        recorder: Any = registry._recorder
+        writer = recorder._connections._writer
         writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         story = commands(registry, dice, str(number))
         command: Mark = next(story)
@@ -174,7 +175,7 @@ def record(talk: Talk, url: str, path: str, seed: int, number: int) -> None:
 
 def run(rounds: int, seed: int, store: str = "sqlite", bug: str | None = None) -> Report:
     """Cut the power so often."""
-    ledger, dice = Ledger("power cuts", store, seed, bug), dice_of(seed)
+    ledger = Ledger("power cuts", store, seed, bug)
     for number in range(-(-rounds // CUTS_A_PROCESS)):
         with Arena(store, durability="commit" if bug is None else "checkpoint") as arena:
             child = arena.start(record, str(arena.file), seed, number)

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from tests.faults.arena import Child
     from versioning import Recorded
+    from versioning.registry import Why
 
 PROCESSES: Final = 4
 TIMEOUTS: Final = {"connect_timeout_s": 2, "lock_timeout_s": 0.5, "statement_timeout_s": 0.5}
 DEADLINE_S: Final = 7.0
-"""A server that is silent costs a statement's 0.5 s and its grace of 2 s, then a connection; the rest is for a busy machine."""
+"""A silent server costs a statement's 0.5 s and its grace of 2 s, then a connection; the rest is for a busy machine."""
 PAUSE_S: Final = 0.002
 """Between commands, so that the log does not grow too long."""
 SILENT_S: Final = 9.0
@@ -50,7 +51,7 @@ def work(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
     """Give commands until told to end; say of each what came of it."""
     dice = dice_of(seed, number)
     if bug == "waits without a deadline":
-        postgres.GRACE_S = 60.0  # type: ignore[misc] - the planted bug
+        plant(postgres, GRACE_S=60.0)
     with ModelRegistry(url) as registry:
         talk.say("ready")
         for count in range(1_000_000):
@@ -58,7 +59,9 @@ def work(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
                 talk.say("over")
                 return
             mark = f"{number}.{count}"
-            why = {"correlation_id": mark} | ({"idempotency_key": mark} if dice.random() < 0.5 else {})
+            why: Why = {"correlation_id": mark}
+            if dice.random() < 0.5:
+                why["idempotency_key"] = mark
             name = dice.choice(("shared", f"own {number}"))
             tries, slowest_s, version_id = 0, 0.0, None
             while version_id is None and (tries == 0 or "idempotency_key" in why):

@@ -1,8 +1,8 @@
 """Does a kept view count every event exactly once, when the process that catches it up or builds it anew is killed?
 
-While this process records, another one folds what is new into the kept views, a few events a transaction, and now and then
-builds them anew; it is killed at random and started again. After each kill every kept row must be what the fold of the
-log up to the view's position gives, and in the end the answers too.
+While this process records, another one folds what is new into the kept views, a few events a transaction, and now and
+then builds them anew; it is killed at random and started again. After each kill every kept row must be what the fold of
+the log up to the view's position gives, and in the end the answers too.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ BUGS: Final = ("rows and position in two transactions",)
 
 def keep(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
     """Catch the views up, or build them anew, until killed."""
-    views.REBUILD_EVENTS = BATCH_EVENTS  # type: ignore[misc] - in this process
-    views.LEASE_US = 0  # type: ignore[misc] - whoever was killed would keep the next one from building for a minute
+    plant(views, REBUILD_EVENTS=BATCH_EVENTS, LEASE_US=0)  # or a killed builder keeps the next one off for a minute
     dice = dice_of(seed, number)
     with ModelRegistry(url) as registry:
         if bug is not None:
@@ -57,7 +56,7 @@ def _plant(registry: ModelRegistry) -> None:
         time.sleep(0.002)
         return write_view(name, expected, new, latest_us, [])
 
-    registry._recorder.write_view = twice  # type: ignore[method-assign] - the planted bug
+    plant(registry._recorder, write_view=twice)
 
 
 # The campaign.
@@ -141,7 +140,8 @@ def _answers(registry: ModelRegistry, log: list[Recorded], dice: random.Random) 
         )
         if whole != parts + registry.usage(start, end).total_microseconds:
             wrong.append("usage of two parts does not add up")
-        views.LEASE_US, lease_us = 0, views.LEASE_US  # type: ignore[misc] - the last one was killed, perhaps while building
+        lease_us = views.LEASE_US
+        plant(views, LEASE_US=0)  # the last one was killed, perhaps while building
         registry.rebuild()
-        views.LEASE_US = lease_us  # type: ignore[misc] - as it was
+        plant(views, LEASE_US=lease_us)
     return wrong

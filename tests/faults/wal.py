@@ -19,13 +19,14 @@ import attrs
 from tests.faults.arena import Arena, Ledger, Report, check_log, dice_of, plant, rows_of
 from tests.faults.kills import append_wide
 from versioning import ModelRegistry
+from versioning.persistence import LogRow
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
     from pathlib import Path
 
-    from versioning.persistence import LogRow, Row
+    from versioning.persistence import Row
 
 HEADER_BYTES: Final = 32
 FRAME_HEADER_BYTES: Final = 24
@@ -59,7 +60,7 @@ class Damage(NamedTuple):
 
 
 def ends_of_commits(wal: bytes) -> list[int]:
-    """Give where the commits of a log end, of those that belong to it: what is left of an earlier one has other salts."""
+    """Give where the commits of a log end; what is left of an earlier log has other salts, and does not count."""
     page_bytes, salts = struct.unpack(">I", wal[8:12])[0], wal[16:24]
     ends = []
     step = FRAME_HEADER_BYTES + page_bytes
@@ -87,7 +88,7 @@ def record(folder: Path, dice: random.Random, bug: str | None) -> Live:
             rows_at[ends_of_commits(wal.read_bytes())[-1]] = positions[-1]
             return positions
 
-        registry._recorder.append = watched  # type: ignore[method-assign] - looks at the log after each append
+        plant(registry._recorder, append=watched)
         before, checkpoint_at = 0, dice.randrange(COMMANDS)
         for count in range(COMMANDS):
             if count == checkpoint_at:
