@@ -34,7 +34,7 @@ SHORT: Final[list[tuple[ModuleType, str, int, dict[str, Any]]]] = [
     (wal, "sqlite", 100, {}),
     (power_cuts, "sqlite", 40, {}),
     (failing_calls, "sqlite", 1, {}),
-    (failing_calls, "postgresql", 1, {"stride": 4}),
+    (failing_calls, "postgresql", 1, {"stride": 9}),
     (lost_replies, "sqlite", 200, {}),
     (lost_replies, "postgresql", 200, {}),
     (linearizability, "sqlite", 5, {}),
@@ -76,7 +76,6 @@ PLANTED: Final = [
     (clocks, "sqlite", 50, "believes its clock", "What differs"),
     (restarts, "postgresql", 1, "takes an error for an answer", "has 0 effects"),
     (restarts, "postgresql", 1, "waits without a deadline", " took "),
-    (forks, "sqlite", 4, "shares its connections", "worker"),
     (forks, "postgresql", 4, "shares its connections", "worker"),
 ]
 
@@ -102,9 +101,8 @@ def test_nothing_is_found(short: tuple[ModuleType, str, int, dict[str, Any]], se
 @pytest.mark.parametrize("planted", PLANTED, ids=_named)
 def test_a_planted_bug_is_found(planted: tuple[ModuleType, str, int, str, str], seed: int) -> None:
     campaign, store, rounds, bug, finding = planted
-    seed = {"takes an error for an answer": 4, "waits without a deadline": 3}.get(
-        bug, seed
-    )  # which trouble comes first
+    # Which trouble comes first: the server is away, or silent.
+    seed = {"takes an error for an answer": 4, "waits without a deadline": 3}.get(bug, seed)
     report = campaign.run(rounds, seed, store, bug=bug)
     assert any(finding in each for each in report.findings), str(report)
 

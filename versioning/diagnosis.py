@@ -370,6 +370,8 @@ class Walk:
                         piece.used = True
                 self._shift -= count
                 return True
+            if following.fits(before.link, self._stream, number + count):
+                return False  # the rows from there on are where they were
             before = following
         return False
 

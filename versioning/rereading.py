@@ -235,10 +235,8 @@ class Rereading:
         self.torn.add(stream)
 
     def _misnamed(self, position: int, stream: str, sequence: int, thread: Thread) -> None:
-        if thread.aggregate is not None:
-            self.faults.append(
-                Fault("rewritten", "names another model than the events before it", position, stream, sequence)
-            )
+        said = "names another model than the events before it"
+        self.faults.append(Fault("rewritten", said, position, stream, sequence))
         thread.aggregate = None
 
     def _does_not_follow(self, position: int, stream: str, sequence: int, thread: Thread) -> None:

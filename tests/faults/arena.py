@@ -32,13 +32,15 @@ from versioning import ModelRegistry
 from versioning.persistence import NO_LINK, body_of, computed_link, decode, link_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
     from versioning.events import Recorded
     from versioning.persistence import LogRow
 
 STORES: Final = ("sqlite", "postgresql")
+MEMORY: Final = "/dev/shm"  # noqa: S108 - the folders in it are private
+"""Linux has a file system in memory there."""
 PATIENCE_S: Final = 60.0
 """How long a child may be silent before that is a failure of the campaign."""
 FINDINGS_MAX: Final = 5
@@ -206,11 +208,16 @@ class Child:
 class Arena:
     """A fresh store, and what runs on it."""
 
-    def __init__(self, store: str, **options: Any) -> None:  # noqa: ANN401 - whatever a URL takes
-        """Name a fresh store; `options` go into its URL."""
+    def __init__(self, store: str, options: Mapping[str, Any] | None = None, *, in_memory: bool = False) -> None:
+        """Name a fresh store; `options` go into its URL.
+
+        `in_memory`: its file need not be on a disk, where that saves waiting for it.
+        """
         assert store in STORES, store
+        options = options or {}
         self.store = store
-        self.folder = Path(tempfile.mkdtemp(prefix="versioning-faults-"))
+        memory = MEMORY if in_memory and Path(MEMORY).is_dir() else None
+        self.folder = Path(tempfile.mkdtemp(prefix="versioning-faults-", dir=memory))
         if store == "sqlite":
             query = "&".join(f"{name}={value}" for name, value in options.items())
             self.url = f"sqlite:///{self.file}?{query}"

@@ -217,7 +217,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     """Follow so many events."""
     ledger = Ledger("followers", store, seed, bug)
     options = {"durability": "checkpoint", "timeout_s": 60} if store == "sqlite" else {"connections": 2}
-    with Arena(store, **options) as arena, contextlib.ExitStack() as opened:
+    with Arena(store, options) as arena, contextlib.ExitStack() as opened:
         arena.open().close()
         raw = opened.enter_context(contextlib.closing(_raw(arena)))
         children = [arena.start(write, seed, number, -(-rounds // WRITERS)) for number in range(WRITERS)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WORKERS: Final = 2
-COMMANDS: Final = 3
+COMMANDS: Final = 10
 """Of each worker."""
 PARENT_COMMANDS: Final = 5
 """How many commands the parent must do after each fork."""
@@ -44,7 +44,10 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
         thread.start()
         for count in range(rounds):
             _wait_until(lambda: len(done) > 1)
-            workers = [_fork(registry, f"worker {count}.{number}") for number in range(WORKERS)]
+            gate, opening = os.pipe()
+            workers = [_fork(registry, f"worker {count}.{number}", gate, opening) for number in range(WORKERS)]
+            os.close(opening)  # now they begin
+            os.close(gate)
             for number, (pid, line) in enumerate(workers):
                 talk.say(("worker", f"{count}.{number}", _rest(line, pid)))
             _wait_until(functools.partial(_has_more, done, len(done) + PARENT_COMMANDS, thread))
@@ -71,12 +74,14 @@ def _record(registry: ModelRegistry, over: threading.Event, done: list[str]) -> 
         count += 1
 
 
-def _fork(registry: ModelRegistry, mark: str) -> tuple[int, int]:
-    """Start a worker; give its pid and where it says what it did."""
+def _fork(registry: ModelRegistry, mark: str, gate: int, opening: int) -> tuple[int, int]:
+    """Start a worker, which begins when nobody can write to the gate any more; give its pid and where it talks."""
     line, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            os.close(opening)
+            os.read(gate, 1)
             os.write(theirs, "\n".join(_work(registry, mark)).encode())
         finally:
             os._exit(0)
@@ -128,7 +133,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     if store == "postgresql":
         options = {"lock_timeout_s": 1, "statement_timeout_s": 1}
     marks: list[str] = []
-    with Arena(store, **options) as arena:
+    with Arena(store, options) as arena:
         said: list[Any] = list(arena.start(serve, rounds, bug).rest())
         for who, number, told in said:
             for each in told:

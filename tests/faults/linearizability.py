@@ -324,7 +324,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     ledger, dice = Ledger("linearizability", store, seed, bug), dice_of(seed)
     outcomes: collections.Counter[str] = collections.Counter()
     options = {"durability": "checkpoint"} if store == "sqlite" else {}
-    with Arena(store, **options) as arena:
+    with Arena(store, options) as arena:
         arena.open().close()
         for count in range(rounds):
             policy = dice.choice(POLICIES)

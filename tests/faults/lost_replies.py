@@ -146,7 +146,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     """Lose so many replies, half of them of commands with a key."""
     ledger, dice, whole = Ledger("lost replies", store, seed, bug), dice_of(seed), Wholeness()
     options = {"durability": "checkpoint"} if store == "sqlite" else {}
-    with Arena(store, **options) as arena, contextlib.ExitStack() as opened:
+    with Arena(store, options) as arena, contextlib.ExitStack() as opened:
         elsewhere = arena.open()
         proxy = None
         url = arena.url

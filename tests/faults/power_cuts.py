@@ -177,7 +177,7 @@ def run(rounds: int, seed: int, store: str = "sqlite", bug: str | None = None) -
     """Cut the power so often."""
     ledger = Ledger("power cuts", store, seed, bug)
     for number in range(-(-rounds // CUTS_A_PROCESS)):
-        with Arena(store, durability="commit" if bug is None else "checkpoint") as arena:
+        with Arena(store, {"durability": "commit" if bug is None else "checkpoint"}) as arena:
             child = arena.start(record, str(arena.file), seed, number)
             for said in child.rest():
                 if len(said) == 2:

@@ -116,7 +116,7 @@ class Following:
 def run(rounds: int, seed: int, store: str = "postgresql", bug: str | None = None) -> Report:
     """Make trouble so often: all kinds in turn, the first one chosen by the seed."""
     ledger, dice = Ledger("restarts", store, seed, bug), dice_of(seed)
-    with Arena(store, **TIMEOUTS) as arena:
+    with Arena(store, TIMEOUTS) as arena:
         following = Following(arena.open())
         children = [arena.start(work, seed, number, bug) for number in range(PROCESSES)]
         for child in children:

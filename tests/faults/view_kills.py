@@ -67,7 +67,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     ledger, dice = Ledger("view kills", store, seed, bug), dice_of(seed)
     options = {"durability": "checkpoint"} if store == "sqlite" else {}
     log: list[Recorded] = []
-    with Arena(store, **options) as arena:
+    with Arena(store, options) as arena:
         registry = arena.open()
         story = commands(registry, dice, "writer")
         command: Any = next(story)

@@ -140,7 +140,7 @@ def expected_rows(live: Live, done: Damage) -> int:
 def run(rounds: int, seed: int, store: str = "sqlite", bug: str | None = None) -> Report:
     """Damage so many copies."""
     ledger, dice = Ledger("wal", store, seed, bug), dice_of(seed)
-    with Arena(store, durability="checkpoint") as arena:
+    with Arena(store, {"durability": "checkpoint"}, in_memory=True) as arena:
         live = record(arena.folder, dice, bug)
         for count in range(rounds):
             if count % DAMAGES_A_HISTORY == DAMAGES_A_HISTORY - 1:
