@@ -1215,7 +1215,7 @@ class TestTheWarningAboutOldReleasesOfSQLite:
     def test_an_old_release_is_named_once(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(room.sqlite3, "sqlite_version_info", (3, 51, 2))
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
         recorder = SQLiteRecorder(tmp_path / "models.db")
         recorder.notice_other_writer()
         recorder.notice_other_writer()
@@ -1232,7 +1232,7 @@ class TestTheWarningAboutOldReleasesOfSQLite:
         release: tuple[int, int, int],
         path: str | None,
     ) -> None:
-        monkeypatch.setattr(room.sqlite3, "sqlite_version_info", release)
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", release)
         recorder = SQLiteRecorder(None if path is None else tmp_path / path)
         recorder.notice_other_writer()
         recorder.close()
