@@ -76,7 +76,8 @@ PLANTED: Final = [
     (clocks, "sqlite", 50, "believes its clock", "What differs"),
     (restarts, "postgresql", 1, "takes an error for an answer", "has 0 effects"),
     (restarts, "postgresql", 1, "waits without a deadline", " took "),
-    (forks, "postgresql", 4, "shares its connections", "worker"),
+    (forks, "sqlite", 30, "shares its connections", "worker"),
+    (forks, "postgresql", 5, "shares its connections", "worker"),
 ]
 
 

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 class Snapshot(Protocol):
     """The log and the kept views as of one moment."""
 
-    def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]: ...
+    def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
+        """Give the rows at the positions `after` < position <= `upto`, oldest first."""
 
-    def view_position(self, name: str) -> ViewPosition | None: ...
+    def view_position(self, name: str) -> ViewPosition | None:
+        """Say how far a kept view has come, if there is one."""
 
-    def view_rows(self, name: str, keys: Sequence[str]) -> list[KeptRow]: ...
+    def view_rows(self, name: str, keys: Sequence[str]) -> list[KeptRow]:
+        """Give the rows of these keys, those that are there."""
 
     def view_page(
         self,
@@ -35,50 +38,66 @@ class Snapshot(Protocol):
         after_model_name: str,
         limit: int | None,
         live_only: bool,  # noqa: FBT001 - one question
-    ) -> list[KeptRow]: ...
+    ) -> list[KeptRow]:
+        """Give the rows of a workspace behind a model's name, in the order of the names' code points."""
 
 
 class Waiter(Protocol):
     """What a follower waits with."""
 
-    def wait(self, timeout_s: float) -> bool: ...
+    def wait(self, timeout_s: float) -> bool:
+        """Say whether something may have been recorded since the last call; wait for it at most so long."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End it, also from another thread; a second time is fine."""
 
 
 class Store(Protocol):
-    """The log, the index of idempotency keys and the kept views; each method says in `sqlite.py` what it promises."""
+    """The log, the index of idempotency keys and the kept views."""
 
     path: Path | None
     """The file, where it is one: contents of artifacts lie beside it."""
 
-    def append(self, rows: Sequence[Row]) -> range: ...
+    def append(self, rows: Sequence[Row]) -> range:
+        """Record all rows or none; give their positions, or raise AppendConflict where somebody else was first."""
 
-    def tail(self, stream: str, after: int, upto: int | None = None) -> list[TailRow]: ...
+    def tail(self, stream: str, after: int, upto: int | None = None) -> list[TailRow]:
+        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first."""
 
-    def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]: ...
+    def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
+        """Give the rows at the positions `after` < position <= `upto`, oldest first."""
 
-    def head(self) -> int: ...
+    def head(self) -> int:
+        """Give the position of the last row, 0 where there is none."""
 
-    def find_key(self, stream: str, key: str) -> TailRow | None: ...
+    def find_key(self, stream: str, key: str) -> TailRow | None:
+        """Give the first row of the append with this idempotency key, if there is one."""
 
-    def now_us(self) -> int: ...
+    def now_us(self) -> int:
+        """Give the time of those who share the store, in microseconds since 1970."""
 
-    def notice_other_writer(self) -> None: ...
+    def notice_other_writer(self) -> None:
+        """Take note that another connection writes."""
 
-    def waiter(self) -> Waiter: ...
+    def waiter(self) -> Waiter:
+        """Give what a follower waits with."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]: ...
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Give the log and the kept views as of one moment, whatever is recorded meanwhile."""
 
     def write_view(
         self, name: str, expected_position: int, new_position: int, latest_us: int, rows: Sequence[KeptRow]
-    ) -> bool: ...
+    ) -> bool:
+        """Keep rows and the position that they make the view reach, together; False where that would mean waiting."""
 
-    def swap_view(self, beside: str, name: str) -> None: ...
+    def swap_view(self, beside: str, name: str) -> None:
+        """Let a view that was built under another name take this name."""
 
-    def drop_view(self, name: str) -> None: ...
+    def drop_view(self, name: str) -> None:
+        """Keep nothing under this name any more."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End it, also from another thread; a second time is fine."""
 
 
 def open_store(place: str | Path) -> Store:

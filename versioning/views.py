@@ -191,7 +191,7 @@ class ViewStatus:
     position: int
     """Of the last event that it holds."""
     behind: int
-    """How many events of the log it does not hold yet."""
+    """How many positions the log is further: no fewer than the events that it does not hold yet."""
     stopped_by: int | None = None
     """Position of the event that it can't pass, if there is one: writers go on, questions across models are errors."""
     problem: str | None = None
@@ -329,9 +329,8 @@ class Views:
             InvalidArgumentError: there is no event at this position.
             StoreError: the store was busy all the time.
         """
-        head = self._recorder.head()
-        if not 1 <= skipped.position <= head:
-            msg = f"There is no event at position {skipped.position}: the log ends at {head}."
+        if skipped.position == 0 or not self._recorder.log(skipped.position - 1, 1, skipped.position):
+            msg = f"There is no event at position {skipped.position}."
             raise InvalidArgumentError(msg, hint="views() names the event that stops a view.", argument="position")
         place = str(skipped.position)
         row = KeptRow("", f"{place:0>19}", place, live=True, state=_encoder.encode(skipped))

@@ -14,7 +14,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.faults.arena import Arena, Ledger, Report, Talk, check_log
+from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, plant
 from versioning import ModelRegistry, connections, postgres
 from versioning.errors import StoreError
 
@@ -34,9 +34,10 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
     """Fork while a thread records; say what the workers and the parent did."""
     warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
     with ModelRegistry(url) as registry:
-        if bug is not None:  # nobody notices a fork
+        if bug is not None:  # nobody notices a fork, nor what others say on a connection
             connections._STORES.clear()
             postgres._FORKED.clear()
+            plant(postgres._Connection, is_alive=lambda _: True)
         with registry._recorder.snapshot(), registry._recorder.snapshot():
             pass  # now there are idle connections, which workers could inherit
         over, done = threading.Event(), list[str]()
@@ -48,8 +49,12 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
             workers = [_fork(registry, f"worker {count}.{number}", gate, opening) for number in range(WORKERS)]
             os.close(opening)  # now they begin
             os.close(gate)
-            for number, (pid, line) in enumerate(workers):
-                talk.say(("worker", f"{count}.{number}", _rest(line, pid)))
+            deadline = time.monotonic() + WORKER_S
+            told = [_rest(line, pid, deadline) for pid, line in workers]
+            for number, each in enumerate(told):
+                talk.say(("worker", f"{count}.{number}", each))
+            if any(len(each) < COMMANDS for each in told):
+                break
             _wait_until(functools.partial(_has_more, done, len(done) + PARENT_COMMANDS, thread))
         over.set()
         thread.join(WORKER_S)
@@ -100,12 +105,13 @@ def _work(registry: ModelRegistry, mark: str) -> list[str]:
             told.append("refused" if "forked" in str(error) and error.hint else f"StoreError: {error}")
         except Exception as error:  # noqa: BLE001 - it is told
             told.append(f"{type(error).__name__}: {error}")
+        if not told[-1].startswith((mark, "refused")):
+            break
     return told
 
 
-def _rest(line: int, pid: int) -> list[str]:
+def _rest(line: int, pid: int, deadline: float) -> list[str]:
     """Give what a worker said, and see that it is over."""
-    deadline = time.monotonic() + WORKER_S
     ended = False
     while not ended and time.monotonic() < deadline:
         ended = os.waitpid(pid, os.WNOHANG)[0] == pid
