@@ -269,7 +269,7 @@ class TestSigning:
 
 
 class TestComparing:
-    @pytest.mark.parametrize("given", [7, b"x", object(), [7], [None], [[]]], ids=repr)
+    @pytest.mark.parametrize("given", [7, b"x", object, [7], [None], [[]]], ids=repr)
     def test_what_is_handed_over_is_looked_at(self, registry: ModelRegistry, given: Any) -> None:
         with pytest.raises(InvalidArgumentError):
             registry.verify(given)
