@@ -7,24 +7,29 @@ to do is done to both. All else runs on every store.
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from hypothesis import given
 
 from tests import registry_tools, stores
 from tests.registry_tools import NAME, deploy, serving
-from tests.tampering import FIRST, WAYS, Trial, fill, set_state
+from tests.tampering import FIRST, WAYS, Trial, fill, forged, rewritten, set_state
 from versioning import ModelRegistry, StoreError
 from versioning import audit as audit_room
+from versioning import checkpoints as checkpoint_room
 from versioning import diagnosis as diagnosis_room
+from versioning import rereading as rereading_room
 from versioning.audit import EXIT_CODES, Audit, Finding
 from versioning.diagnosis import Piece, Walk
 from versioning.persistence import NO_LINK, body_of, computed_link, decode, link_of
-from versioning.rereading import Rereading
-from versioning.testing import POLICIES
+from versioning.projections import UsageLedger
+from versioning.rereading import LEDGER_EVENTS, Rereading
+from versioning.testing import POLICIES, recorded_logs
 from versioning.views import LEDGERS, MODELS, VIEWS, View
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.stores import Store
+    from versioning import Recorded
     from versioning.checkpoints import Checkpoint
 
 store = stores.store
@@ -174,6 +180,51 @@ class TestTampering:
         trial.change(move)
         found = trial.verify(checkpoint=False).findings
         assert [(one.kind, one.sequence) for one in found] == [("swapped", 5), ("changed", 9)]
+
+    def test_two_rows_of_a_stream_that_are_missing(self, trial: Trial) -> None:
+        gone = [row for row in trial.rows if row.stream == trial.rows[0].stream][3:9:5]
+        places = tuple(row.position for row in gone)
+        trial.change(lambda file: file.execute("DELETE FROM stored_events WHERE rowid IN (?, ?)", places))
+        found = trial.verify(checkpoint=True).findings
+        assert [(one.kind, one.position, one.sequence) for one in found] == [
+            ("missing", row.position, row.sequence) for row in gone
+        ]
+
+    def test_a_position_that_is_very_far_away(self, trial: Trial) -> None:
+        """A gap may be longer than any memory."""
+        far = 2**62
+        trial.change(lambda file: file.execute(f"UPDATE stored_events SET rowid={far} WHERE rowid=200"))
+        found = trial.verify(checkpoint=True).findings
+        assert ("missing", 200) in [(one.kind, one.position) for one in found]
+        assert any(f"none is up to position {far - 1}" in one.sentence for one in found)
+
+    def test_very_many_changed_rows_are_told_without_a_search_for_each(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(diagnosis_room, "SEARCHES_MAX", 5)
+        trial = Trial(tmp_path, 60, names=2)
+
+        def change(file: sqlite3.Connection) -> None:
+            for row in trial.rows:
+                set_state(file, row, forged(row))
+
+        trial.change(change)
+        found = trial.verify(checkpoint=False).findings
+        assert [(one.kind, one.position) for one in found] == [("changed", row.position) for row in trial.rows]
+
+    def test_a_decoy_does_not_hide_what_was_rewritten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In a long log, the marks of a checkpoint are far from each other."""
+        monkeypatch.setattr(checkpoint_room, "MARKS_MAX", 4)
+        trial = Trial(tmp_path, 40, names=1)
+
+        def change(file: sqlite3.Connection) -> None:
+            rewritten(file, trial.rows, 33)
+            set_state(file, trial.rows[31], forged(trial.rows[31]))
+
+        trial.change(change)
+        assert [(one.kind, one.position) for one in trial.verify(checkpoint=True).findings] == [
+            ("rewritten", 31), ("changed", 32),
+        ]  # fmt: skip
 
     def test_garbage_under_a_name_that_is_none(self, trial: Trial) -> None:
         def spoil(file: sqlite3.Connection) -> None:
@@ -649,6 +700,29 @@ class TestKeptViews:
         row = kept._recorder.log(4, 1)[0]
         shared_store.change(5, state=row[4].replace(b'"at_us":1', b'"at_us":2'))
         assert kinds(kept) == [("changed", 5)]
+
+
+def test_a_long_log_of_which_nothing_is_kept_is_not_replayed_to_its_end(
+    shared_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rereading_room, "UNKEPT_EVENTS_MAX", 2)
+    monkeypatch.setattr(rereading_room, "BATCH_EVENTS", 1)
+    registry = shared_store()
+    for _ in range(4):
+        deploy(registry)
+    forge(shared_store, registry, 4, b'"number":"0.4.0"', b'"number":"0.1.0"')
+    assert any(said.startswith("Behind position 2 the log was not replayed") for said in registry.verify().not_proven)
+    registry.rebuild()
+    assert not any("not replayed" in said for said in registry.verify().not_proven)
+
+
+@given(recorded_logs())
+def test_no_ledger_takes_in_what_the_audit_keeps_from_it(log: list[Recorded]) -> None:
+    ledger = UsageLedger()
+    for one in log:
+        before = copy.deepcopy(ledger.ledgers)
+        ledger.evolve(one)
+        assert type(one.event) in LEDGER_EVENTS or ledger.ledgers == before
 
 
 def test_the_order_of_what_a_view_keeps_counts(registry: ModelRegistry) -> None:

@@ -285,7 +285,13 @@ class TestDifference:
         awaited.fail_activation(version.version_id, str(version.activation_id), error="out of\nmemory")
         assert awaited.diff(then, model_name=NAME).sentences == (
             "0.1.0 of churn was activating and is inactive",
-            "0.1.0 of churn was no failure and is out of\\nmemory",
+            "0.1.0 of churn did not start (out of\\nmemory)",
+        )
+        then = awaited.position()
+        awaited.activate(version.version_id)
+        assert awaited.diff(then).sentences == (
+            "0.1.0 of churn was inactive and is activating",
+            "0.1.0 of churn has no failed start any more",
         )
 
     def test_between_moments(self, store: Store) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.campaign import untraced
 from versioning import aggregate, projections, questions, registry, rules, sqlite, views
 from versioning.aggregate import ModelAggregate
 from versioning.commands import (
@@ -525,11 +526,10 @@ def workspaces_leak(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(questions.Questions, "_is_ours", lambda _self, state, _target: bool(state.sequence))
 
 
-@pytest.mark.no_cover  # tracing lines makes walks nearly three times as slow
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 def test_the_walks_notice(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
-    with pytest.raises(DiscrepancyError, match=f"^Walk [0-9]+ of seed {SEED} fails"):
+    with untraced(), pytest.raises(DiscrepancyError, match=f"^Walk [0-9]+ of seed {SEED} fails"):
         run(WALKS_MAX, SEED, shrink=False)
 
 

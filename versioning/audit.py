@@ -24,13 +24,14 @@ What is found in rows of other workspaces is reported by position only (R27).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from versioning.aggregate import ModelAggregate
-from versioning.checkpoints import MARK_CHARACTERS, mark_of
-from versioning.diagnosis import Kind, diagnose, is_stream
+from versioning.checkpoints import mark_of
+from versioning.diagnosis import Fault, Kind, diagnose, is_stream
 from versioning.errors import CorruptLogError, StoreError, shown
 from versioning.persistence import INTEGER_MAX
 from versioning.rereading import Rereading
@@ -130,13 +131,15 @@ class Audit:
         self._different: dict[str, list[tuple[str, Finding]]] = {}
         """Of each view, the rows that differ, and their streams."""
         self._not_proven: list[str] = []
+        self._altered: set[int] = set()
+        """Positions of what explains that the head is another one than a checkpoint has seen."""
 
     def run(self, *, is_signed: bool, progress: Progress | None) -> Verification:
         """Read, compare, and say what was found."""
         log = self._log
         kept = [(view, self._snapshot.view_position(view.name)) for view in VIEWS]
         views = sorted(((view, at) for view, at in kept if at is not None), key=lambda one: one[1].position)
-        log.keeps_ledgers = any(view is LEDGERS for view, _ in views)
+        log.keeps_views, log.keeps_ledgers = bool(views), any(view is LEDGERS for view, _ in views)
         for view, at in views:
             log.read_upto(at.position, progress)
             self._meet_view(view, at)
@@ -156,20 +159,22 @@ class Audit:
         else:
             self._left_out += 1
 
-    def _add(self, kind: Kind, said: str, position: int | None, stream: object, sequence: object) -> None:
-        """Report a row; of other workspaces, its position only (R27)."""
-        thread = self._log.threads.get(stream) if isinstance(stream, str) else None
+    def _report(self, fault: Fault) -> None:
+        """Tell of a row; of one of another workspace, its position only (R27)."""
+        kind, said, position, stream, sequence, alters = fault
+        if position is not None and alters:
+            self._altered.add(position)
+        thread = None if stream is None else self._log.threads.get(stream)
         at = "" if position is None else f"At position {position}, "
         if thread is not None and not thread.is_ours:
             self._tell(Finding(kind, _sentence(f"{at}a row of another workspace is {kind}."), position))
             return
         name = None if thread is None else thread.name
-        known = isinstance(stream, str) and is_stream(stream)
-        number = sequence if type(sequence) is int else None
+        known = stream if is_stream(stream) else None
+        number = sequence if type(sequence) is int else None  # a column of SQLite holds whatever somebody put there
         what = "a row" if number is None else f"event {number}"
-        of = f" of {plain(name)}" if name is not None else f" of the stream {stream}" if known else ""
-        place = (str(stream) if known else None, number, name)
-        self._tell(Finding(kind, _sentence(f"{at}{what}{of} {said}."), position, *place))
+        of = f" of {plain(name)}" if name is not None else f" of the stream {known}" if known else ""
+        self._tell(Finding(kind, _sentence(f"{at}{what}{of} {said}."), position, known, number, name))
 
     # Kept views.
 
@@ -257,16 +262,16 @@ class Audit:
         """Say what was done to the streams that do not hold, and to the order of the log."""
         log = self._log
         for fault in log.faults:
-            self._add(*fault)
+            self._report(fault)
         told: set[int] = set()
         if log.torn:
             diagnosis = diagnose(self._looked_at(), [*log.gaps, *(range(one, one + 1) for one in log.undecodable)])
             told = diagnosis.gaps_told
             for fault in diagnosis.faults:
                 if fault.kind == "missing" and fault.position in log.undecodable:
-                    self._add("unreadable", _NOT_UTF_8, *fault[2:])
+                    self._report(fault._replace(kind="unreadable", said=_NOT_UTF_8))
                 else:
-                    self._add(*fault)
+                    self._report(fault)
             if diagnosis.unproven:
                 some = ", ".join(str(position) for position in diagnosis.unproven[:SAID_MAX])
                 some += " …" if len(diagnosis.unproven) > SAID_MAX else ""
@@ -274,11 +279,12 @@ class Audit:
                 self._not_proven.append(f"{said}, so they may have been changed too.")
         for position in log.undecodable:
             if position not in told:
-                self._add("unreadable", _NOT_UTF_8, position, None, None)
+                self._report(Fault("unreadable", _NOT_UTF_8, position, None, None))
         self._check_appends(told | set(log.undecodable))
         if isinstance(self._store, SQLiteRecorder):  # elsewhere, what was rolled back leaves gaps
+            places = sorted(told)
             for gap in log.gaps:
-                self._tell_gap([position for position in gap if position not in told])
+                self._tell_gap(gap, places[bisect_left(places, gap.start) : bisect_left(places, gap.stop)])
 
     def _looked_at(self) -> Iterator[LogRow]:
         """Give the rows of the streams that do not hold; where they are too many, tell only where the rest breaks."""
@@ -290,10 +296,12 @@ class Audit:
             if count <= DIAGNOSED_MAX:
                 chosen.add(stream)
             elif thread is not None and thread.broke_at:
-                self._add("changed", "does not follow from the one before it", thread.broke_at, stream, None)
+                self._report(
+                    Fault("changed", "does not follow from the one before it", thread.broke_at, str(stream), None)
+                )
         for position, stream in log.unreadable.items():
             if stream not in chosen:
-                self._add("unreadable", "can't be read", position, stream, None)
+                self._report(Fault("unreadable", "can't be read", position, None, None))
         return log.rows_of(chosen)
 
     def _check_appends(self, told: set[int]) -> None:
@@ -306,52 +314,54 @@ class Audit:
                 continue
             found = loose.pop((part.stream, part.command_id, part.place + 1), None)
             if found is not None:
-                self._add("swapped", "stands in an append that it is no part of", place, None, None)
-                self._add("swapped", "stands apart from what it was recorded with", *found[:3])
+                self._report(Fault("swapped", "stands in an append that it is no part of", place, None, None))
+                self._report(Fault("swapped", "stands apart from what it was recorded with", *found[:3]))
             else:
                 kind: Kind = "truncated" if part.position == log.position else "missing"
                 said = "is not there, though it was recorded with the one before it"
-                self._add(kind, said, place, part.stream, part.sequence + 1)
+                self._report(Fault(kind, said, place, part.stream, part.sequence + 1))
             told.add(place)
         for one in loose.values():
-            self._add("rewritten", "goes on with an append that is not there", *one[:3])
+            self._report(Fault("rewritten", "goes on with an append that is not there", *one[:3]))
 
-    def _tell_gap(self, positions: list[int]) -> None:
-        if positions:
-            upto = "" if len(positions) == 1 else f", and none is up to position {positions[-1]}"
-            self._add("missing", f"is not there{upto}", positions[0], None, None)
+    def _tell_gap(self, gap: range, told: list[int]) -> None:
+        """Tell of the positions without a row, but for those that are told already; a gap may be of any length."""
+        for first, place in zip([gap.start, *(position + 1 for position in told)], [*told, gap.stop], strict=True):
+            if first < place:
+                upto = "" if first == place - 1 else f", and none is up to position {place - 1}"
+                self._report(Fault("missing", f"is not there{upto}", first, None, None))
 
     # Checkpoints.
 
     def _check_heads(self) -> None:
         """Compare the log with what the checkpoints have seen."""
-        proven = 0
+        head, proven = self._log.head, 0
+        if self._checkpoints and head.position < self._checkpoints[-1].position:
+            last = self._checkpoints[-1]
+            until = f"a checkpoint of {last.moment.isoformat()} has seen position {last.position}"
+            said = f"The log ends at position {head.position}, and {until}: its end was cut off."
+            self._tell(Finding("truncated", said, head.position + 1))
         for checkpoint in self._checkpoints:
-            stop = self._log.head.stops[checkpoint.position]
-            if (stop.position, stop.count, stop.head) == (checkpoint.position, checkpoint.count, checkpoint.head):
-                proven = checkpoint.position
-                continue
-            if self._log.head.position < checkpoint.position:
-                until = f"a checkpoint of {checkpoint.moment.isoformat()} has seen position {checkpoint.position}"
-                said = f"The log ends at position {self._log.head.position}, and {until}: its end was cut off."
-                self._tell(Finding("truncated", said, self._log.head.position + 1))
             split = self._split(checkpoint, proven)
-            if split is None:
-                seen = (mark[0] for mark in checkpoint.marks if mark[0] <= self._log.head.position)
-                proven = max(proven, *seen, 0)
-            else:
+            if split is not None:
                 self._tell_split(checkpoint, *split)
                 proven = split[0].position
                 break
+            places = (checkpoint.position, *(position for position, _ in checkpoint.marks))
+            proven = max(place for place in (proven, *places) if place <= head.position)
         self._word_proven(proven)
 
     def _split(self, checkpoint: Checkpoint, proven: int) -> tuple[Stop, tuple[int, str]] | None:
         """Say up to where log and checkpoint are the same, and the first mark that is not; None where all are."""
-        good = self._log.head.stops.get(proven, self._log.head.start)
-        for mark in [*checkpoint.marks, (checkpoint.position, checkpoint.head[:MARK_CHARACTERS])]:
+        stops = self._log.head.stops
+        whole = (checkpoint.position, checkpoint.head)
+        if checkpoint.position <= self._log.head.position and stops[checkpoint.position].head == checkpoint.head:
+            return None
+        good = stops.get(proven, self._log.head.start)
+        for mark in [*checkpoint.marks, whole]:
             if good.position < mark[0] <= self._log.head.position:
-                stop = self._log.head.stops[mark[0]]
-                if stop.position != mark[0] or stop.head[:MARK_CHARACTERS] != mark[1]:
+                stop = stops[mark[0]]
+                if stop.position != mark[0] or not stop.head.startswith(mark[1]):
                     return good, mark
                 good = stop
         return None
@@ -359,45 +369,44 @@ class Audit:
     def _tell_split(self, checkpoint: Checkpoint, good: Stop, mark: tuple[int, str]) -> None:
         """Tell what lies behind the last mark that holds, up to the first one that does not."""
         high = mark[0]
-        if any(good.position < (one.position or 0) <= high and one.kind != "view" for one in self._findings):
-            return
+        if any(good.position < position <= high for position in self._altered):
+            return  # that explains it
         rows = self._snapshot.log(good.position, CANDIDATES_MAX, None)
         between = [row for row in rows if row[0] <= high]
         if not between or (len(between) < len(rows) and between[-1][0] != high):
-            self._add("missing", "is not there, though a checkpoint has seen it", high, None, None)
+            self._report(Fault("missing", "is not there, though a checkpoint has seen it", high, None, None))
             return
         position, stream, sequence = between[0][:3]
         if len(between) == 1:
             for row in rows[1:]:
                 if good.followed_by(mark_of((high, *row[1:]))).startswith(mark[1]):
-                    self._add("swapped", "stands where a checkpoint has seen another row", position, stream, sequence)
-                    self._add("swapped", f"stood at position {high} when a checkpoint was taken", *row[:3])
+                    self._report(
+                        Fault("swapped", "stands where a checkpoint has seen another row", position, stream, sequence)
+                    )
+                    self._report(Fault("swapped", f"stood at position {high} when a checkpoint was taken", *row[:3]))
                     return
         fewer = checkpoint.count - self._log.head.stops[checkpoint.position].count
         kind: Kind = "rewritten"
         said = "is not what a checkpoint has seen there"
         if fewer and checkpoint.position <= self._log.head.position:
             kind = "missing" if fewer > 0 else "doubled"
-            said += f": {abs(fewer)} rows were {'taken out' if fewer > 0 else 'put in'}"
+            said += ": rows were taken out, and others moved up" if fewer > 0 else ": rows were put in"
         if len(between) > 1:
             said = f"or one of the rows behind it up to position {high} {said}"
-        self._add(kind, said, position, stream, sequence)
+        self._report(Fault(kind, said, position, stream, sequence))
 
     # In words.
 
     def _word_proven(self, proven: int) -> None:
         """Say what the chains alone can't prove of the rows that no checkpoint covers."""
         behind = self._log.head.position > proven
-        if not self._checkpoints:
-            whose = "No checkpoint was given, so of no row is it"
-        elif behind:
-            whose = f"Of the rows behind position {proven} it is not"
-        else:
+        if self._checkpoints and not behind:
             return
+        whose = f"Of the rows behind position {proven}" if self._checkpoints else "Without a checkpoint"
         self._not_proven.append(
-            f"{whose} proven that nobody who can write the database recorded, changed or took it out and made the links"
-            " behind it in its stream anew; that no stream and not the log was cut at its end; and that rows of"
-            " different streams stand in their order."
+            f"{whose} it is not proven that nobody recorded, changed or took out a row and made all later links of its"
+            " stream anew, that no stream and not the log was cut at its end, and that rows of different streams stand"
+            " in their order."
         )
 
     def _word_scope(self, *, is_signed: bool) -> None:
@@ -411,6 +420,11 @@ class Audit:
             )
         if any(not thread.is_ours for thread in self._log.threads.values()):
             self._not_proven.append("Of other workspaces, the chains were read, and the kept views were not.")
+        if self._log.replayed_upto is not None:
+            self._not_proven.append(
+                f"Behind position {self._log.replayed_upto} the log was not replayed, as no view of it is kept:"
+                " rebuild() shows whether its events follow from each other."
+            )
         self._not_proven.append("The contents of artifacts were not read: load() compares them with their digests.")
 
 

@@ -141,7 +141,7 @@ def _of_model(before: Model | None, after: Model | None) -> Iterator[Change]:
         yield Change(model.name, model.model_id, "model", model.model_id, None, f"{name} was deleted")
     was, is_now = (None if one is None or one.primary is None else one.primary.number for one in (before, after))
     if was != is_now:
-        said = f"the primary of {name} {_was_is('none', was, is_now)}"
+        said = f"the primary of {name} {_was_is(was, is_now)}"
         yield Change(model.name, model.model_id, "primary", was, is_now, said)
     then, now = ({one.version_id: one for one in held.versions} if held else {} for held in (before, after))
     for version_id in (*then, *(one for one in now if one not in then)):
@@ -165,12 +165,15 @@ def _of_version(before: Version | None, after: Version | None) -> Iterator[Chang
         for what in _COMPARED:
             was, is_now = getattr(before, what), getattr(after, what)
             if was != is_now:
-                yield change(what, was, is_now, _was_is("no failure", was, is_now))
+                yield change(what, was, is_now, _was_is(was, is_now) if what != "failure" else _failed(is_now))
 
 
 _COMPARED: Final[tuple[Literal["stage", "status", "failure"], ...]] = ("stage", "status", "failure")
 
 
-def _was_is(nothing: str, was: str | None, is_now: str | None) -> str:
-    said = [nothing if one is None else plain(one) for one in (was, is_now)]
-    return f"was {said[0]} and is {said[1]}"
+def _was_is(was: str | None, is_now: str | None) -> str:
+    return f"was {was or 'none'} and is {is_now or 'none'}"
+
+
+def _failed(failure: str | None) -> str:
+    return "has no failed start any more" if failure is None else f"did not start ({plain(failure)})"

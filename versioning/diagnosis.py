@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+from bisect import bisect_right
 from collections import Counter
-from itertools import chain, islice, zip_longest
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from itertools import islice, zip_longest
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import attrs
 
@@ -25,7 +26,7 @@ from versioning.events import EVENTS
 from versioning.persistence import INTEGER_MAX, NO_LINK, body_of, computed_link, link_of, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from versioning.persistence import LogRow
 
@@ -37,6 +38,8 @@ SHIFT_MAX: Final = 100
 """How many events in a row may have been taken out, and the rest numbered anew, so that this is told as such."""
 RUN_MAX: Final = 100
 """How many missing events in a row are told one by one."""
+SEARCHES_MAX: Final = 1_000
+"""How many rows that do not fit are looked into further, in all streams; of more, each is only told."""
 _RANKS: Final[tuple[Kind, ...]] = ("swapped", "doubled", "changed", "unreadable", "missing")
 """Which of several explanations of one row counts: the one that explains most."""
 _STREAM: Final = re.compile(r"[0-9a-f]{32}")
@@ -45,9 +48,9 @@ _STREAM: Final = re.compile(r"[0-9a-f]{32}")
 _NAMED: Final = re.compile(rb'"(?:ver|act|mdl)_([0-9a-f]{32})_')
 
 
-def is_stream(text: str) -> bool:
-    """Say whether a text has the form of a stream."""
-    return _STREAM.fullmatch(text) is not None
+def is_stream(value: object) -> TypeGuard[str]:
+    """Say whether a value is a text of the form of a stream."""
+    return type(value) is str and _STREAM.fullmatch(value) is not None
 
 
 class Fault(NamedTuple):
@@ -58,6 +61,8 @@ class Fault(NamedTuple):
     position: int | None
     stream: str | None
     sequence: int | None
+    alters: bool = True
+    """Whether the head is another one by it: not where position, stream, sequence and link are what they were."""
 
 
 class Diagnosis(NamedTuple):
@@ -94,12 +99,7 @@ class Piece:
     @property
     def has_place(self) -> bool:
         """Whether its columns name a place that an event can have."""
-        return (
-            type(self.stream) is str
-            and is_stream(self.stream)
-            and type(self.sequence) is int
-            and 1 <= self.sequence <= INTEGER_MAX
-        )
+        return is_stream(self.stream) and type(self.sequence) is int and 1 <= self.sequence <= INTEGER_MAX
 
     def fits(self, link: bytes | None, stream: str, number: int, *, any_topic: bool = False) -> bool:
         """Say whether these contents were recorded as an event of a stream, behind a link."""
@@ -145,7 +145,7 @@ def diagnose(rows: Iterable[LogRow], gaps: Iterable[range]) -> Diagnosis:
     for row in rows:
         pieces.append(piece_of(row))
         for stream in streams_of(row):
-            if isinstance(stream, str) and is_stream(stream):
+            if is_stream(stream):
                 streams.setdefault(stream, [])
     for piece in pieces:
         if piece.has_place:
@@ -154,7 +154,8 @@ def diagnose(rows: Iterable[LogRow], gaps: Iterable[range]) -> Diagnosis:
     for stream, held in streams.items():
         strays += _strays(stream, held)
     strays.sort(key=lambda piece: piece.position)
-    walks = [Walk(stream, held, strays[:STRAYS_MAX]) for stream, held in streams.items()]
+    budget = Budget(SEARCHES_MAX)
+    walks = [Walk(stream, held, strays[:STRAYS_MAX], budget) for stream, held in streams.items()]
     walks.sort(key=lambda walk: not walk.is_known)  # of the others, it may be that only a column was changed
     for walk in walks:
         walk.go()
@@ -199,8 +200,7 @@ def _located(losses: list[Lost], gaps: Iterable[range]) -> tuple[list[Fault], se
     told: set[int] = set()
     faults: list[Fault] = []
     for lost in sorted(losses, key=lambda one: one.before):
-        between = (range(max(gap.start, lost.behind + 1), min(gap.stop, lost.before)) for gap in free)
-        open_places = (place for place in chain.from_iterable(between) if place not in told)
+        open_places = (place for place in _between(free, lost.behind, lost.before) if place not in told)
         places = list(islice(open_places, len(lost.numbers)))
         told.update(places)
         if len(lost.numbers) > RUN_MAX:
@@ -208,16 +208,32 @@ def _located(losses: list[Lost], gaps: Iterable[range]) -> tuple[list[Fault], se
             faults.append(Fault("missing", said, places[0] if places else lost.before, lost.stream, lost.numbers[0]))
             continue
         for number, place in zip_longest(lost.numbers, places):
-            position = lost.before if place is None else place
-            faults.append(Fault("missing", "is not there", position, lost.stream, number))
+            said = "is not there: it stood before this row" if place is None else "is not there"
+            faults.append(Fault("missing", said, lost.before if place is None else place, lost.stream, number))
     return faults, told
+
+
+def _between(gaps: list[range], behind: int, before: int) -> Iterator[int]:
+    """Give the positions in gaps that lie between two rows."""
+    for gap in gaps[bisect_right(gaps, behind, key=lambda gap: gap.stop - 1) :]:
+        if gap.start >= before:
+            return
+        yield from gap
+
+
+@attrs.define
+class Budget:
+    """How many searches there may still be."""
+
+    left: int
 
 
 class Walk:
     """One stream, from its first event to its last."""
 
-    def __init__(self, stream: str, held: Sequence[Piece], strays: Sequence[Piece]) -> None:
+    def __init__(self, stream: str, held: Sequence[Piece], strays: Sequence[Piece], budget: Budget) -> None:
         """Start before the first event."""
+        self._budget = budget
         self.faults: list[Fault] = []
         self.lost: list[Lost] = []
         self.unproven: list[int] = []
@@ -259,8 +275,8 @@ class Walk:
                 self._move(behind + self._shift, stray)
         self._check_order()
 
-    def _tell(self, kind: Kind, said: str, piece: Piece) -> None:
-        self.faults.append(Fault(kind, said, piece.position, self._stream, piece.sequence))
+    def _tell(self, kind: Kind, said: str, piece: Piece, *, alters: bool = True) -> None:
+        self.faults.append(Fault(kind, said, piece.position, self._stream, piece.sequence, alters))
 
     def _stand(self, number: int, piece: Piece) -> None:
         """Take a row for an event."""
@@ -273,6 +289,9 @@ class Walk:
 
     def _stray(self, number: int) -> Piece | None:
         """Find contents that were recorded as this event, wherever they stand."""
+        if self._link is None or self._budget.left == 0:
+            return None
+        self._budget.left -= 1
         unused = (piece for piece in self._strays if not piece.used)
         return next((one for one in unused if one.fits(self._link, self._stream, number, any_topic=True)), None)
 
@@ -308,13 +327,13 @@ class Walk:
         if fit is not None:
             self._stand(number, fit)
             if fit.problem is not None:
-                self._tell("unreadable", f"can't be read: {fit.problem}", fit)
+                self._tell("unreadable", f"can't be read: {fit.problem}", fit, alters=False)
         elif unused and self._is_put_in(label, number, unused[0]):
             return
         elif (stray := self._stray(number)) is not None:
             fit = next((piece for piece in held if piece is stray), held[0])
             if fit is stray:
-                self._tell(stray.moved, "has another topic than its link was made of", stray)
+                self._tell(stray.moved, "has another topic than its link was made of", stray, alters=False)
                 self._stand(number, stray)
             else:
                 self._swap(number, fit, stray)
@@ -355,7 +374,7 @@ class Walk:
     def _is_put_in(self, label: int, number: int, here: Piece) -> bool:
         """Look whether rows from here on were put in, and those behind them numbered anew."""
         before = here
-        for count in range(1, SHIFT_MAX + 1):
+        for count in range(1, 1 + min(SHIFT_MAX, self._budget.left)):
             following = self._following(label + count)
             if following is None:
                 return False
@@ -383,7 +402,7 @@ class Walk:
         if here.body is not None and type(here.topic) is str and self._link is not None:
             own = computed_link(self._link, self._stream, number, here.topic, here.body)
         if following is None or following.fits(here.link, self._stream, number + 1):
-            self._tell(kind, said, here)
+            self._tell(kind, said, here, alters=following is None)
             self._stand(number, here)
         elif following.fits(own, self._stream, number + 1):
             self._tell("changed", "has another link than it had", here)

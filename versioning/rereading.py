@@ -7,12 +7,13 @@ looks at its rows one by one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from versioning.aggregate import ModelAggregate
 from versioning.checkpoints import BATCH_EVENTS, RunningHead, mark_of
 from versioning.diagnosis import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
+from versioning.events import EVENTS, ModelDeleted, PrimaryCleared, VersionPromoted
 from versioning.ids import model_id_of, stream_of
 from versioning.persistence import NO_LINK, body_of, computed_link, read
 from versioning.projections import evolve_ledger
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from versioning.persistence import Envelope, LogRow
     from versioning.projections import VersionLedger
     from versioning.stores import Snapshot, Store
+
+UNKEPT_EVENTS_MAX: Final = 100_000
+"""Up to how many events a log is replayed of which no view is kept: for nothing but to see that events follow."""
+LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
+"""What a ledger takes in; the others change none."""
 
 
 class Thread:
@@ -89,6 +95,10 @@ class Rereading:
         self.ledgers: dict[str, VersionLedger] = {}
         """What every version of this workspace used, while `keeps_ledgers`."""
         self.keeps_ledgers = False
+        self.keeps_views = False
+        """Whether there is anything that is kept, so that a replay is compared with it."""
+        self.replayed_upto: int | None = None
+        """The position up to which the log was replayed; None where it is all of it."""
         self.latest_us = 0
         """The latest timestamp."""
         self.faults: list[Fault] = []
@@ -168,7 +178,7 @@ class Rereading:
     def _take(self, rows: list[LogRow]) -> None:  # noqa: C901 - one loop, run for every row there is: no calls to spare
         """Take in the next rows."""
         threads, ledgers, fact, marks, before = self.threads, self.ledgers, self._fact, list[str](), self.position
-        keeps_ledgers = self.keeps_ledgers
+        keeps_ledgers, replays = self.keeps_ledgers, self._replays()
         for row in rows:
             position, stream, sequence, topic, state = row
             if position != before + 1:
@@ -190,15 +200,16 @@ class Rereading:
             elif envelope.model_name != thread.name or envelope.workspace != thread.workspace:
                 self._misnamed(position, stream, sequence, thread)
             elif thread.aggregate is not None:
-                try:
-                    thread.aggregate.evolve(event, envelope.actor)
-                    if keeps_ledgers and (version_id := getattr(event, "version_id", None)) is not None:
-                        fact.event, fact.position, fact.stream = event, position, stream
-                        fact.generation, fact.workspace = envelope.generation, envelope.workspace
-                        fact.model_name = envelope.model_name
-                        ledgers[version_id] = evolve_ledger(ledgers.get(version_id), fact)  # type: ignore[arg-type,assignment]  # it has what a ledger takes
-                except (LookupError, TypeError, ValueError):
-                    self._does_not_follow(position, stream, sequence, thread)
+                if replays:
+                    try:
+                        thread.aggregate.evolve(event, envelope.actor)
+                        if keeps_ledgers and type(event) in LEDGER_EVENTS:
+                            fact.event, fact.position, fact.stream = event, position, stream
+                            fact.generation, fact.workspace = envelope.generation, envelope.workspace
+                            fact.model_name, version_id = envelope.model_name, event.version_id  # type: ignore[union-attr]  # of these events
+                            ledgers[version_id] = evolve_ledger(ledgers.get(version_id), fact)  # type: ignore[arg-type,assignment]  # it has what a ledger takes
+                    except (LookupError, TypeError, ValueError):
+                        self._does_not_follow(position, stream, sequence, thread)
                 if envelope.idempotency_key is not None and envelope.index == 0:
                     self._check_key(position, stream, sequence, envelope.idempotency_key)
             thread.link, thread.sequence = link, sequence
@@ -206,6 +217,13 @@ class Rereading:
             if envelope.count > 1 or self.part is not None:
                 self._take_part(Part(position, stream, sequence, envelope.command_id, envelope.index, envelope.count))
         self.head.take([row[0] for row in rows], marks)
+
+    def _replays(self) -> bool:
+        """Say whether the next rows are to be replayed; where nothing is kept to compare with, only so many are."""
+        if self.keeps_views or self.head.count < UNKEPT_EVENTS_MAX:
+            return True
+        self.replayed_upto = self.position if self.replayed_upto is None else self.replayed_upto
+        return False
 
     # What is unusual in a row.
 
@@ -236,11 +254,13 @@ class Rereading:
 
     def _misnamed(self, position: int, stream: str, sequence: int, thread: Thread) -> None:
         said = "names another model than the events before it"
-        self.faults.append(Fault("rewritten", said, position, stream, sequence))
+        self.faults.append(Fault("rewritten", said, position, stream, sequence, alters=False))
         thread.aggregate = None
 
     def _does_not_follow(self, position: int, stream: str, sequence: int, thread: Thread) -> None:
-        self.faults.append(Fault("unreadable", "does not follow from the events before it", position, stream, sequence))
+        self.faults.append(
+            Fault("unreadable", "does not follow from the events before it", position, stream, sequence, alters=False)
+        )
         thread.aggregate = None
 
     def _check_key(self, position: int, stream: str, sequence: int, key: str) -> None:
@@ -250,7 +270,9 @@ class Rereading:
         except CorruptLogError:
             found = None
         if found is None or found[0] != position:
-            self.faults.append(Fault("changed", "is not found by its idempotency key", position, stream, sequence))
+            self.faults.append(
+                Fault("changed", "is not found by its idempotency key", position, stream, sequence, alters=False)
+            )
 
     def _take_part(self, part: Part) -> None:
         """See that what was recorded together stands together."""

@@ -3,13 +3,13 @@
 The law of this room: **the bytes of a row stay what they were**, so a chain that holds here holds there; and nothing is
 recorded of a file that is not whole and right to its last line. What it holds is checked as if an enemy wrote it.
 
-A file is NDJSON: what it is, the events in the order of the log, what the models amounted to when it was written (which
-`versioning.testing.assert_replays` compares with a replay), and how long it has to be.
+A file is NDJSON: what it is, the events in the order of the log, what the versions amounted to when it was written
+(which `versioning.testing.assert_replays` compares with a replay), and how long it has to be.
 
     {"format":"model-versioning.log.1","workspace":"default","model_name":null,"position":7,"moment":"2026-01-01T…"}
     {"position":1,"stream":"…","sequence":1,"topic":"deployed.1","state":{"_chain":"…",…}}
-    {"model":"churn","model_id":"mdl_…","primary":"0.1.0","versions":{"0.1.0":"published active"}}
-    {"events":1,"models":1,"digest":"…"}
+    {"model":"churn","model_id":"mdl_…","number":"0.1.0","stage":"draft","status":"active","is_primary":false}
+    {"events":1,"versions":1,"digest":"…"}
 
 The contents of artifacts are not in it.
 """
@@ -43,7 +43,7 @@ from versioning.limits import checked_key, checked_name, checked_workspace
 from versioning.persistence import INTEGER_MAX, AppendConflict, Row, body_of, computed_link, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from versioning.checkpoints import Progress
     from versioning.persistence import LogRow
@@ -78,19 +78,19 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What a model amounted to when a file was written."""
+    """What a version that is not deleted was when a file was written."""
 
     model: str
     model_id: str
-    primary: str | None
-    """A number."""
-    versions: dict[str, str]
-    """Of each number, stage and status."""
+    number: str
+    stage: str
+    status: str
+    is_primary: bool
 
 
 class _End(msgspec.Struct, forbid_unknown_fields=True):
     events: int
-    models: int
+    versions: int
     digest: str
     """SHA-256 of all lines before this one."""
 
@@ -107,7 +107,7 @@ class Transferred:
     imported: int
     """How many of them were recorded just now; the others were there, or nothing was to be recorded."""
     answers: tuple[Answer, ...] = attrs.field(repr=False)
-    """What the models that were there amounted to when it was exported."""
+    """What the versions that were there amounted to when it was exported."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -164,9 +164,9 @@ class Streams:
             raise CorruptLogError(msg, position=self._last.position)
 
     def answers(self) -> list[Answer]:
-        """Say what the models that are there amount to, in the order of their names."""
+        """Say what the versions that are there amount to, in the order of names and numbers."""
         models = [state.model() for state in self.states.values() if state.exists]
-        return [answer_of(model) for model in sorted(models, key=lambda model: model.name)]
+        return answers_of(sorted(models, key=lambda model: model.name))
 
     def _begin(self, recorded: Recorded) -> ModelAggregate:
         state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
@@ -209,11 +209,13 @@ class Streams:
         return None
 
 
-def answer_of(model: Model) -> Answer:
-    """Say what a model amounts to, as a file keeps it."""
-    primary = None if model.primary is None else model.primary.number
-    versions = {version.number: f"{version.stage} {version.status}" for version in model.versions}
-    return Answer(model.name, model.model_id, primary, versions)
+def answers_of(models: Iterable[Model]) -> list[Answer]:
+    """Say what the versions of models amount to, as a file keeps it."""
+    return [
+        Answer(one.model_name, one.model_id, one.number, one.stage, one.status, one.is_primary)
+        for model in models
+        for one in model.versions
+    ]
 
 
 def _out_of_time(recorded: Recorded, state: ModelAggregate) -> str | None:
@@ -384,7 +386,7 @@ class _Reader:
                     self.answers.append(item)
                     continue
                 if self.answers:
-                    _refuse("an event stands behind what the models amount to")
+                    _refuse("an event stands behind what the versions amounted to")
                 row = (item.position, item.stream, item.sequence, item.topic, bytes(item.state))
                 recorded = self._streams.take(row)
                 key = recorded.idempotency_key if recorded.index == 0 else None
@@ -402,8 +404,6 @@ class _Reader:
         try:
             yield
         except (CorruptLogError, NewerFormatError) as error:
-            if hasattr(error, "line"):
-                raise
             msg = f"Line {self.line} of the file: {error.sentence}"
             hint = _HINT if isinstance(error, CorruptLogError) else None
             raise type(error)(msg, hint=hint, line=self.line, position=error.position) from error
@@ -449,7 +449,7 @@ class _Reader:
         return item
 
     def _end(self, end: _End) -> None:
-        if (end.events, end.models, end.digest) != (self.events, len(self.answers), self._digest.hexdigest()):
+        if (end.events, end.versions, end.digest) != (self.events, len(self.answers), self._digest.hexdigest()):
             _refuse("the lines before it are not those that were exported")
         if self._file.read(1):
             self.line += 1

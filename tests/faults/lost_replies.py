@@ -19,7 +19,7 @@ import attrs
 from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, plant, rows_of
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
-from versioning.errors import StoreError
+from versioning.errors import StoreError, VersioningError
 from versioning.persistence import AppendConflict, decode
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ WAYS: Final = (
     "on the wire",
     "on the wire, before the server got it",
 )
+REFUSED: Final = "elsewhere it is refused"
 WIRE: Final = tuple(way for way in WAYS if way.startswith("on the wire"))
 DEADLINE_S: Final = 60.0
 BUGS: Final = ("does not look for its own command", "sends another key")
@@ -224,13 +225,18 @@ def _call(registry: ModelRegistry, elsewhere: ModelRegistry, asked: Asked, bug: 
             known = "is not known" not in error.hint
             return Came([], error, "known not to be recorded" if known else "unknown")
         other = {"idempotency_key": f"another {asked.key}"} if bug == "sends another key" else {}
-        return Came([asked(elsewhere, **other)], error, "done elsewhere")
+        try:
+            return Came([asked(elsewhere, **other)], error, "done elsewhere")
+        except VersioningError as refusal:
+            return Came([], error, f"{REFUSED}: {refusal}")
     return Came([first] if asked.key is None else [first, asked(elsewhere)], None, "done")
 
 
 def _judged(asked: Asked, came: Came, effects: list[Recorded]) -> list[str]:
     """Say what is wrong with so many effects."""
     count = len(effects)
+    if came.told.startswith(REFUSED):
+        return [f"{came.told} (key: {asked.key})"]
     if asked.key is None and came.error is not None:
         allowed = {0, 1} if "is not known" in came.error.hint else {0}
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from versioning.errors import VersioningError
 from versioning.registry import ModelRegistry
 from versioning.testing.walks import DiscrepancyError, Laws
-from versioning.transfer import answer_of, check_log
+from versioning.transfer import answers_of, check_log
 
 if TYPE_CHECKING:
     from versioning.transfer import Answer, File, Transferred
@@ -29,7 +29,7 @@ def assert_replays(file: File) -> Transferred:
         file: what `export` wrote: a path, or an open file of bytes.
 
     Raises:
-        DiscrepancyError: an AssertionError: it does not; the message says which line, event or model.
+        DiscrepancyError: an AssertionError: it does not; the message says which line, event or version.
     """
     try:
         told = check_log(file)
@@ -54,11 +54,10 @@ def _obey(registry: ModelRegistry) -> None:
 
 
 def _mean(registry: ModelRegistry, told: tuple[Answer, ...]) -> None:
-    """Compare what the models amount to with what the file says that they did."""
-    now = {model.model_id: answer_of(model) for model in registry.models()}
-    then = {answer.model_id: answer for answer in told}
-    for model_id in then.keys() | now.keys():
-        was, is_now = then.get(model_id), now.get(model_id)
+    """Compare what the versions amount to with what the file says that they did."""
+    then, now = ({(one.model_id, one.number): one for one in held} for held in (told, answers_of(registry.models())))
+    for place in then.keys() | now.keys():
+        was, is_now = then.get(place), now.get(place)
         if is_now != was:
-            msg = f"A model that was exported as {was} is now {is_now}."
+            msg = f"What was exported as {was} is now {is_now}."
             raise DiscrepancyError(msg)
