@@ -190,6 +190,19 @@ class TestTampering:
             ("missing", row.position, row.sequence) for row in gone
         ]
 
+    def test_a_gap_behind_the_missing_rows(self, tmp_path: Path) -> None:
+        """It is not taken for the place of one that stood before it."""
+        trial = Trial(tmp_path, 20, names=1)
+
+        def change(file: sqlite3.Connection) -> None:
+            file.execute("DELETE FROM stored_events WHERE rowid=5")
+            file.execute("UPDATE stored_events SET rowid=rowid-1 WHERE rowid BETWEEN 6 AND 12")
+
+        trial.change(change)
+        found = trial.verify(checkpoint=False).findings
+        assert [(one.kind, one.position, one.sequence) for one in found] == [("missing", 5, 5), ("missing", 12, None)]
+        assert "it stood before this row" in found[0].sentence
+
     def test_a_position_that_is_very_far_away(self, trial: Trial) -> None:
         """A gap may be longer than any memory."""
         far = 2**62
@@ -218,13 +231,13 @@ class TestTampering:
         trial = Trial(tmp_path, 40, names=1)
 
         def change(file: sqlite3.Connection) -> None:
-            rewritten(file, trial.rows, 33)
-            set_state(file, trial.rows[31], forged(trial.rows[31]))
+            rewritten(file, trial.rows, 35)
+            set_state(file, trial.rows[34], forged(trial.rows[34]))
 
         trial.change(change)
-        assert [(one.kind, one.position) for one in trial.verify(checkpoint=True).findings] == [
-            ("rewritten", 31), ("changed", 32),
-        ]  # fmt: skip
+        assert [position for position, _ in trial.checkpoint.marks][-1] == 33
+        found = [(one.kind, one.position) for one in trial.verify(checkpoint=True).findings]
+        assert found == [("rewritten", 34), ("changed", 35)]
 
     def test_garbage_under_a_name_that_is_none(self, trial: Trial) -> None:
         def spoil(file: sqlite3.Connection) -> None:

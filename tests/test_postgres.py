@@ -1002,7 +1002,10 @@ class TestLostConnections:
     def test_a_server_that_is_starting_is_waited_for_and_one_that_stays_away_is_an_error(
         self, server: PostgresServer, url: str
     ) -> None:
-        with contextlib.closing(PostgresRecorder.open(url + "&connect_timeout_s=0.3")) as recorder:
+        with (
+            contextlib.closing(PostgresRecorder.open(url + "&connect_timeout_s=0.3")) as recorder,
+            contextlib.closing(PostgresRecorder.open(url + "&connect_timeout_s=20")) as patient,
+        ):
             server.stop()
             try:
                 started = time.monotonic()
@@ -1011,7 +1014,7 @@ class TestLostConnections:
                 assert time.monotonic() - started < 1
                 with pytest.raises(StoreError, match="can't be reached"):
                     PostgresRecorder.open(url)
-                answer = Task(recorder.head)
+                answer = Task(patient.head)
                 time.sleep(0.1)
             finally:
                 server.start()

@@ -36,15 +36,12 @@ class SerialModel(Protocol[State]):
 
     def initial(self) -> State:
         """Give the state before the first call."""
-        ...
 
     def step(self, state: State, asked: Any) -> tuple[State, Any]:  # noqa: ANN401 - a model's own calls
         """Give the state after a call, and what the caller gets; the state given is not changed."""
-        ...
 
     def key(self, state: State) -> Hashable:
         """Give what tells states apart."""
-        ...
 
 
 @attrs.frozen
