@@ -306,6 +306,11 @@ class TestDifference:
         assert registry.diff(moments[0], moments[0]).changes == ()
         assert registry.diff(0, 0).changes == ()
 
+    def test_a_model_that_was_not_there_yet_is_new(self, registry: ModelRegistry) -> None:
+        deploy(registry)
+        assert registry.diff(0, model_name=NAME).changes == registry.diff(0).changes
+        assert registry.diff(0, model_name=NAME).changes[0].what == "model"
+
     def test_the_wrong_way_round_or_in_the_future(self, store: Store) -> None:
         registry = store()
         first = store.clock.tick()
