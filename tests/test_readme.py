@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-LINES_MAX: Final = 240
+LINES_MAX: Final = 245
 
 BEGIN = "<!-- made from rules.TRANSITIONS by `.venv/bin/python -m tests.test_readme` -->"
 END = "<!-- end of what is made -->"
