@@ -38,7 +38,7 @@ WAYS: Final = (
     "on the wire",
     "on the wire, before the server got it",
 )
-REFUSED: Final = "elsewhere it is refused"
+REFUSED: Final = "it is refused"
 WIRE: Final = tuple(way for way in WAYS if way.startswith("on the wire"))
 DEADLINE_S: Final = 60.0
 BUGS: Final = ("does not look for its own command", "sends another key")
@@ -228,7 +228,9 @@ def _call(registry: ModelRegistry, elsewhere: ModelRegistry, asked: Asked, bug: 
         try:
             return Came([asked(elsewhere, **other)], error, "done elsewhere")
         except VersioningError as refusal:
-            return Came([], error, f"{REFUSED}: {refusal}")
+            return Came([], error, f"{REFUSED} elsewhere: {refusal}")
+    except VersioningError as refusal:
+        return Came([], None, f"{REFUSED}: {refusal}")
     return Came([first] if asked.key is None else [first, asked(elsewhere)], None, "done")
 
 
@@ -236,7 +238,7 @@ def _judged(asked: Asked, came: Came, effects: list[Recorded]) -> list[str]:
     """Say what is wrong with so many effects."""
     count = len(effects)
     if came.told.startswith(REFUSED):
-        return [f"{came.told} (key: {asked.key})"]
+        return [f"{came.told} (key: {asked.key}), with {count} effects"]
     if asked.key is None and came.error is not None:
         allowed = {0, 1} if "is not known" in came.error.hint else {0}
     else:
