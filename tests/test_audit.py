@@ -19,7 +19,7 @@ from hypothesis import given
 from tests import registry_tools, stores
 from tests.registry_tools import NAME, deploy, serving
 from tests.tampering import FIRST, WAYS, Trial, fill, forged, rewritten, set_state
-from versioning import ModelRegistry, StoreError
+from versioning import InvalidArgumentError, ModelRegistry, StoreError
 from versioning import audit as audit_room
 from versioning import checkpoints as checkpoint_room
 from versioning import diagnosis as diagnosis_room
@@ -627,6 +627,14 @@ class TestKeptViews:
         assert found[-1].sentence == f"In the kept view {LEDGERS.name}, {len(rows) - 2} more rows differ."
         shared_store.execute("DELETE FROM kept_rows")
         assert len(kept.verify().findings) == 2 * 3
+
+    def test_they_may_be_left_alone(self, shared_store: Store, kept: ModelRegistry) -> None:
+        shared_store.execute("UPDATE kept_rows SET state=?", b"nothing")
+        found = kept.verify(views=False)
+        assert found.ok
+        assert any("were not compared with a replay, as was asked" in said for said in found.not_proven)
+        with pytest.raises(InvalidArgumentError, match="views is True or False"):
+            kept.verify(views="no")  # type: ignore[arg-type]  # refused
 
     def test_pages_end_between_two_names(
         self, shared_store: Store, kept: ModelRegistry, monkeypatch: pytest.MonkeyPatch

@@ -134,10 +134,12 @@ class Audit:
         self._altered: set[int] = set()
         """Positions of what explains that the head is another one than a checkpoint has seen."""
 
-    def run(self, *, is_signed: bool, progress: Progress | None) -> Verification:
+    def run(self, *, is_signed: bool, with_views: bool, progress: Progress | None) -> Verification:
         """Read, compare, and say what was found."""
         log = self._log
-        kept = [(view, self._snapshot.view_position(view.name)) for view in VIEWS]
+        kept = [(view, self._snapshot.view_position(view.name)) for view in VIEWS if with_views]
+        if not with_views:
+            self._not_proven.append("The kept views were not compared with a replay, as was asked.")
         views = sorted(((view, at) for view, at in kept if at is not None), key=lambda one: one[1].position)
         log.keeps_views, log.keeps_ledgers = bool(views), any(view is LEDGERS for view, _ in views)
         for view, at in views:
@@ -422,8 +424,8 @@ class Audit:
             self._not_proven.append("Of other workspaces, the chains were read, and the kept views were not.")
         if self._log.replayed_upto is not None:
             self._not_proven.append(
-                f"Behind position {self._log.replayed_upto} the log was not replayed, as no view of it is kept:"
-                " rebuild() shows whether its events follow from each other."
+                f"Behind position {self._log.replayed_upto} the log was not replayed, as there was nothing to compare"
+                " with: rebuild() shows whether its events follow from each other."
             )
         self._not_proven.append("The contents of artifacts were not read: load() compares them with their digests.")
 
@@ -434,6 +436,7 @@ def verify(
     checkpoints: Sequence[Checkpoint] = (),
     *,
     is_signed: bool = False,
+    with_views: bool = True,
     progress: Progress | None = None,
 ) -> Verification:
     """Read every row again, from one snapshot, and compare it with its chain, the kept views and checkpoints.
@@ -443,10 +446,12 @@ def verify(
         workspace: whose rows may be named.
         checkpoints: in the order of their positions.
         is_signed: whether the signatures of the checkpoints were checked.
+        with_views: whether the kept views are compared.
         progress: is called after each batch.
     """
     with store.snapshot() as snapshot:
-        return Audit(store, snapshot, workspace, checkpoints).run(is_signed=is_signed, progress=progress)
+        audit = Audit(store, snapshot, workspace, checkpoints)
+        return audit.run(is_signed=is_signed, with_views=with_views, progress=progress)
 
 
 def _sentence(text: str) -> str:

@@ -708,24 +708,33 @@ class ModelRegistry(Questions, Commands):
         checkpoint: Checkpoint | str | Path | Iterable[Checkpoint | str | Path] | None = None,
         *,
         public_key: Key | None = None,
+        views: bool = True,
         progress: Progress | None = None,
     ) -> Verification:
         """Read every row again, and compare it with its chain, the kept views with a replay, and all with checkpoints.
 
         Nothing is changed. `.ok` says whether nothing was found, `.findings` what and where, and `.not_proven` in words
-        what may be so although nothing was found.
+        what may be so although nothing was found. While it runs, a memory store stands still for other threads.
 
         Args:
             checkpoint: what `checkpoint` gave, the file that it was written to, or several of these.
             public_key: of Ed25519, where the checkpoints are signed: PEM, a Path to it, or a key of `cryptography`.
+            views: whether the kept views are compared, which takes longer than all the rest, and about 2 KB of memory
+                a version.
             progress: is called after each batch with "verify", the position reached and the last of the log.
 
         Raises:
             InvalidArgumentError: a checkpoint is none, or its signature is not by this key.
         """
         checkpoints = given_checkpoints(checkpoint, public_key)
-        is_signed = public_key is not None
-        return verify(self._recorder, self.workspace, checkpoints, is_signed=is_signed, progress=progress)
+        return verify(
+            self._recorder,
+            self.workspace,
+            checkpoints,
+            is_signed=public_key is not None,
+            with_views=checked_flag(views, "views"),
+            progress=progress,
+        )
 
     def diff(
         self, then: datetime | int, now: datetime | int | None = None, model_name: str | None = None

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "model-versioning.log.1"
 LINE_BYTES_MAX: Final = 262_144
 """About twice the longest event that R28 allows, with every character escaped."""
-BATCH_EVENTS: Final = 1_000
+BATCH_EVENTS: Final = 500
 """How many events are read, compared or recorded at once."""
 _FORM: Final = re.compile(r"model-versioning\.log\.[1-9][0-9]{0,8}")
 _HINT: Final = "Nothing was imported. Export the log again, or compare the file with the one that was exported."
