@@ -382,6 +382,7 @@ QUESTIONS = (
 )
 """What a past answers too."""
 OTHERS = (
+    Call("resolve", lambda world: {"model_name": world.name}, ("max_staleness_s",)),
     Call("at", lambda _: {"moment_or_position": 1}),
     Call("follow", lambda _: {}, ("after", "poll_s")),
     Call("load", lambda world: {"model_name": world.name}, ("version", "trusted", "serializer")),

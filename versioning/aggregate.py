@@ -169,9 +169,9 @@ class ModelAggregate:
     """
 
     __slots__ = (
-        "_pending", "by_number", "claims", "claims_made", "cleared", "cursor", "exists", "generation", "highest",
-        "last_at_us", "left", "link", "lives", "model_name", "primary", "published", "sequence", "stream", "trail",
-        "undone", "versions", "workspace",
+        "_own", "_pending", "by_number", "claims", "claims_made", "cleared", "cursor", "exists", "generation",
+        "highest", "last_at_us", "left", "link", "lives", "model_name", "primary", "published", "sequence", "stream",
+        "trail", "undone", "versions", "workspace",
     )  # fmt: skip
 
     def __init__(self, stream: str, workspace: str = "", model_name: str = "") -> None:
@@ -191,6 +191,8 @@ class ModelAggregate:
         self.versions: dict[str, Version] = {}
         """All that were ever deployed, by version_id, in order."""
         self._pending: list[Pending] = []
+        self._own: set[str] | None = None
+        """The versions that nobody else has seen, while many events are folded at once: these are changed in place."""
         self._begin_life()
 
     def _begin_life(self) -> None:
@@ -258,12 +260,23 @@ class ModelAggregate:
         self.sequence += 1
         return self
 
+    def begin_folding(self) -> None:
+        """Hand out nothing from here to `end_folding`: then no version needs a copy for each of its changes."""
+        self._own = set()
+
+    def end_folding(self) -> None:
+        """From here on, what was handed out is never changed."""
+        self._own = None
+
     def _change(self, version_id: str, **changes: object) -> None:
-        was = self.versions[version_id]
-        now = object.__new__(Version)
-        now.__dict__.update(was.__dict__)
+        now = self.versions[version_id]
+        if self._own is None or version_id not in self._own:
+            was, now = now, object.__new__(Version)
+            now.__dict__.update(was.__dict__)
+            self.versions[version_id] = now
+            if self._own is not None:
+                self._own.add(version_id)
         now.__dict__.update(changes)
-        self.versions[version_id] = now
 
     def _end_role(self, version_id: str) -> None:
         """R12: deactivating and deleting end the role of the version that they name."""
@@ -282,24 +295,28 @@ class ModelAggregate:
             self.generation += 1
             self.lives.append((event.at_us, None))
         version_id = event.version_id
-        self.versions[version_id] = Version(
-            version_id=version_id,
-            model_id=model_id_of(self.stream, self.generation),
-            workspace=self.workspace,
-            model_name=self.model_name,
-            number=event.number,
-            stage="published" if event.published else "draft",
-            status="active" if event.activation_id is None else "activating",
-            is_primary=False,
-            artifact=event.artifact,
-            deployed_at_us=event.at_us,
-            published_at_us=event.at_us if event.published else None,
-            deployed_by=actor,
-            activation_id=event.activation_id,
-            waiting_since_us=None if event.activation_id is None else event.at_us,
-            metadata_json=event.metadata,
-            attempts=0 if event.activation_id is None else 1,
+        waits = event.activation_id is not None
+        self.versions[version_id] = Version(  # by place, which is twice as fast as by name
+            version_id,
+            model_id_of(self.stream, self.generation),
+            self.workspace,
+            self.model_name,
+            event.number,
+            "published" if event.published else "draft",
+            "activating" if waits else "active",
+            False,  # noqa: FBT003 - is_primary
+            event.artifact,
+            event.at_us,
+            event.at_us if event.published else None,
+            actor,
+            event.activation_id,
+            event.at_us if waits else None,
+            None,
+            event.metadata,
+            1 if waits else 0,
         )
+        if self._own is not None:
+            self._own.add(version_id)
         self.left[version_id] = None
         self.by_number[event.number] = version_id
         self.highest = event.number

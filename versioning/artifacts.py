@@ -207,7 +207,8 @@ def checked_reference(reference: object) -> ArtifactRef:
         reference = ArtifactRef(str.__str__(reference))
     if not isinstance(reference, ArtifactRef):
         _bad_reference("A reference", f"is a URI as text or an ArtifactRef, not {type(reference).__name__}")
-    uri, digest, size_bytes, media_type = attrs.astuple(reference, recurse=False)
+    uri, digest = reference.uri, reference.digest
+    size_bytes, media_type = reference.size_bytes, reference.media_type
     if problem := _problem(uri, URI_CHARACTERS_MAX) or (None if uri.strip() else "is blank"):
         hint = "Text is taken as a URI; pass contents as bytes, and a file as a Path."
         _bad_reference("The artifact's uri", problem, hint)
@@ -233,6 +234,8 @@ def _problem(text: object, characters_max: int) -> str | None:
         return f"is text, not {type(text).__name__}"
     if len(text) > characters_max:
         return f"has {len(text)} characters, and {characters_max} is the most"
+    if str.isascii(text) and str.isprintable(text):  # as most are: then there is nothing else to look for
+        return None
     if _SURROGATES.search(text):
         return "has half of a surrogate pair"
     return "has control characters" if _CONTROLS.search(text) else None

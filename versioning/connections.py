@@ -3,9 +3,10 @@
 The law of this room: whatever goes wrong, **no lock stays taken and no connection in the middle of something**; and
 what went wrong is a StoreError with a sentence and a hint, never a raw sqlite3.Error.
 
-One connection writes, under a lock. Readings take a connection from a stack of idle ones and put it back: there are as
-many as readings at the same time, whatever threads come and go, and a snapshot keeps its own. A memory store has one
-connection for everything, under a lock.
+One connection writes, under a lock. Threads that append at the same time share one transaction, and so one sync of the
+disk: whoever comes first commits for all who came in the meantime (`Group`). Readings take a connection from a stack of
+idle ones and put it back: there are as many as readings at the same time, whatever threads come and go, and a snapshot
+keeps its own. A memory store has one connection for everything, under a lock.
 """
 
 from __future__ import annotations
@@ -172,6 +173,8 @@ class FileConnections:
         self._watches = 0
         """How many connections have watched so far: the counts of two can't be compared."""
         self._held: list[threading.Lock] = []
+        self.group = Group(self)
+        """Where appends of several threads meet."""
         self._writer = self._create()
         _STORES.add(self)
 
@@ -368,6 +371,7 @@ class FileConnections:
 
     def after_fork_in_child(self) -> None:
         """Open anew what the parent closed; where the parent could not close everything, refuse."""
+        self.group = Group(self)  # whoever led the old one is a thread of the parent
         if self._held == self._locks() and not self._readers:
             self.after_fork()
             return
@@ -383,6 +387,8 @@ class MemoryConnections:
     """The one connection to a private memory, under a lock that a thread may take again."""
 
     where = "The store in memory"
+    group: None = None
+    """Nothing is synced, so that nothing is to be had by sharing."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -561,7 +567,146 @@ class Writing:
         finally:
             self._connections.give_writer(broken=broken)
         if isinstance(error, sqlite3.Error):
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-                msg = "Somebody else was first."
-                raise AppendConflict(msg) from error
-            raise _store_error(error, self._connections.where) from error
+            raise _told(error, self._connections.where) from error
+
+
+def _told(error: sqlite3.Error, where: str) -> AppendConflict | StoreError:
+    """Tell what went wrong with something that was written."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+        return AppendConflict("Somebody else was first.")
+    return _store_error(error, where)
+
+
+class _Waiting:
+    """An append that waits for somebody's commit, and what it came to."""
+
+    __slots__ = ("error", "insert", "is_done", "leads", "position", "woken")
+
+    def __init__(self, insert: Callable[[sqlite3.Connection], int]) -> None:
+        self.insert = insert
+        self.position = 0
+        self.error: BaseException | None = None
+        self.is_done = False
+        self.leads = False
+        self.woken = threading.Lock()
+        """Held until it is done, or leads."""
+
+
+class Group:
+    """Appends of several threads, in one transaction.
+
+    Each is one statement, and so all or nothing by itself: one that conflicts does not touch the others. Nobody is told
+    of a success before the commit. Where the transaction as a whole fails, all are told so; what then is in the stream
+    is for each to look up, as always. A thread that is alone commits alone, in one statement.
+    """
+
+    def __init__(self, connections: FileConnections) -> None:
+        """Group what is appended through these connections."""
+        self._connections = connections
+        self._gate = threading.Lock()
+        self._waiting: collections.deque[_Waiting] = collections.deque()
+        self._is_led = False
+
+    def append(self, insert: Callable[[sqlite3.Connection], int], timeout_s: float) -> int:
+        """Execute one statement that inserts, and give the last position, once it is committed.
+
+        Raises:
+            AppendConflict: somebody else was first; nothing was recorded.
+            StoreError: anything else; whether it was recorded may not be known.
+        """
+        ours = _Waiting(insert)
+        with self._gate:
+            ours.leads = not self._is_led
+            self._is_led = True
+            if not ours.leads:
+                ours.woken.acquire()
+                self._waiting.append(ours)
+        if not ours.leads:
+            self._await(ours, timeout_s)
+        if not ours.is_done:
+            self._lead(ours)
+        if ours.error is not None:
+            raise ours.error
+        return ours.position
+
+    def _await(self, ours: _Waiting, timeout_s: float) -> None:
+        """Wait until somebody committed it, or hands the lead over; whoever gives up stands in nobody's way."""
+        try:
+            if ours.woken.acquire(timeout=timeout_s):
+                return
+            with self._gate:
+                is_waiting = ours in self._waiting
+            if not is_waiting and ours.woken.acquire(timeout=2 * timeout_s):  # it was being committed
+                return
+        except BaseException:
+            self._leave(ours)
+            raise
+        self._leave(ours)
+        raise _held_up(self._connections.where, timeout_s)
+
+    def _leave(self, ours: _Waiting) -> None:
+        with self._gate:
+            if ours in self._waiting:
+                self._waiting.remove(ours)
+        if ours.leads:
+            self._hand_over()
+
+    def _lead(self, ours: _Waiting) -> None:
+        """Commit for all who wait, and let the next one lead."""
+        connections, group = self._connections, [ours]
+        try:
+            with Writing(connections, connections.take_writer()) as writer:
+                with self._gate:
+                    group += self._waiting
+                    self._waiting.clear()
+                if len(group) == 1:
+                    ours.position = ours.insert(writer)
+                else:
+                    self._commit(writer, group)
+        except (AppendConflict, StoreError) as error:
+            for one in group:
+                one.error = error if one is ours else _copied(error)
+        except BaseException:
+            for one in group:
+                one.error = _interrupted(connections.where)
+            raise
+        finally:
+            for one in group[1:]:
+                one.is_done = True
+                one.woken.release()
+            self._hand_over()
+
+    def _commit(self, writer: sqlite3.Connection, group: list[_Waiting]) -> None:
+        writer.execute("BEGIN IMMEDIATE")
+        for one in group:
+            try:
+                one.position = one.insert(writer)
+            except sqlite3.Error as error:
+                if not writer.in_transaction:  # it was rolled back as a whole
+                    raise
+                one.error = _told(error, self._connections.where)
+                one.error.__cause__ = error
+            except Exception as error:  # noqa: BLE001 - the value of one can't be bound: that is for its own thread
+                one.error = error
+        writer.execute("COMMIT")
+
+    def _hand_over(self) -> None:
+        with self._gate:
+            if self._waiting:
+                following = self._waiting.popleft()
+                following.leads = True
+                following.woken.release()
+            else:
+                self._is_led = False
+
+
+def _copied(error: AppendConflict | StoreError) -> AppendConflict | StoreError:
+    """Give each thread an error of its own, because raising changes it."""
+    copy = StoreError(error.sentence, hint=error.hint) if isinstance(error, StoreError) else AppendConflict(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _interrupted(where: str) -> StoreError:
+    msg = f"{where} was being written to by a thread that was interrupted."
+    return StoreError(msg, hint="Try again.")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import NamedTuple
-from uuid import UUID
 
 from versioning.errors import InvalidArgumentError, shown
 
@@ -24,6 +23,8 @@ ID_CHARACTERS_MAX = 64
 _STREAM = r"[0-9a-f]{32}"
 _COUNT = r"[1-9][0-9]*"
 _TOKEN = r"[0-9a-f]{8}"  # noqa: S105 - a pattern, no secret
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""What a digit becomes whose two upper bits are 10."""
 _VERSION = re.compile(rf"ver_({_STREAM})_({_COUNT})_({_TOKEN})")
 _MODEL = re.compile(rf"mdl_({_STREAM})_({_COUNT})")
 _ACTIVATION = re.compile(rf"act_({_STREAM})_({_COUNT})_({_TOKEN})_({_COUNT})")
@@ -47,9 +48,8 @@ class ModelAddress(NamedTuple):
 def stream_of(workspace: str, model_name: str) -> str:
     """Give the stream of a name in a workspace: 32 hexadecimal digits, those of a UUID of version 8."""
     space, name = workspace.encode(), model_name.encode()
-    digest = hashlib.sha256(b"%d:%s%d:%s" % (len(space), space, len(name), name)).digest()
-    number = int.from_bytes(digest[:16], "big") & ~(0xF000 << 64) & ~(0xC000 << 48)
-    return UUID(int=number | (0x8000 << 64) | (0x8000 << 48)).hex
+    digits = hashlib.sha256(b"%d:%s%d:%s" % (len(space), space, len(name), name)).hexdigest()
+    return f"{digits[:12]}8{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
 def version_id_of(stream: str, ordinal: int, token: str) -> str:
@@ -72,6 +72,7 @@ def looks_like_id(text: object) -> bool:
     return (
         isinstance(text, str)
         and len(text) <= ID_CHARACTERS_MAX
+        and text.startswith(("ver_", "mdl_", "act_"))
         and any(form.fullmatch(text) for form in (_VERSION, _MODEL, _ACTIVATION))
     )
 
@@ -96,7 +97,7 @@ def checked_version_id(text: object, argument: str = "version_id") -> str:
     Raises:
         InvalidArgumentError: another form, for example a name or a number.
     """
-    if not isinstance(text, str) or parse_version_id(text) is None:
+    if not isinstance(text, str) or len(text) > ID_CHARACTERS_MAX or not _VERSION.fullmatch(text):
         msg = f"{argument} is not the id of a version: {shown(text)}."
         hint = "A version_id starts with ver_; version(model_name, number=...) finds a version by its number."
         raise InvalidArgumentError(msg, rule="R5", hint=hint, argument=argument)

@@ -50,14 +50,25 @@ def exact(value: object) -> object:
     return float.__float__(value) if isinstance(value, float) else value
 
 
+def is_plain(text: str) -> bool:
+    """Say whether a text is printable ASCII, as most are: then there is nothing else to look for."""
+    return text.isascii() and text.isprintable()
+
+
 def has_controls(text: str) -> bool:
     """Say whether a text has control characters (Unicode's category Cc)."""
+    if str.isascii(text):  # there, what can't be printed is a control character
+        return not str.isprintable(text)
     return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def has_lone_surrogates(text: str) -> bool:
     """Say whether a text has halves of surrogate pairs, which no encoding can hold."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        str.encode(text)
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def checked_name(name: object) -> str:
@@ -100,6 +111,8 @@ def checked_text(
     Raises:
         InvalidArgumentError: another type, too long, control characters, half a surrogate pair.
     """
+    if type(value) is str and len(value) <= characters_max and is_plain(value) and (blank or value.strip()):
+        return value
     value = exact(value)
     if not isinstance(value, str):
         _refuse(argument, f"is text, not {type(value).__name__}")
@@ -196,6 +209,15 @@ def checked_seconds(value: object, argument: str) -> float:
     _refuse(argument, f"is a time of more than 0 and at most {SECONDS_MAX} seconds, not {shown(value)}", rule=None)
 
 
+def checked_staleness(value: object) -> float:
+    """Give how old an answer may be, in seconds; 0 is not at all."""
+    value = exact(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= SECONDS_MAX:
+        return float(value)
+    sentence = f"is a time of 0 to {SECONDS_MAX} seconds, not {shown(value)}"
+    _refuse("max_staleness_s", sentence, rule=None)
+
+
 def checked_moment(value: object, argument: str) -> int:
     """Give an aware moment in microseconds since 1970 (R23)."""
     hint = "Pass an aware datetime, for example datetime.now(timezone.utc)."
@@ -254,6 +276,8 @@ def _check_json(value: object, depth_left: int) -> None:
 
 
 def _check_plain(value: object) -> None:
+    if type(value) is str and value.isascii():
+        return
     if type(value) not in {str, float, int, bool, type(None)}:
         hint = "Use text, numbers, True, False, None, and lists and dicts of them."
         _refuse("metadata", f"has a value of the type {type(value).__name__}, which JSON can't give back", hint=hint)

@@ -7,7 +7,7 @@ floats and booleans as parts, and very long digits raise an error that is not it
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import semver
 
@@ -23,10 +23,10 @@ FIRST_NUMBER: Final = "0.1.0"
 
 NUMBER_CHARACTERS_MAX: Final = 256
 
-_BUMPS: Final[dict[Bump, Callable[[semver.Version], semver.Version]]] = {
-    "MAJOR": semver.Version.bump_major,
-    "MINOR": semver.Version.bump_minor,
-    "PATCH": semver.Version.bump_patch,
+_BUMPS: Final[dict[Bump, Callable[[Parts], Parts]]] = {
+    "MAJOR": lambda parts: (parts[0] + 1, 0, 0),
+    "MINOR": lambda parts: (parts[0], parts[1] + 1, 0),
+    "PATCH": lambda parts: (parts[0], parts[1], parts[2] + 1),
 }
 
 Parts = tuple[int, int, int]
@@ -52,7 +52,9 @@ def checked_bump(bump: object) -> Bump:
 
 def next_number(highest: str | None, bump: Bump) -> str:
     """Bump the highest number ever allocated, or give the first one."""
-    return FIRST_NUMBER if highest is None else str(_BUMPS[bump](semver.Version.parse(highest)))
+    if highest is None:
+        return FIRST_NUMBER
+    return ".".join(map(str, _BUMPS[bump](parts_of(highest))))
 
 
 def parts_of(number: str) -> Parts:
@@ -71,7 +73,20 @@ def exact_number(text: str) -> str | None:
     return None
 
 
-def parse_range(text: str) -> Callable[[Parts], bool]:
+class Range(NamedTuple):
+    """Whether a number is inside, and between which numbers one must lie that is."""
+
+    tests: tuple[Callable[[Parts], bool], ...]
+    low: Parts
+    high: Parts | None
+    """Both inclusive; None where there is no end."""
+
+    def __call__(self, number: Parts) -> bool:
+        """Say whether a number is inside."""
+        return all(test(number) for test in self.tests)
+
+
+def parse_range(text: str) -> Range:
     """Turn a range such as `>=1.2.0,<2.0.0`, `^1.2` or `~1.2.3` into the question whether a number is inside (R24).
 
     All comparators of a comma-separated list must hold. A missing part counts as 0; `^` keeps the leftmost part that is
@@ -81,32 +96,42 @@ def parse_range(text: str) -> Callable[[Parts], bool]:
         InvalidArgumentError: the text has another form.
     """
     tests: list[Callable[[Parts], bool]] = []
+    lows: list[Parts] = [(0, 0, 0)]
+    highs: list[Parts] = []
     for item in text.split(",") if len(text) <= NUMBER_CHARACTERS_MAX else [text]:
         found = _COMPARATOR.fullmatch(item.strip(" "))
         if found is None or len(text) > NUMBER_CHARACTERS_MAX:
             msg = f"This is neither a number, nor a range, nor the id of a version: {shown(text)}."
             hint = 'Name a version as "1.2.0", a version_id, ">=1.2.0,<2.0.0", "^1.2" or "~1.2.3".'
             raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version")
-        given = [int(part) for part in found.groups()[1:] if part is not None]
-        tests.append(_comparator(found[1], given))
-    return lambda number: all(test(number) for test in tests)
+        sign, given = found[1], [int(part) for part in found.groups()[1:] if part is not None]
+        number: Parts = (*given, 0, 0)[:3]  # type: ignore[assignment]
+        if sign in "^~":
+            end = _raised(number, _kept(sign, given))
+            tests += [number.__le__, end.__gt__]
+            highs.append(end)
+        else:
+            tests.append(getattr(number, _MIRRORED[sign]))
+        if sign in _BOUNDED_BELOW:
+            lows.append(number)
+        if sign in _BOUNDED_ABOVE:
+            highs.append(number)
+    return Range(tuple(tests), max(lows), min(highs, default=None))
 
 
-def _comparator(sign: str, given: list[int]) -> Callable[[Parts], bool]:
-    padded = [*given, 0, 0]
-    low: Parts = (padded[0], padded[1], padded[2])
-    if sign == "^":
-        leading = next((place for place, part in enumerate(given) if part), len(given) - 1)
-        return lambda number: low <= number < _raised(low, leading)
+_MIRRORED: Final = {
+    ">=": "__le__", "<=": "__ge__", ">": "__lt__", "<": "__gt__", "!=": "__ne__", "=": "__eq__", "==": "__eq__",
+}  # fmt: skip
+"""What the number of a comparator asks of the other one."""
+_BOUNDED_BELOW: Final = frozenset({">=", ">", "=", "==", "^", "~"})
+_BOUNDED_ABOVE: Final = frozenset({"<=", "<", "=", "=="})
+
+
+def _kept(sign: str, given: list[int]) -> int:
+    """Say which part is the last one that a range keeps."""
     if sign == "~":
-        return lambda number: low <= number < _raised(low, min(len(given) - 1, 1))
-    return {
-        ">=": lambda number: number >= low,
-        "<=": lambda number: number <= low,
-        ">": lambda number: number > low,
-        "<": lambda number: number < low,
-        "!=": lambda number: number != low,
-    }.get(sign, lambda number: number == low)
+        return min(len(given) - 1, 1)
+    return next((place for place, part in enumerate(given) if part), len(given) - 1)
 
 
 def _raised(low: Parts, place: int) -> Parts:

@@ -345,7 +345,7 @@ def _corrupt(place: _Place, reason: str) -> CorruptLogError:
 
 def _of_version(event: _OfVersion, stream: str) -> str | None:
     version_id = event.version_id
-    if version_id[4:36] == stream and version_id.startswith("ver_"):
+    if version_id[:36] == f"ver_{stream}":
         return None
     return "it names a version of another stream"
 
@@ -362,7 +362,9 @@ def _of_promoted(event: VersionPromoted, stream: str) -> str | None:
 
 
 def _of_activation(event: _OfActivation, stream: str) -> str | None:
-    if event.activation_id is None or event.activation_id.startswith(f"act_{event.version_id[4:]}_"):
+    if event.activation_id is None:
+        return None if event.version_id[:36] == f"ver_{stream}" else _of_version(event, stream)
+    if event.activation_id.startswith(f"act_{event.version_id[4:]}_"):
         return _of_version(event, stream)
     return "it names an activation of another version"
 

@@ -6,6 +6,7 @@ from is for its two children: `ModelRegistry`, which asks the present, and `AsOf
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import functools
 import itertools
@@ -43,7 +44,7 @@ from versioning.events import Recorded, moment_of
 from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
-from versioning.numbers import exact_number, parse_range, parts_of
+from versioning.numbers import Parts, exact_number, parse_range, parts_of
 from versioning.persistence import decode
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.rules import Policy, decide
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+TARGETS_KEPT = 4_096
+"""How many names are known by heart: at most 4 KB each."""
+FIRST_EVENTS = 100
+"""How many events of the log are read at first; then more and more, because who reads on reads it all."""
 NAMES_COMPARED_MAX = 2_000
 """How many names are looked through for one that looks alike."""
 EVENTS_DRAWN_MAX: Final = 2_000
@@ -74,6 +79,13 @@ class Target(NamedTuple):
     stream: str
     name: str | None = None
     """The model's name, where the caller gave it."""
+
+
+@functools.lru_cache(maxsize=TARGETS_KEPT)
+def _target(workspace: str, model_name: str) -> Target:
+    """Give the place of a name that was looked at, and keep it: the same names are asked for again and again."""
+    name = checked_name(model_name)
+    return Target(stream_of(workspace, name), name)
 
 
 class Questions:
@@ -98,6 +110,8 @@ class Questions:
     # How a state is found, and that it is ours.
 
     def _named(self, model_name: object) -> Target:
+        if type(model_name) is str:
+            return _target(self.workspace, model_name)
         name = checked_name(model_name)
         return Target(stream_of(self.workspace, name), name)
 
@@ -260,30 +274,40 @@ class Questions:
             VersionNotActiveError, VersionDeletedError: the version that was named exactly can't answer.
             ModelNotFoundError: there is no such model.
         """
-        target = self._named(model_name)
+        return self._ask_model(*self._wanted(model_name, version))
+
+    def _wanted(self, model_name: object, version: object) -> tuple[Target, Callable[[ModelAggregate], Version]]:
+        """Turn what `resolve` was given into a question to the state of a model."""
+        target, wanted = self._named(model_name), version
         if version is None:
-            return self._ask_model(target, _primary)
-        wanted: object = version
+            return target, _primary
         if not isinstance(wanted, str):
             msg = f"version is text, not {type(version).__name__}."
             raise InvalidArgumentError(msg, rule="R24", hint='For example "1.2.0" or "^1.2".', argument="version")
         text = str.__str__(wanted)
         if parse_version_id(text) is not None:
-            return self._ask_model(target, lambda state: _serving(_identified(state, text)))
+            return target, lambda state: _serving(_identified(state, text))
         exact = exact_number(text)
         if exact is not None:
-            return self._ask_model(target, lambda state: _serving(_numbered(state, exact)))
+            return target, lambda state: _serving(_numbered(state, exact))
         inside = parse_range(text)
 
         def ask(state: ModelAggregate) -> Version:
-            for version_id in reversed(state.left):
-                candidate = state.versions[version_id]
-                if candidate.is_serving and inside(parts_of(candidate.number)):
+            def number_of(version_id: str) -> Parts:
+                return parts_of(state.versions[version_id].number)
+
+            left = list(state.left)
+            end = len(left) if inside.high is None else bisect.bisect_right(left, inside.high, key=number_of)
+            for place in range(end - 1, -1, -1):
+                number, candidate = number_of(left[place]), state.versions[left[place]]
+                if number < inside.low:
+                    break
+                if candidate.is_serving and inside(number):
                     return candidate
             msg = f"No active published version of {shown(state.model_name)} is inside {shown(text)}."
             raise VersionNotFoundError(msg, model_name=state.model_name)
 
-        return self._ask_model(target, ask)
+        return target, ask
 
     def allowed(self, version_id: str) -> tuple[str, ...]:
         """Give the commands on a version that would not be refused now: a host's menu.
@@ -466,8 +490,9 @@ class Questions:
                 yield recorded
 
     def _log(self, after: int) -> Iterator[Recorded]:
-        while rows := self._recorder.log(after, REBUILD_EVENTS, self._cut.position):
-            after = rows[-1][0]
+        most = FIRST_EVENTS
+        while rows := self._recorder.log(after, most, self._cut.position):
+            after, most = rows[-1][0], min(most * 4, REBUILD_EVENTS)
             for row in rows:
                 recorded = decode(*row)
                 if recorded.workspace == self.workspace and self._cut.holds(recorded.position, recorded.event.at_us):
@@ -536,6 +561,7 @@ class AsOf(Questions):
 
     def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
         state = ModelAggregate(stream)
+        state.begin_folding()  # nothing is handed out before the question
         for recorded in self._stream(stream):
             state.workspace, state.model_name = recorded.workspace, recorded.model_name
             try:
@@ -543,6 +569,7 @@ class AsOf(Questions):
             except (LookupError, TypeError, ValueError) as error:
                 msg = f"The event at position {recorded.position} does not follow from those before it."
                 raise CorruptLogError(msg, position=recorded.position) from error
+        state.end_folding()
         return question(state)
 
     def _now_us(self) -> int:

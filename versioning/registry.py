@@ -56,6 +56,7 @@ from versioning.errors import (
 from versioning.events import Event, Meta, Recorded
 from versioning.ids import checked_activation_id, checked_version_id
 from versioning.limits import (
+    SECONDS_MAX,
     checked_actor,
     checked_correlation,
     checked_expectation,
@@ -68,6 +69,7 @@ from versioning.limits import (
     checked_promote,
     checked_reason,
     checked_seconds,
+    checked_staleness,
     checked_workspace,
 )
 from versioning.numbers import checked_bump
@@ -85,7 +87,7 @@ if TYPE_CHECKING:
 
     from versioning.artifacts import Serializer
     from versioning.checkpoints import Key, Progress
-    from versioning.persistence import LogRow, TailRow
+    from versioning.persistence import Envelope, LogRow, TailRow
     from versioning.stores import Store, Waiter
     from versioning.transfer import File
     from versioning.views import ViewStatus
@@ -95,8 +97,13 @@ TRIES_MAX: Final = 64
 PAUSE_S_MAX: Final = 0.05
 """How long it waits at most before it is decided again; the pauses double, and are random, so that nobody starves."""
 CACHED_MODELS_MAX: Final = 4_096
+ANSWERS_MAX: Final = 64
+"""How many numbers and ranges of one name are known by heart."""
 FOLLOWED_EVENTS: Final = 1_000
 """How many events a follower reads at once."""
+
+
+_TIMES: Final = frozenset({int, float})
 
 
 class Why(TypedDict, total=False):
@@ -311,33 +318,40 @@ class _Live:
 
     def take_in(self, rows: list[TailRow]) -> None:
         """Fold what was read behind a sequence that this aggregate had."""
+        aggregate = self.aggregate
+        stream, evolve = aggregate.stream, aggregate.evolve
         last: bytes | None = None
         with self.lock:
+            if len(rows) > 1:
+                aggregate.begin_folding()
             try:
-                for row in rows:
-                    if row[1] > self.aggregate.sequence:
-                        self._take_in_one(*row)
-                        last = row[3]
+                for position, sequence, topic, state in rows:
+                    if sequence <= aggregate.sequence:
+                        continue
+                    if sequence != aggregate.sequence + 1:
+                        msg = f"Event {aggregate.sequence + 1} of the stream {stream} is missing."
+                        raise CorruptLogError(msg, position=position)
+                    envelope = read(position, stream, sequence, topic, state)
+                    if envelope.model_name != aggregate.model_name or envelope.workspace != aggregate.workspace:
+                        self._name(envelope, position)
+                    try:
+                        evolve(envelope.payload, envelope.actor)
+                    except (KeyError, IndexError) as error:
+                        msg = f"Event {sequence} of the stream {stream} does not follow from those before it."
+                        raise CorruptLogError(msg, position=position) from error
+                    last = state
             finally:  # also where a row can't be read: the link is always that of the sequence
+                aggregate.end_folding()
                 if last is not None:
-                    self.aggregate.link = link_of(last)
+                    aggregate.link = link_of(last)
 
-    def _take_in_one(self, position: int, sequence: int, topic: str, state: bytes) -> None:
+    def _name(self, envelope: Envelope[Event], position: int) -> None:
+        """Take the name from the first event; no other one may name another model."""
         aggregate = self.aggregate
-        if sequence != aggregate.sequence + 1:
-            msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} is missing."
+        if aggregate.sequence:
+            msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} names another model."
             raise CorruptLogError(msg, position=position)
-        envelope = read(position, aggregate.stream, sequence, topic, state)
-        if not aggregate.sequence:
-            aggregate.workspace, aggregate.model_name = envelope.workspace, envelope.model_name
-        elif (envelope.workspace, envelope.model_name) != (aggregate.workspace, aggregate.model_name):
-            msg = f"Event {sequence} of the stream {aggregate.stream} names another model."
-            raise CorruptLogError(msg, position=position)
-        try:
-            aggregate.evolve(envelope.payload, envelope.actor)
-        except (KeyError, IndexError) as error:
-            msg = f"Event {sequence} of the stream {aggregate.stream} does not follow from those before it."
-            raise CorruptLogError(msg, position=position) from error
+        aggregate.workspace, aggregate.model_name = envelope.workspace, envelope.model_name
 
 
 class _Loaded:
@@ -395,6 +409,8 @@ class ModelRegistry(Questions, Commands):
         self._views = Views(self._recorder)
         self._cached: collections.OrderedDict[str, _Live] = collections.OrderedDict()
         self._cache_lock = threading.Lock()
+        self._answers: dict[str, tuple[_Live, dict[str | None, tuple[Version, int, float]]]] = {}
+        """By name, and by what of it was asked for: the version, the sequence and the time as of which it was right."""
         self._loaded: dict[str, _Loaded] = {}
         self.closed = False
 
@@ -431,6 +447,8 @@ class ModelRegistry(Questions, Commands):
 
     def _keep(self, live: _Live) -> None:
         """Keep an aggregate that has a history; the first one of several stays."""
+        if self._cached.get(live.aggregate.stream) is live:
+            return
         with self._cache_lock:
             self._cached.setdefault(live.aggregate.stream, live)
             if len(self._cached) > CACHED_MODELS_MAX:
@@ -634,6 +652,55 @@ class ModelRegistry(Questions, Commands):
         if decision.refusal is not None:
             raise self._explained(decision.refusal)
         return decision.events
+
+    def resolve(self, model_name: str, version: str | None = None, *, max_staleness_s: float | None = None) -> Version:
+        """Give the version to invoke: the primary, or the one that a number, a version_id or a range names (R24).
+
+        Args:
+            model_name: whose.
+            version: a number, a version_id or a range; without one, the primary.
+            max_staleness_s: how old an answer may be, which then needs no look at the store: what others recorded in
+                that time may be missing from it, what this registry recorded never is. Without it, nothing is missing.
+
+        Raises:
+            NoPrimaryVersionError: none is named, and there is no primary.
+            VersionNotFoundError: there is no such version, or none inside the range.
+            VersionNotActiveError, VersionDeletedError: the version that was named exactly can't answer.
+            ModelNotFoundError: there is no such model.
+        """
+        if max_staleness_s is None:
+            return super().resolve(model_name, version)
+        try:
+            live, answers = self._answers[model_name]
+            answer, sequence, read_s = answers[version]
+            state = live.aggregate
+            if (
+                type(max_staleness_s) in _TIMES
+                and time.monotonic() - read_s <= max_staleness_s <= SECONDS_MAX
+                and state.sequence == sequence
+                and self._cached.get(state.stream) is live
+                and not self.closed
+            ):
+                return answer
+        except (KeyError, TypeError):  # not known, or not of a type that it could be known by
+            pass
+        return self._resolved(model_name, version, checked_staleness(max_staleness_s))
+
+    def _resolved(self, model_name: str, version: str | None, max_staleness_s: float) -> Version:
+        """Look at the store, and keep the answer together with what makes it old: a later event, and the time."""
+        target, question = self._wanted(model_name, version)
+        read_s = time.monotonic()
+        answer, sequence = self._ask_model(target, lambda state: (question(state), state.sequence))
+        live = self._cached.get(target.stream)
+        if live is not None and max_staleness_s > 0:
+            if len(self._answers) >= CACHED_MODELS_MAX:
+                self._answers.clear()
+            known, answers = self._answers.get(model_name, (live, {}))
+            if known is not live or len(answers) >= ANSWERS_MAX:
+                answers = {}
+            answers[version] = answer, sequence, read_s
+            self._answers[model_name] = live, answers
+        return answer
 
     def at(self, moment_or_position: datetime | int) -> AsOf:
         """Ask the same questions as of a position, or of an aware moment, both up to and including it (R25).

@@ -10,6 +10,7 @@ positions are contiguous. Kept views have tables of their own; what is in them c
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -212,20 +213,18 @@ class SQLiteRecorder(ApplicationRecorder):
         if not count:
             return range(0)
         connections = self._connections
+        if count <= ROWS_AT_ONCE and connections.group is not None:
+            end = 1 + connections.group.append(functools.partial(_insert, rows), self._timeout_s)
+            return range(end - count, end)
         with Writing(connections, connections.take_writer()) as writer:
-            last: Any
-            if count == 1:
-                last = writer.execute(_INSERT_ONE, rows[0]).lastrowid
-            elif count <= ROWS_AT_ONCE:
-                statement = _INSERT + ",".join([_VALUES] * count)
-                last = writer.execute(statement, [value for row in rows for value in row]).lastrowid
+            if count <= ROWS_AT_ONCE:
+                last = _insert(rows, writer)
             else:
                 writer.execute("BEGIN IMMEDIATE")
                 writer.executemany(_INSERT_ONE, rows)
                 (last,) = writer.execute(_HEAD).fetchone()
                 writer.execute("COMMIT")
-        end: int = last + 1
-        return range(end - count, end)
+        return range(last + 1 - count, last + 1)
 
     def _read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         connection = self._connections.take_reader()
@@ -411,6 +410,17 @@ class SQLiteRecorder(ApplicationRecorder):
         """Refuse, as the framework's own recorder for SQLite does: `waiter` serves followers."""
         msg = f"The {type(self).__qualname__} recorder does not support subscriptions"
         raise NotImplementedError(msg)
+
+
+def _insert(rows: Sequence[Row], writer: sqlite3.Connection) -> int:
+    """Insert rows by one statement, which inserts all or none; give the last position."""
+    last: Any
+    if len(rows) == 1:
+        last = writer.execute(_INSERT_ONE, rows[0]).lastrowid
+    else:
+        statement = _INSERT + ",".join([_VALUES] * len(rows))
+        last = writer.execute(statement, [value for row in rows for value in row]).lastrowid
+    return cast("int", last)
 
 
 def _drop(writer: sqlite3.Connection, name: str) -> None:

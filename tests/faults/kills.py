@@ -1,17 +1,19 @@
 """Is anything that was acknowledged lost, or anything torn, when a process is killed while it appends?
 
-Two processes append for ever, single events and more than a hundred at once, and tell each acknowledged command. At a
-random moment they are killed, or the server is, or the process of the server that serves one of them. Then a registry
-opens, everything acknowledged must be there once, at most one command of each process beyond it, every append whole,
-the chain too, and the next command works.
+Two processes of three threads append for ever, single events and more than a hundred at once, and tell each
+acknowledged command. At a random moment they are killed, or the server is, or the process of the server that serves one
+of them. Then a registry opens, everything acknowledged must be there once, at most one command of each thread beyond
+it, every append whole, the chain too, and the next command works.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import signal
+import threading
 import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     """A command that takes its mark, and gives the version where it makes one."""
 
 WRITERS: Final = 2
+THREADS: Final = 3
+"""Of each writer: on SQLite, their appends share transactions."""
 ACKNOWLEDGED_MAX: Final = 12
 """How many commands are acknowledged at most before the kill."""
 DELAY_S_MAX: Final = 0.004
@@ -49,21 +53,37 @@ BUGS: Final = ("acknowledges first", "appends row by row")
 # A process that appends.
 
 
-def write(talk: Talk, url: str, seed: int, number: str, bug: str | None) -> None:
-    """Append until killed; say the number of each command that was acknowledged."""
+def write(talk: Talk, url: str, seed: int, numbers: tuple[str, ...], bug: str | None) -> None:
+    """Append until killed, in a thread for each number; say that number for each command that was acknowledged."""
     with contextlib.suppress(StoreError), ModelRegistry(url) as registry:  # the server was killed
         if bug == "appends row by row":
             append = registry._recorder.append
             plant(registry._recorder, append=lambda rows: [append([row]) for row in rows][-1])
         talk.say("ready")
+        saying = threading.Lock()
+
+        def say(number: str) -> None:
+            with saying:
+                talk.say(number)
+
+        tasks = [functools.partial(_tell, say, registry, seed, number, bug) for number in numbers]
+        threads = [threading.Thread(target=task) for task in tasks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _tell(say: Callable[[str], None], registry: ModelRegistry, seed: int, number: str, bug: str | None) -> None:
+    with contextlib.suppress(StoreError):
         story, version = commands(registry, dice_of(seed, number), number), None
         command = next(story)
         for count in range(100_000):
             if bug == "acknowledges first":
-                talk.say(count)
+                say(number)
             version = command(f"{number}.{count}")
             if bug != "acknowledges first":
-                talk.say(count)
+                say(number)
             command = story.send(version)
 
 
@@ -113,11 +133,14 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
         arena.open().close()  # the tables are there: what is killed here are appends
         for count in range(rounds):
             kind = dice.choice(("writers", "server", "backend")) if store == "postgresql" else "writers"
-            children = {f"{count}.{each}": arena.start(write, seed, f"{count}.{each}", bug) for each in range(WRITERS)}
-            acknowledged |= _kill(arena, children, kind, dice)
+            groups = [tuple(f"{count}.{each}.{one}" for one in range(THREADS)) for each in range(WRITERS)]
+            children = [arena.start(write, seed, numbers, bug) for numbers in groups]
+            known = dict.fromkeys((number for numbers in groups for number in numbers), 0)
+            _kill(arena, children, known, kind, dice)
+            acknowledged |= known
             arena.end_children()
             ledger.count(f"kills of {kind}")
-            _look(arena, ledger, whole, acknowledged, children)
+            _look(arena, ledger, whole, known)
             if ledger.is_over:
                 break
         with _opened(arena, ledger) as registry:
@@ -130,16 +153,15 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     return ledger.report(rounds)
 
 
-def _kill(arena: Arena, children: dict[str, Child], kind: str, dice: random.Random) -> dict[str, int]:
-    """Let them append, and kill; give how many commands of each were acknowledged."""
-    for child in children.values():
-        child.hear()
-    known = dict.fromkeys(children, 0)
-    numbers: dict[Any, str] = {child.line: number for number, child in children.items()}
+def _kill(arena: Arena, children: list[Child], known: dict[str, int], kind: str, dice: random.Random) -> None:
+    """Let them append, and kill; count in `known` how many commands of each thread were acknowledged."""
+    ready = [child.hear() for child in children]
+    assert ready == ["ready"] * WRITERS
+    by_line: dict[Any, Child] = {child.line: child for child in children}
     for _ in range(dice.randint(0, ACKNOWLEDGED_MAX)):
-        for line in wait(list(numbers), PATIENCE_S):
-            number = numbers[line]
-            known[number] += children[number].hear() is not None
+        for line in wait(list(by_line), PATIENCE_S):
+            if (number := by_line[line].hear()) is not None:
+                known[number] += 1
     time.sleep(dice.uniform(0, DELAY_S_MAX))
     if kind == "server":
         arena.server.restart(immediate=True)
@@ -147,11 +169,10 @@ def _kill(arena: Arena, children: dict[str, Child], kind: str, dice: random.Rand
         for pid in dice.sample(arena.server.connections(), 1):
             os.kill(pid, signal.SIGKILL)
         time.sleep(dice.uniform(0, DELAY_S_MAX))
-    for child in children.values():  # a registry survives its server
+    for child in children:  # a registry survives its server
         child.kill()
-    for number, child in children.items():
-        known[number] += sum(1 for _ in child.rest())
-    return known
+    for number in itertools.chain.from_iterable(child.rest() for child in children):
+        known[number] += 1
 
 
 @contextlib.contextmanager
@@ -172,17 +193,17 @@ def _opened(arena: Arena, ledger: Ledger) -> Generator[ModelRegistry, None, None
         yield registry
 
 
-def _look(arena: Arena, ledger: Ledger, whole: Wholeness, known: dict[str, int], numbers: dict[str, Child]) -> None:
+def _look(arena: Arena, ledger: Ledger, whole: Wholeness, known: dict[str, int]) -> None:
     with _opened(arena, ledger) as registry:
         ledger.find(*whole.take(rows_of(registry, whole.position)), *whole.torn())
-        marks = [mark for mark in whole.appends.values() if mark is not None and mark.rpartition(".")[0] in numbers]
-        for number in numbers:
+        marks = [mark for mark in whole.appends.values() if mark is not None and mark.rpartition(".")[0] in known]
+        for number, said in known.items():
             recorded = sorted(int(mark.rpartition(".")[2]) for mark in marks if mark.rpartition(".")[0] == number)
-            lost = set(range(known[number])) - set(recorded)
+            lost = set(range(said)) - set(recorded)
             if lost:
-                ledger.find(f"of process {number}, {len(lost)} acknowledged commands are lost")
-            elif recorded not in (list(range(known[number])), list(range(known[number] + 1))):
-                ledger.find(f"process {number} acknowledged {known[number]} commands, and recorded {recorded}")
-            ledger.count("recorded and not acknowledged", len(recorded) - known[number] if not lost else 0)
+                ledger.find(f"of thread {number}, {len(lost)} acknowledged commands are lost")
+            elif recorded not in (list(range(said)), list(range(said + 1))):
+                ledger.find(f"thread {number} acknowledged {said} commands, and recorded {recorded}")
+            ledger.count("recorded and not acknowledged", len(recorded) - said if not lost else 0)
         if registry.deploy("s3://model", model_name="shared").model_name != "shared" or not registry.models():
             ledger.find("the registry does not work")
