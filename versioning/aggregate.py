@@ -169,9 +169,9 @@ class ModelAggregate:
     """
 
     __slots__ = (
-        "_own", "_pending", "by_number", "claims", "claims_made", "cleared", "cursor", "exists", "generation",
-        "highest", "last_at_us", "left", "link", "lives", "model_name", "primary", "published", "sequence", "stream",
-        "trail", "undone", "versions", "workspace",
+        "_own", "_pending", "allocated", "by_number", "claims", "claims_made", "cleared", "cursor", "exists",
+        "generation", "highest", "last_at_us", "left", "link", "lives", "model_name", "primary", "published",
+        "sequence", "stream", "trail", "undone", "versions", "workspace",
     )  # fmt: skip
 
     def __init__(self, stream: str, workspace: str = "", model_name: str = "") -> None:
@@ -199,6 +199,8 @@ class ModelAggregate:
         self.left: dict[str, None] = {}
         """The versions of this life that are not deleted, in the order of their numbers."""
         self.by_number: dict[str, str] = {}
+        self.allocated: list[str] = []
+        """All versions of this life, in the order of their numbers, so that a range is found by bisection."""
         self.highest: str | None = None
         """The highest number ever allocated in this life (R2)."""
         self.published: dict[str, None] = {}
@@ -319,6 +321,7 @@ class ModelAggregate:
             self._own.add(version_id)
         self.left[version_id] = None
         self.by_number[event.number] = version_id
+        self.allocated.append(version_id)
         self.highest = event.number
         if event.published:
             self.published[version_id] = None

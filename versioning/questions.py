@@ -296,10 +296,10 @@ class Questions:
             def number_of(version_id: str) -> Parts:
                 return parts_of(state.versions[version_id].number)
 
-            left = list(state.left)
-            end = len(left) if inside.high is None else bisect.bisect_right(left, inside.high, key=number_of)
+            ours = state.allocated
+            end = len(ours) if inside.high is None else bisect.bisect_right(ours, inside.high, key=number_of)
             for place in range(end - 1, -1, -1):
-                number, candidate = number_of(left[place]), state.versions[left[place]]
+                number, candidate = number_of(ours[place]), state.versions[ours[place]]
                 if number < inside.low:
                     break
                 if candidate.is_serving and inside(number):

@@ -143,6 +143,7 @@ def load_aggregate(kept: bytes) -> ModelAggregate:
     for name in _Kept.__struct_fields__:
         setattr(aggregate, name, getattr(held, name))
     aggregate.left = dict.fromkeys(held.left)
+    aggregate.allocated = list(held.by_number.values())
     aggregate.published = dict.fromkeys(held.published)
     aggregate.claims = dict(held.claims)
     aggregate.undone = set(held.undone)
