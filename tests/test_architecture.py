@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "persistence", "stores",
         "artifacts", "views", "changes", "checkpoints", "audit", "transfer", "questions",
     },
+    "public": {"errors", "events", "aggregate", "rules", "projections", "registry"},
 }  # fmt: skip
 PURE = ["errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "projections"]
 
@@ -127,8 +128,24 @@ def test_the_map_is_short() -> None:
 
 def test_importing_the_library_imports_nothing_optional() -> None:
     code = (
-        "import sys, versioning; optional = {'hypothesis', 'psycopg', 'cryptography', 'sklearn', 'skops', 'numpy', "
-        "'click', 'rich'}; print(sorted(optional & set(sys.modules)))"
+        "import sys, versioning; versioning.ModelRegistry; optional = {'hypothesis', 'psycopg', 'cryptography', "
+        "'sklearn', 'skops', 'numpy', 'click', 'rich'}; print(sorted(optional & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     assert shown.stdout.strip() == "[]"
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    return set(shown.stdout.split())
+
+
+def test_the_package_imports_its_rooms_when_they_are_asked_for() -> None:
+    assert {name for name in loaded_by("import versioning") if name.startswith("versioning.")} == set()
+    assert "versioning.registry" in loaded_by("import versioning; versioning.deploy")
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_the_core_is_used_without_the_framework(room: str) -> None:
+    assert loaded_by(f"import versioning.{room}") & {"eventsourcing", "msgspec", "sqlite3"} == set()

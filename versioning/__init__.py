@@ -6,131 +6,29 @@
 
 `ModelRegistry` is the one object to hold; `deploy` here is its `deploy` on a default registry. The test kit is
 `versioning.testing`, which needs the extra `testing`.
+
+The names are those of `versioning.public`, which is imported when the first of them is asked for.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
-from typing import TYPE_CHECKING, Any, Unpack
-
-from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.errors import (
-    ArtifactDamagedError,
-    ArtifactNotFoundError,
-    ArtifactUntrustedError,
-    ConcurrencyError,
-    CorruptLogError,
-    IdempotencyConflictError,
-    InvalidArgumentError,
-    InvalidBumpError,
-    InvalidInputError,
-    InvalidNameError,
-    ModelNotFoundError,
-    NewerFormatError,
-    NoPrimaryVersionError,
-    NotFoundError,
-    NothingToRollBackToError,
-    PrimaryMovedError,
-    PrimaryProtectedError,
-    RefusedError,
-    StorageError,
-    StoreError,
-    TryAgainError,
-    VersionDeletedError,
-    VersioningError,
-    VersionNotActiveError,
-    VersionNotFoundError,
-)
-from versioning.events import ArtifactRef, Recorded
-from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, Usage, UsageLedger, UsageLine
-from versioning.registry import ModelRegistry
-from versioning.rules import Policy
+import importlib
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from versioning.artifacts import Serializer
-    from versioning.registry import Why
+    from versioning.public import *  # noqa: F403 - the list of the names is there, and only there
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ActiveVersions",
-    "ArtifactDamagedError",
-    "ArtifactNotFoundError",
-    "ArtifactRef",
-    "ArtifactUntrustedError",
-    "BillableVersions",
-    "ConcurrencyError",
-    "CorruptLogError",
-    "IdempotencyConflictError",
-    "InvalidArgumentError",
-    "InvalidBumpError",
-    "InvalidInputError",
-    "InvalidNameError",
-    "Model",
-    "ModelAggregate",
-    "ModelNotFoundError",
-    "ModelRegistry",
-    "NewerFormatError",
-    "NoPrimaryVersionError",
-    "NotFoundError",
-    "NothingToRollBackToError",
-    "Policy",
-    "PrimaryMovedError",
-    "PrimaryProtectedError",
-    "PrimaryVersions",
-    "Recorded",
-    "RefusedError",
-    "StorageError",
-    "StoreError",
-    "TryAgainError",
-    "Usage",
-    "UsageLedger",
-    "UsageLine",
-    "Version",
-    "VersionDeletedError",
-    "VersionNotActiveError",
-    "VersionNotFoundError",
-    "VersioningError",
-    "default_registry",
-    "deploy",
-]
 
-_defaults: dict[tuple[str | None, str], ModelRegistry] = {}
-_defaults_lock = threading.Lock()
+def __getattr__(name: str) -> object:
+    if not name.startswith("_") or name == "__all__":
+        public = importlib.import_module("versioning.public")
+        if name in ("__all__", *public.__all__):
+            return globals().setdefault(name, getattr(public, name))
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
 
 
-def default_registry() -> ModelRegistry:
-    """Give the registry at VERSIONING_URL, else at `sqlite:///versioning.db` in the current folder; opened once."""
-    place = (os.environ.get("VERSIONING_URL"), os.getcwd())  # noqa: PTH109 - the text is what is compared
-    with _defaults_lock:
-        registry = _defaults.get(place)
-        if registry is None or registry.closed:
-            registry = _defaults[place] = ModelRegistry()
-            atexit.register(registry.close)
-        return registry
-
-
-def deploy(
-    model_or_reference: object,
-    serializer: str | Serializer | None = None,
-    *,
-    model_name: str,
-    version_bump: str = "MINOR",
-    publish: bool = False,
-    promote: bool | None = None,
-    metadata: dict[str, Any] | None = None,
-    **why: Unpack[Why],
-) -> Version:
-    """Deploy on the default registry, as `ModelRegistry.deploy` does; an object without a serializer is pickled."""
-    return default_registry().deploy(
-        model_or_reference,
-        serializer,
-        model_name=model_name,
-        version_bump=version_bump,
-        publish=publish,
-        promote=promote,
-        metadata=metadata,
-        **why,
-    )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *importlib.import_module("versioning.public").__all__})

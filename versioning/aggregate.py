@@ -18,7 +18,7 @@ from uuid import UUID
 import attrs
 import semver
 
-from versioning import events as happened
+import versioning.events as happened
 from versioning.events import EARLIEST_US, ArtifactRef, Event, Meta, Recorded, moment_of
 from versioning.ids import model_id_of
 
