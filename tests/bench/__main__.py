@@ -18,7 +18,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import bulk, catching_up, commanding, growth, importing, large, mlflow_store, processing, reading
+from tests.bench import (
+    bulk,
+    catching_up,
+    commanding,
+    growth,
+    importing,
+    large,
+    mlflow_store,
+    processing,
+    reading,
+    spreading,
+)
 from tests.bench.measure import Run
 
 if TYPE_CHECKING:
@@ -36,6 +47,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     **importing.BENCHMARKS,
     **large.BENCHMARKS,
     **growth.BENCHMARKS,
+    **spreading.BENCHMARKS,
 }
 PACKAGES = (
     "eventsourcing", "msgspec", "attrs", "psycopg", "SQLAlchemy", "mlflow-skinny", "eventsource-py",
