@@ -142,7 +142,7 @@ def record(talk: Talk, url: str, path: str, seed: int, number: int) -> None:
     dice = dice_of(seed, number)
     file, wal = Path(path), Path(f"{path}-wal")
     acknowledged: list[str] = []
-    left = [dice.randrange(1, 100)]
+    left = [0]  # no cut before the file is there: how it came about is not the question
     cuts = [0]
 
     def before_write() -> None:
@@ -153,7 +153,8 @@ def record(talk: Talk, url: str, path: str, seed: int, number: int) -> None:
 
     disk = Disk(before_write)
     with ModelRegistry(url) as registry:
-        disk.synced[path] = file.read_bytes()  # how the file came about is not the question
+        disk.synced = {str(one): one.read_bytes() for one in (file, wal) if one.exists()}
+        left[0] = dice.randrange(1, 100)
         recorder: Any = registry._recorder
         writer = recorder._connections._writer
         writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
