@@ -23,7 +23,7 @@ from versioning import (
     StoreError,
     VersioningError,
 )
-from versioning.persistence import decode
+from versioning.persistence import EVERY, decode
 from versioning.views import LEDGERS, MODELS, VIEWS
 
 if TYPE_CHECKING:
@@ -156,11 +156,11 @@ class TestViews:
             store.clock.tick()
         before = small.models(), small.usage(START, START + DAY)
         with small._recorder.snapshot() as snapshot:
-            rows = {view.name: snapshot.view_page(view.name, "default", "", None, live_only=False) for view in VIEWS}
+            rows = {view.name: snapshot.view_page(view.name, "default", EVERY) for view in VIEWS}
         assert small.rebuild() == 40
         assert (small.models(), small.usage(START, START + DAY)) == before
         with small._recorder.snapshot() as snapshot:
-            again = {view.name: snapshot.view_page(view.name, "default", "", None, live_only=False) for view in VIEWS}
+            again = {view.name: snapshot.view_page(view.name, "default", EVERY) for view in VIEWS}
         for name, kept_rows in rows.items():
             assert {row.key: row for row in again[name]} == {row.key: row for row in kept_rows}
         self._agree(small)

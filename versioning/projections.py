@@ -12,12 +12,14 @@ To add one: a class with `evolve`; the laws of the test kit run on it. All momen
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
 from versioning.aggregate import Stage
 from versioning.events import (
+    EVENTS,
+    ModelDeleted,
     PrimaryCleared,
     Recorded,
     VersionActivated,
@@ -32,9 +34,11 @@ from versioning.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Self
 
+LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
+"""What a ledger takes in; the others change none."""
 Name: TypeAlias = tuple[str, str]
 """A workspace, and a model's name in it."""
 
@@ -179,6 +183,14 @@ class VersionLedger:
     def is_open(self) -> bool:
         """Whether it is billing-eligible after the last event."""
         return bool(self.stretches) and self.stretches[-1].end_us is None
+
+    def as_of(self, holds: Callable[[int, int], bool]) -> VersionLedger:
+        """Give it as it was when only those events counted of which position and moment are held: a prefix."""
+        kept = [attrs.evolve(one) for one in self.stretches if holds(one.opened_by, one.start_us)]
+        for one in kept:
+            if one.closed_by is not None and one.end_us is not None and not holds(one.closed_by, one.end_us):
+                one.closed_by = one.end_us = None
+        return attrs.evolve(self, stage=kept[-1].stage if kept else self.stage, stretches=kept)
 
     def lines(self, start_us: int, end_us: int, now_us: int) -> Iterable[UsageLine]:
         """Give the lines of a period; what is still open ends at the earlier of its end and now."""

@@ -193,8 +193,9 @@ class Questions:
         """Give the models of the workspace in the order of their names, from behind `after`, `limit` at most."""
         behind = "" if after is None else checked_name(after)
         with self._views.reading(MODELS, self._cut) as reading:
-            states = reading.states(self.workspace, after=behind, limit=checked_limit(limit), live=True)
-        return tuple(state.model() for state in states)
+            return tuple(
+                state.model() for state in reading.live(self.workspace, after=behind, limit=checked_limit(limit))
+            )
 
     def version(self, version_id: str, number: str | None = None) -> Version:
         """Give a version by its id, or by its model's name and its number; deleted ones too, while the model is there.
@@ -374,15 +375,15 @@ class Questions:
             msg = "The period ends before it starts."
             raise InvalidArgumentError(msg, rule="R19", hint="Swap start and end.", argument="end")
         if model_name is None:
+            now_us = self._now_us()
             with self._views.reading(LEDGERS, self._cut) as reading:
-                ledgers, position = reading.states(self.workspace), reading.position
-        else:
-            target = self._named(model_name)
-            self._require_history(target)
-            position = self.position()
-            cut = Cut(position, self._cut.at_us)
-            ledgers = list(UsageLedger().fold(self._stream(target.stream, cut)).ledgers.values())
-        return draw_usage(ledgers, start_us, end_us, self._now_us(), position)
+                ledgers = reading.within(self.workspace, start_us, end_us)
+                return draw_usage(ledgers, start_us, end_us, now_us, reading.position)
+        target = self._named(model_name)
+        self._require_history(target)
+        position = self.position()
+        ledger = UsageLedger().fold(self._stream(target.stream, Cut(position, self._cut.at_us)))
+        return draw_usage(ledger.ledgers.values(), start_us, end_us, self._now_us(), position)
 
     def timeline(self, about: str, path: str | Path | None = None, *, format: Literal["html", "svg"] = "html") -> str:  # noqa: A002 - what users call it
         """Draw a history, of a model's name (all its lives) or of a model_id; give the picture, and write it to `path`.

@@ -715,7 +715,7 @@ class ModelRegistry(Questions, Commands):
     def _last_at_us(self) -> int:
         """The latest timestamp in the workspace; clocks differ, so it need not be the last event's."""
         with self._views.reading(MODELS) as reading:
-            return max((state.last_at_us for state in reading.states(self.workspace)), default=0)
+            return reading.latest_us(self.workspace)
 
     def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
         """Give recorded events from behind a position, for ever, as they come; `close()` ends it.

@@ -398,8 +398,10 @@ class Laws:
 
 
 def known(state: ModelAggregate) -> dict[str, object]:
-    """Give all that an aggregate knows, in an order that can be compared."""
-    names = [name for name in ModelAggregate.__slots__ if name not in {"_pending", "link"}]
+    """Give all that an aggregate knows of its model, in an order that can be compared."""
+    names = [
+        name for name in ModelAggregate.__slots__ if name not in {"_pending", "first_position", "link", "position"}
+    ]
     held = {name: getattr(state, name) for name in names}
     return {name: list(value.items()) if isinstance(value, dict) else value for name, value in held.items()}
 
