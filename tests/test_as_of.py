@@ -287,20 +287,19 @@ class TestR25AnyPast:
     @given(
         story=st.lists(STEPS, min_size=1, max_size=12),
         batches=st.tuples(st.integers(2, 9), st.integers(2, 9)),
-        hour=st.integers(-50, 50),
     )
-    def test_of_any_history(self, story: list[tuple[str, str, int, int]], batches: tuple[int, int], hour: int) -> None:
+    def test_of_any_history(self, story: list[tuple[str, str, int, int]], batches: tuple[int, int]) -> None:
         clock = Clock()
         with ModelRegistry("memory:", clock=clock) as registry:
             for step in story:
                 act(registry, clock, step)
             clock.now = START + 2 * DAY
-            compare_while_views_grow(registry, batches, [hour])
+            compare_while_views_grow(registry, batches, [story[0][2] - 4])  # its last hour begins with an event
 
     def test_on_every_store(self, registry: ModelRegistry, store: Store) -> None:
         dice = random.Random(5)
-        for _ in range(24):
-            step = dice.choice(WORKSPACES), dice.choice("abc"), dice.randrange(-48, 49), dice.randrange(9)
-            act(registry, store.clock, step)
+        hours = [dice.randrange(-48, 49) for _ in range(24)]
+        for hour in hours:
+            act(registry, store.clock, (dice.choice(WORKSPACES), dice.choice("abc"), hour, dice.randrange(9)))
         store.clock.now = START + 2 * DAY
-        compare_while_views_grow(registry, (17, 13), [0])
+        compare_while_views_grow(registry, (17, 13), [hours[0] - 4])

@@ -286,9 +286,8 @@ class Reading(Generic[State]):
     def within(self, workspace: str, start_us: int, end_us: int) -> Iterator[State]:
         """Give all states of a workspace but those that were over before `start_us` or began from `end_us` on."""
         among = self.cut.among
-        upto_us, behind_us = min(among.upto_us, end_us - 1), min(among.behind_us, start_us)
-        found = self._found(workspace, among._replace(upto_us=upto_us, behind_us=behind_us))
-        return (self._state(one) for _, _, one in found)
+        among = among._replace(upto_us=min(among.upto_us, end_us - 1), behind_us=start_us)
+        return (self._state(one) for _, _, one in self._found(workspace, among))
 
     def latest_us(self, workspace: str) -> int:
         """Give the latest moment of a workspace; 0 where there is none."""
