@@ -21,6 +21,7 @@ import pytest
 
 from tests.stores import STORES, Clock
 from versioning import ModelRegistry, views
+from versioning.questions import FIRST_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,8 +199,17 @@ def test_a_cold_start_reads_a_model_once(few_and_many: list[ModelRegistry], monk
         registry.deploy(URI, model_name=NAME)
     events = first["rows of tail"]
     assert events > 2 * MANY
-    assert first == {"tail": 1, "rows of tail": events}
+    assert first == {"tail": 2, "rows of tail": events, "snapshot": 1}
     assert work - first == {"tail": 1, "append": 1, "rows to append": 1}
+    registry.views()
+    registry.deploy(URI, model_name=NAME)
+    registry._cached.clear()
+    with asked_of_the_store(registry, monkeypatch) as work:
+        assert len(registry.versions(NAME)) == MANY + 2
+    assert work == {"tail": 2, "rows of tail": FIRST_EVENTS + 2, "snapshot": 1}
+    with asked_of_the_store(registry, monkeypatch) as work:
+        assert len(registry.at(registry.position()).versions(NAME)) == MANY + 2
+    assert work == {"head": 2, "tail": 2, "rows of tail": FIRST_EVENTS + 2, "snapshot": 1}
 
 
 def test_a_page_of_models_does_not_read_them_all(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import pytest
 
 import versioning
@@ -17,12 +18,15 @@ from tests.registry_tools import DAY, deploy, noted, refused
 from tests.stores import START, Clock, Store, in_threads
 from versioning import (
     ConcurrencyError,
+    CorruptLogError,
     InvalidArgumentError,
+    Model,
     ModelNotFoundError,
     ModelRegistry,
     StoreError,
     VersioningError,
 )
+from versioning.aggregate import ModelAggregate
 from versioning.persistence import EVERY, decode
 from versioning.views import LEDGERS, MODELS, VIEWS
 
@@ -282,3 +286,109 @@ class TestViews:
         assert registry.model("a") == right[0][0]
         registry.rebuild()
         assert (registry.models(), registry.usage(START, START + DAY)) == right
+
+
+class TestColdStart:
+    """A long model is read from where its kept row has come to, where the log goes on from exactly there."""
+
+    @pytest.fixture
+    def log(self, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
+        """Give a registry in which a model of four events is long, and is kept."""
+        monkeypatch.setattr("versioning.questions.FIRST_EVENTS", 3)
+        registry = shared_store()
+        for _ in range(2):
+            deploy(registry, "m", publish=True)
+        registry.views()
+        return registry
+
+    @staticmethod
+    def _read(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, at: int | None = None) -> tuple[Model, int]:
+        """Give the model, read anew, and how many of its rows were folded."""
+        folded: list[Any] = []
+        evolve = ModelAggregate.evolve
+        registry._cached.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelAggregate, "evolve", noted(folded, evolve))
+            model = (registry if at is None else registry.at(at)).model("m")
+        return model, len(folded)
+
+    @staticmethod
+    def _set(store: Store, registry: ModelRegistry, **changes: object) -> None:
+        """Change what the kept row says."""
+        with registry._recorder.snapshot() as snapshot:
+            (row,) = snapshot.view_page(MODELS.name, "default", EVERY)
+        state = msgspec.msgpack.encode(msgspec.msgpack.decode(row.state) | changes)
+        store.execute("UPDATE kept_rows SET state=? WHERE key=?", state, row.key)
+
+    def test_only_what_lies_behind_the_kept_row_is_folded(
+        self, log: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self._read(log, monkeypatch)[1] == 0
+        deploy(log, "m")
+        whole = log.model("m")
+        head = log.position()
+        assert self._read(log, monkeypatch) == self._read(log, monkeypatch, head) == (whole, 1)
+        assert self._read(log, monkeypatch, head - 1)[1] == 0
+        assert self._read(log, monkeypatch, head - 2)[1] == 3  # the kept row holds something later
+        assert deploy(log, "m").number == "0.4.0"
+        assert log.verify().ok
+
+    ODD: ClassVar[dict[str, dict[str, object]]] = {
+        "link": {"link": bytes(32)},
+        "sequence behind the log": {"sequence": 9},
+        "sequence before the log": {"sequence": 0},
+        "earlier sequence": {"sequence": 3},
+        "name": {"model_name": "n"},
+        "workspace": {"workspace": "w"},
+        "stream": {"stream": "0" * 32},
+        "not readable": {"sequence": "four"},
+        "does not go on": {"versions": []},
+    }
+    """What a kept row may say that it should not."""
+
+    @pytest.mark.parametrize("odd", ODD)
+    def test_where_anything_is_odd_the_log_alone_counts(
+        self, log: ModelRegistry, shared_store: Store, odd: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        version = log.versions("m")[-1]
+        log.deactivate(version.version_id)
+        right, head = log.model("m"), log.position()
+        self._set(shared_store, log, **self.ODD[odd])
+        for at in (None, head):
+            model, folded = self._read(log, monkeypatch, at)
+            assert model == right
+            assert folded >= 6  # all of it, and what was tried in vain
+
+    def test_a_last_event_that_can_not_be_read_is_an_error_as_without_views(
+        self, log: ModelRegistry, shared_store: Store
+    ) -> None:
+        head = log.position()
+        shared_store.change(head, topic="x")
+        log._cached.clear()
+        for past in (log, log.at(head)):
+            with pytest.raises(CorruptLogError) as caught:
+                past.model("m")
+            assert caught.value.position == head
+
+    def _restored(self, log: ModelRegistry, store: Store) -> tuple[Model, Model]:
+        """Let the log go another way behind its second event; give the model that it has, and the one that was kept."""
+        before = log.model("m")
+        store.execute(f"DELETE FROM stored_events WHERE {store.kind.position}>2")
+        log._cached.clear()
+        for _ in range(2):
+            deploy(log, "m")
+        now = log.model("m")
+        log._cached.clear()
+        return now, before
+
+    def test_a_kept_row_of_another_history_is_not_believed(self, log: ModelRegistry, shared_store: Store) -> None:
+        now, before = self._restored(log, shared_store)
+        assert log.model("m") == now != before
+        assert deploy(log, "m").number == "0.4.0"
+
+    def test_without_the_link_it_would_be_believed(
+        self, log: ModelRegistry, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, before = self._restored(log, shared_store)
+        monkeypatch.setattr("versioning.questions._is_last_of", lambda *_: True)
+        assert log.model("m") == before != now

@@ -442,7 +442,13 @@ class ModelRegistry(Questions, Commands):
                 self._cached.move_to_end(stream)
                 return live, False
         live = _Live(stream)
-        self._read_tail(live)
+
+        def fold(state: ModelAggregate, rows: list[TailRow]) -> None:
+            live.aggregate = state
+            live.take_in(rows)
+
+        if self._state_of(stream, NOW, fold).sequence:
+            self._keep(live)
         return live, True
 
     def _keep(self, live: _Live) -> None:

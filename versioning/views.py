@@ -374,6 +374,14 @@ class Views:
                 fold.take_in(rows)
             yield Reading(view, snapshot, cut, fold.over, last if cut.position is None else cut.position)
 
+    def kept_model(self, stream: str, cut: Cut) -> ModelAggregate | None:
+        """Give what is kept of a stream, if it is readable and holds nothing later; it may be of another history."""
+        with contextlib.suppress(StoreError), self._recorder.snapshot() as snapshot:
+            for row in snapshot.view_rows(MODELS.name, [stream]):
+                state = MODELS.read(row)
+                return state if cut.holds(state.position, state.last_at_us) else None
+        return None
+
     def _position(self, view: View[Any]) -> int:
         with self._recorder.snapshot() as snapshot:
             kept = snapshot.view_position(view.name)
