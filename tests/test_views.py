@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import hashlib
+import inspect
 import sqlite3
+import textwrap
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,9 +29,12 @@ from versioning import (
     ModelRegistry,
     StoreError,
     VersioningError,
+    projections,
 )
-from versioning.aggregate import ModelAggregate
+from versioning import views as views_room
+from versioning.aggregate import ModelAggregate, Version
 from versioning.persistence import EVERY, decode
+from versioning.projections import LEDGER_EVENTS, Stretch
 from versioning.views import LEDGERS, MODELS, VIEWS
 
 if TYPE_CHECKING:
@@ -38,6 +45,10 @@ if TYPE_CHECKING:
 store = stores.store
 shared_store = stores.shared_store
 registry = registry_tools.registry
+
+
+def _is_of_fold(name: str) -> bool:
+    return name in {"__init__", "evolve", "begin_folding", "end_folding"} or (name[0] == "_" and name[1] != "_")
 
 
 def kept(registry: ModelRegistry, view: View[Any] = MODELS) -> int:
@@ -392,3 +403,74 @@ class TestColdStart:
         now, before = self._restored(log, shared_store)
         monkeypatch.setattr("versioning.questions._is_last_of", lambda *_: True)
         assert log.model("m") == before != now
+
+
+FOLDS: dict[str, list[Any]] = {
+    "models": [
+        Version,
+        *(one for name, one in vars(ModelAggregate).items() if inspect.isfunction(one) and _is_of_fold(name)),
+        views_room._Kept,
+        views_room.dump_aggregate,
+        views_room.load_aggregate,
+        views_room._evolve_model,
+        views_room._span_of_model,
+    ],
+    "ledgers": [
+        Stretch,
+        projections.VersionLedger,
+        projections.evolve_ledger,
+        projections._close,
+        views_room._span_of_ledger,
+    ],
+}
+"""What decides what a kept row holds."""
+
+FROZEN = {
+    "models.1": "ea485862921dc6df",
+    "ledgers.1": "1f29294eb5b2bcd2",
+}
+"""Of each view that was ever kept, the digest of that code."""
+
+
+def code_of(one: Any) -> str:
+    """Give code without its docstrings and comments, however it is laid out."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [line for line in body if not _is_text(line)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+
+
+def digest_of(view: View[Any]) -> str:
+    """Say in 16 digits what code keeps a view."""
+    code = [code_of(one) for one in FOLDS[view.name.partition(".")[0]]]
+    seen = sorted(kind.__name__ for kind in LEDGER_EVENTS) if view is LEDGERS else []
+    return hashlib.sha256("\n".join([*code, *seen]).encode()).hexdigest()[:16]
+
+
+class TestCodeOfViews:
+    """What is kept is named with the version of its code: no release reads rows that another fold has left."""
+
+    @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+    def test_who_changes_a_fold_raises_the_number(self, view: View[Any]) -> None:
+        assert digest_of(view) == FROZEN.get(view.name), (
+            f"The code that decides what {view.name} keeps is another one. If it keeps anything else than before, "
+            "raise the number in its name; either way, freeze the new digest."
+        )
+
+    def test_words_and_layout_change_no_digest_and_code_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = digest_of(MODELS)
+        source = inspect.getsource
+        for old, new, same in (
+            ('."""\n', ' now."""\n', True),
+            (", ", ",  ", True),
+            ("sequence += 1", "sequence += 2", False),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(inspect, "getsource", lambda one, old=old, new=new: source(one).replace(old, new))
+                assert (digest_of(MODELS) == before) is same
