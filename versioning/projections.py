@@ -196,22 +196,25 @@ class VersionLedger:
         """Give the lines of a period; what is still open ends at the earlier of its end and now."""
         until_us = min(end_us, now_us)
         for stretch in self.stretches:
-            from_us = max(stretch.start_us, start_us)
-            cut = stretch.end_us is None or stretch.end_us > end_us
-            to_us = until_us if stretch.end_us is None else min(stretch.end_us, end_us)
+            from_us, to_us, closed_by = stretch.start_us, stretch.end_us, stretch.closed_by
+            if to_us is None:
+                to_us = until_us
+            elif to_us > end_us:
+                to_us, closed_by = end_us, None
+            from_us = max(from_us, start_us)
             if from_us < to_us:
-                yield UsageLine(
-                    workspace=self.workspace,
-                    model_name=self.model_name,
-                    model_id=self.model_id,
-                    version_id=self.version_id,
-                    number=self.number,
-                    stage=stretch.stage,
-                    start=moment_of(from_us),
-                    end=moment_of(to_us),
-                    microseconds=to_us - from_us,
-                    opened_by=stretch.opened_by,
-                    closed_by=None if cut else stretch.closed_by,
+                yield UsageLine(  # by place, which is faster than by name
+                    self.workspace,
+                    self.model_name,
+                    self.model_id,
+                    self.version_id,
+                    self.number,
+                    stretch.stage,
+                    moment_of(from_us),
+                    moment_of(to_us),
+                    to_us - from_us,
+                    stretch.opened_by,
+                    closed_by,
                 )
 
 

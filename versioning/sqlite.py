@@ -156,7 +156,7 @@ class Snapshot:
 
 
 def _kept(rows: list[Any]) -> list[KeptRow]:
-    return [KeptRow(workspace, name, key, bool(live), *rest) for workspace, name, key, live, *rest in rows]
+    return [KeptRow._make(row) for row in rows]  # live is 0 or 1, which is as good
 
 
 class Waiter:

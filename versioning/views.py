@@ -313,8 +313,8 @@ class Reading(Generic[State]):
             space, name = self.view.name_of(state)
             if space == workspace and name > after:
                 over.append((name, key, state))
-        over.sort(key=_place)
-        return heapq.merge(self._kept(workspace, among, after, first), over, key=_place)
+        kept = self._kept(workspace, among, after, first)
+        return heapq.merge(kept, sorted(over, key=_place), key=_place) if over else kept
 
     def _kept(self, workspace: str, among: Among, after: str, first: int) -> Iterator[tuple[str, str, State | KeptRow]]:
         cut, over = self.cut, self.over
