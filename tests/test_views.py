@@ -348,6 +348,7 @@ class TestColdStart:
         "link": {"link": bytes(32)},
         "sequence behind the log": {"sequence": 9},
         "sequence before the log": {"sequence": 0},
+        "sequence beyond all": {"sequence": 2**63},
         "earlier sequence": {"sequence": 3},
         "name": {"model_name": "n"},
         "workspace": {"workspace": "w"},
@@ -380,6 +381,21 @@ class TestColdStart:
             with pytest.raises(CorruptLogError) as caught:
                 past.model("m")
             assert caught.value.position == head
+
+    def test_a_kept_row_that_has_passed_over_an_event_is_no_start(
+        self, log: ModelRegistry, shared_store: Store
+    ) -> None:
+        shared_store.change(3, topic="x")
+        shared_store.execute("DELETE FROM kept_views")
+        while (stopped := log.views()[0].stopped_by) is not None:
+            log.skip(stopped)
+        deploy(log, "m")
+        log.views()
+        log._cached.clear()
+        with pytest.raises(CorruptLogError) as caught:
+            log.model("m")
+        assert caught.value.position == 3
+        assert len(log.models()[0].versions) == 2
 
     def _restored(self, log: ModelRegistry, store: Store) -> tuple[Model, Model]:
         """Let the log go another way behind its second event; give the model that it has, and the one that was kept."""

@@ -436,9 +436,9 @@ _STATEMENTS: Final = {
     "view": "SELECT view,position,latest_us FROM {s}.kept_views WHERE name=$1::text",
     "rows": _KEPT + "WHERE view=$1::bigint AND key=ANY($2::text[])",
     "page_live": _PAGE.replace("{live}", "true") + _PAGE_END,
-    "page": "SELECT * FROM (" + _PAGE.replace("{live}", "false")
-    + "AND (last_position>$8::bigint OR last_us>$9::bigint) UNION ALL " + _PAGE.replace("{live}", "true")
-    + ") AS page " + _PAGE_END,
+    # Each half has the limit, so that no plan sorts them whole.
+    "page": "SELECT * FROM ((" + _PAGE.replace("{live}", "false")
+    + "AND (last_position>$8::bigint OR last_us>$9::bigint) " + _PAGE_END + ") UNION ALL (" + _PAGE.replace("{live}", "true") + _PAGE_END + ")) AS page " + _PAGE_END,
     "try_view": "SELECT pg_try_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"
     "set_config('idle_in_transaction_session_timeout',$3::text,true)",
     "lock_view": "SELECT pg_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"

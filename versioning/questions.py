@@ -47,7 +47,7 @@ from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import Parts, exact_number, parse_range, parts_of
-from versioning.persistence import decode, read
+from versioning.persistence import INTEGER_MAX, decode, read
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.rules import Policy, decide
 from versioning.sentences import sentence_of
@@ -120,7 +120,7 @@ class Questions:
         rows = self._recorder.tail(stream, 0, limit=FIRST_EVENTS)
         if len(rows) == FIRST_EVENTS:
             state = self._views.kept_model(stream, cut)
-            if state is not None:
+            if state is not None and 0 < state.sequence <= INTEGER_MAX:
                 behind = self._recorder.tail(stream, state.sequence - 1)
                 if behind and _is_last_of(state, stream, behind[0]):
                     with contextlib.suppress(VersioningError):
