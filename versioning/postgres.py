@@ -438,7 +438,8 @@ _STATEMENTS: Final = {
     "page_live": _PAGE.replace("{live}", "true") + _PAGE_END,
     # Each half has the limit, so that no plan sorts them whole.
     "page": "SELECT * FROM ((" + _PAGE.replace("{live}", "false")
-    + "AND (last_position>$8::bigint OR last_us>$9::bigint) " + _PAGE_END + ") UNION ALL (" + _PAGE.replace("{live}", "true") + _PAGE_END + ")) AS page " + _PAGE_END,
+    + "AND (last_position>$8::bigint OR last_us>$9::bigint) " + _PAGE_END
+    + ") UNION ALL (" + _PAGE.replace("{live}", "true") + _PAGE_END + ")) AS page " + _PAGE_END,
     "try_view": "SELECT pg_try_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"
     "set_config('idle_in_transaction_session_timeout',$3::text,true)",
     "lock_view": "SELECT pg_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"
