@@ -4,18 +4,27 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import registry_tools, stores
 from tests.registry_tools import DAY, NAME, deploy, numbers, refused, state_of
 from tests.stores import START, Clock, Store, facts
-from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, VersionNotFoundError
+from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, UsageLedger, VersionNotFoundError
+from versioning.events import microseconds_of
+from versioning.persistence import decode
+from versioning.views import MODELS, VIEWS, Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from versioning import Model, Recorded
+    from versioning.aggregate import ModelAggregate
 
 store = stores.store
 shared_store = stores.shared_store
@@ -188,3 +197,109 @@ class TestR25AsOf:
             assert each.model(NAME).versions == (version,)
             with pytest.raises(ModelNotFoundError):
                 each.model("other")
+
+
+WORKSPACES = ("default", "other")
+DAYS = START - 3 * DAY, START + 3 * DAY
+
+
+def act(registry: ModelRegistry, clock: Clock, step: tuple[str, str, int, int]) -> None:
+    """Do something to a model at a moment, which may lie before that of the step before: clocks differ."""
+    registry.workspace, name, hours, kind = step
+    clock.now = START + timedelta(hours=hours)
+    try:
+        left = registry.versions(name)
+    except ModelNotFoundError:
+        left = ()
+    if kind < 3 or not left:
+        deploy(registry, name, publish=kind != 1)
+    elif kind == 3:
+        registry.delete_model(name)
+    elif kind == 4:
+        registry.delete(left[0].version_id)
+    elif left[-1].status == "active":
+        registry.deactivate(left[-1].version_id) if kind == 5 else registry.promote(left[-1].version_id)
+    else:
+        registry.activate(left[-1].version_id)
+
+
+def expected(log: list[Recorded], workspace: str, cut: Cut) -> tuple[list[Model], UsageLedger]:
+    """Fold what counts, one event after the other."""
+    states: dict[str, ModelAggregate] = {}
+    ledger = UsageLedger()
+    for recorded in log:
+        if recorded.workspace == workspace and cut.holds(recorded.position, recorded.event.at_us):
+            states[recorded.stream] = MODELS.evolve(states.get(recorded.stream), recorded) or states[recorded.stream]
+            ledger.evolve(recorded)
+    models = [state.model() for state in states.values() if state.exists]
+    return sorted(models, key=lambda model: model.name), ledger
+
+
+def compare(registry: ModelRegistry, log: list[Recorded], hours: Iterable[int]) -> None:
+    """See that each past is the fold of its prefix, whatever the views keep by now."""
+    moments = {recorded.timestamp for recorded in log}
+    moments |= {moment - timedelta(microseconds=1) for moment in moments}
+    head = registry.position()
+    places: list[int | datetime] = [0, *(recorded.position for recorded in log), *sorted(moments)]
+    for registry.workspace in WORKSPACES:
+        for place in places:
+            past = registry.at(place)
+            models, ledger = expected(log, registry.workspace, past._cut)
+            assert list(past.models()) == models
+            for after in (None, *(model.name for model in models)):
+                behind = [model for model in models if after is None or model.name > after]
+                assert list(past.models(after, 2)) == behind[:2]
+            ledger.position = place if isinstance(place, int) else head
+            for start, end in (
+                DAYS,
+                *((START + timedelta(hours=hour), START + timedelta(hours=hour + 5)) for hour in hours),
+            ):
+                bill = ledger.usage(microseconds_of(start), microseconds_of(end), past._now_us())
+                assert past.usage(start, end) == bill
+
+
+def compare_while_views_grow(registry: ModelRegistry, batches: tuple[int, int], hours: Iterable[int]) -> None:
+    """Compare with nothing kept, and each time that the views, which go at their own speed, have come further."""
+    log = [decode(*row) for row in registry._recorder.log(0, 10_000)]
+    views = registry._views
+    views._batch_events = 1_000_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("versioning.views.PAGE", 2)
+        reached = -1
+        while min(positions := [views._position(view) for view in VIEWS]) > reached:
+            reached = min(positions)
+            patch.setattr("versioning.views.REBUILD_EVENTS", 3)
+            compare(registry, log, hours)
+            for view, batch in zip(VIEWS, batches, strict=True):
+                patch.setattr("versioning.views.REBUILD_EVENTS", batch)
+                views._advance(view, view.name)
+
+
+STEPS = st.tuples(
+    st.sampled_from(WORKSPACES), st.sampled_from("abc"), st.integers(-48, 48), st.integers(min_value=0, max_value=8)
+)
+
+
+class TestR25AnyPast:
+    """A past is the fold of what counts, however far the kept views are: behind it, at it, or far beyond it."""
+
+    @settings(max_examples=20, deadline=None)
+    @given(
+        story=st.lists(STEPS, min_size=1, max_size=12),
+        batches=st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    )
+    def test_of_any_history(self, story: list[tuple[str, str, int, int]], batches: tuple[int, int]) -> None:
+        clock = Clock()
+        with ModelRegistry("memory:", clock=clock) as registry:
+            for step in story:
+                act(registry, clock, step)
+            clock.now = START + 2 * DAY
+            compare_while_views_grow(registry, batches, [story[0][2] - 4])  # its last hour begins with an event
+
+    def test_on_every_store(self, registry: ModelRegistry, store: Store) -> None:
+        dice = random.Random(5)
+        hours = [dice.randrange(-48, 49) for _ in range(24)]
+        for hour in hours:
+            act(registry, store.clock, (dice.choice(WORKSPACES), dice.choice("abc"), hour, dice.randrange(9)))
+        store.clock.now = START + 2 * DAY
+        compare_while_views_grow(registry, (17, 13), [hours[0] - 4])

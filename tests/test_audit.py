@@ -24,11 +24,12 @@ from versioning import audit as audit_room
 from versioning import checkpoints as checkpoint_room
 from versioning import diagnosis as diagnosis_room
 from versioning import rereading as rereading_room
+from versioning import views as views_room
 from versioning.audit import EXIT_CODES, Audit, Finding
 from versioning.diagnosis import Piece, Walk
-from versioning.persistence import NO_LINK, body_of, computed_link, decode, link_of
-from versioning.projections import UsageLedger
-from versioning.rereading import LEDGER_EVENTS, Rereading
+from versioning.persistence import EVERY, NO_LINK, body_of, computed_link, decode, link_of
+from versioning.projections import LEDGER_EVENTS, UsageLedger
+from versioning.rereading import Rereading
 from versioning.testing import POLICIES, recorded_logs
 from versioning.views import LEDGERS, MODELS, VIEWS, View
 
@@ -578,7 +579,7 @@ class TestKeptViews:
 
     def rows(self, registry: ModelRegistry, view: View[Any]) -> list[Any]:
         with registry._recorder.snapshot() as snapshot:
-            return snapshot.view_page(view.name, "default", "", None, live_only=False)
+            return snapshot.view_page(view.name, "default", EVERY)
 
     def set(self, store: Store, view: View[Any], key: str, column: str, value: object) -> None:
         of = "view=(SELECT view FROM kept_views WHERE name=?) AND key=?"
@@ -639,7 +640,7 @@ class TestKeptViews:
     def test_pages_end_between_two_names(
         self, shared_store: Store, kept: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(audit_room, "PAGE", 2)
+        monkeypatch.setattr(views_room, "PAGE", 2)
         assert kept.verify().ok
         row = self.rows(kept, LEDGERS)[-1]
         self.set(shared_store, LEDGERS, row.key, "live", not row.live)
@@ -691,7 +692,7 @@ class TestKeptViews:
             msg = "The database has a kept view with a text that is not UTF-8."
             raise StoreError(msg)
 
-        monkeypatch.setattr(audit_room, "_rows_of", broken)
+        monkeypatch.setattr(audit_room, "pages_of", broken)
         assert {one.kind for one in kept.verify().findings} == {"view"}
 
     def test_the_order_in_which_a_set_is_kept_says_nothing(self, shared_store: Store) -> None:
@@ -750,7 +751,7 @@ def test_the_order_of_what_a_view_keeps_counts(registry: ModelRegistry) -> None:
     first, second = serving(registry), serving(registry)
     registry.promote(first.version_id)
     with registry._views.reading(MODELS) as reading:
-        (state,) = reading.states("default")
+        (state,) = reading.live("default")
     known = audit_room._known(state)
     state.claims = dict(reversed(state.claims.items()))
     assert audit_room._known(state) != known

@@ -37,7 +37,7 @@ from versioning.events import (
     VersionPublished,
 )
 from versioning.ids import activation_id_of
-from versioning.persistence import link_of
+from versioning.persistence import KeptRow, link_of
 from versioning.projections import UsageLine, VersionLedger
 from versioning.registry import Asked, ModelRegistry
 from versioning.rules import Policy, Transition, always
@@ -440,6 +440,22 @@ def kept_views_miss_an_event(patch: pytest.MonkeyPatch) -> None:
         return original(recorder, name, after, reached + 1, *kept)
 
     patch.setattr(sqlite.SQLiteRecorder, "write_view", write)
+
+
+@bug
+def a_past_shows_what_the_kept_rows_have_seen_since(patch: pytest.MonkeyPatch) -> None:
+    """R25: a row that was kept later than the position asked about is taken as it is."""
+
+    def taken_back(reading: views.Reading[Any], late: dict[str, KeptRow]) -> dict[str, Any]:
+        return {key: reading.view.read(row) for key, row in late.items()}
+
+    patch.setattr(views.Reading, "_taken_back", taken_back)
+
+
+@bug
+def a_bill_of_the_past_knows_what_ended_since(patch: pytest.MonkeyPatch) -> None:
+    """R25: as of a position, a version that was stopped later has stopped already."""
+    patch.setattr(questions, "LEDGERS", attrs.evolve(views.LEDGERS, as_of=lambda ledger, _: ledger))
 
 
 @bug

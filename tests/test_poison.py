@@ -200,6 +200,24 @@ class TestPoison:
         assert [one.position for one in log.skipped()] == [2, 5, 7, 8]
         assert log.models()[0].primary is not None  # what can be folded counts as before
 
+    def test_a_past_of_all_models_is_stopped_where_it_folds_a_stream_that_can_not_be_read(
+        self, log: ModelRegistry, shared_store: Store
+    ) -> None:
+        whole = log.at(4).models()
+        log.rebuild()
+        deploy(log, "good")
+        shared_store.change(5, topic="x")
+        assert [model.name for model in log.models()] == ["bad", "good"]  # as it was kept before it broke
+        assert log.at(8).models()[0] == log.models()[0]
+        assert log.at(4).models() == whole
+        for past in map(log.at, (5, 6, 7)):  # the kept row has seen more of it
+            self._located(past.models)
+        log.skip(5)
+        assert [len(model.versions) for model in log.at(6).models()] == [1, 2]
+        with pytest.raises(CorruptLogError) as caught:
+            log.at(7).models()
+        assert caught.value.position == 7  # it needs the one that was passed over
+
     def test_only_what_is_there_can_be_passed_over(self, log: ModelRegistry) -> None:
         everything_else: list[Any] = [0, 9, -1, "5", None, True]
         for wrong in everything_else:

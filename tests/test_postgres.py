@@ -35,7 +35,18 @@ from versioning import ModelRegistry
 from versioning import postgres as room
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError
 from versioning.ids import stream_of
-from versioning.persistence import INTEGER_MAX, AppendConflict, KeptRow, KeyedStoredEvent, Row, ViewPosition
+from versioning.persistence import (
+    EVERY,
+    INTEGER_MAX,
+    LAST_KEY,
+    LIVE,
+    Among,
+    AppendConflict,
+    KeptRow,
+    KeyedStoredEvent,
+    Row,
+    ViewPosition,
+)
 from versioning.postgres import PostgresRecorder, migrate, parse_url
 
 if TYPE_CHECKING:
@@ -1263,7 +1274,7 @@ class TestKeptViews:
     def test_rows_and_position_are_kept_together(self, recorder: PostgresRecorder) -> None:
         with recorder.snapshot() as snapshot:
             assert snapshot.view_position("v") is None
-            assert snapshot.view_rows("v", ["k"]) == snapshot.view_page("v", "w", "", None, False) == []  # noqa: FBT003 - the contract
+            assert snapshot.view_rows("v", ["k"]) == snapshot.view_page("v", "w", EVERY) == []
         kept = [KeptRow("w", "m", "k", True, b"1"), KeptRow("w", "n", "l", False, b"2")]  # noqa: FBT003 - a column
         assert recorder.write_view("v", 0, 5, 77, kept)
         assert recorder.write_view("v", 5, 6, 78, [KeptRow("w", "m", "k", True, b"3"), kept[1], kept[1]])  # noqa: FBT003 - a column
@@ -1307,16 +1318,40 @@ class TestKeptViews:
         kept = [KeptRow("w", name, f"k{place}", place % 2 == 0, b"") for place, name in enumerate(names)]
         recorder.write_view("v", 0, 1, 0, [*reversed(kept), KeptRow("x", "A", "other", True, b"")])  # noqa: FBT003 - a column
         with recorder.snapshot() as snapshot:
-            pages: list[tuple[tuple[str, int | None, bool], list[KeptRow]]] = [
-                (("", None, False), kept),
-                (("", 3, False), kept[:3]),
-                (("b c", None, False), kept[4:]),
-                (("", None, True), kept[::2]),
-                (("A", 2, True), kept[2:6:2]),
-                (("😀", None, False), []),
+            pages: list[tuple[Among, str, int | None, list[KeptRow]]] = [
+                (EVERY, "", None, kept),
+                (EVERY, "", 3, kept[:3]),
+                (EVERY, "b c", None, kept[4:]),
+                (LIVE, "", None, kept[::2]),
+                (LIVE, "A", 2, kept[2:6:2]),
+                (EVERY, "😀", None, []),
             ]
-            for asked, expected in pages:
-                assert snapshot.view_page("v", "w", *asked) == expected
+            for among, after, limit, expected in pages:
+                assert snapshot.view_page("v", "w", among, (after, LAST_KEY), limit) == expected
+
+    def test_a_page_goes_on_behind_a_key_and_has_those_that_can_matter_to_a_cut(
+        self, recorder: PostgresRecorder
+    ) -> None:
+        wanted = [
+            KeptRow("w", "m", "a", True, b"", 1, 10, 9, 90),  # noqa: FBT003 - a column
+            KeptRow("w", "m", "b", False, b"", 2, 20, 4, 40),  # noqa: FBT003 - a column
+            KeptRow("w", "m", "c", False, b"", 3, 30, 8, 30),  # noqa: FBT003 - a column
+            KeptRow("w", "n", "d", True, b"", 4, 40, 4, 40),  # noqa: FBT003 - a column
+        ]
+        assert recorder.write_view("v", 0, 9, 90, wanted)
+        with recorder.snapshot() as snapshot:
+
+            def keys(among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None) -> str:
+                return "".join(one.key for one in snapshot.view_page("v", "w", among, after, limit))
+
+            assert keys(EVERY) == "abcd"
+            assert keys(EVERY, ("m", "a")) == "bcd"
+            assert keys(EVERY, ("m", "a"), 1) == "b"
+            assert keys(LIVE) == "ad"
+            assert keys(Among(upto_position=3)) == keys(Among(upto_us=39)) == "a"
+            assert keys(Among(behind_position=4)) == "acd"
+            assert keys(Among(behind_us=30)) == "abd"
+            assert keys(Among(2, 19, 0, 0)) == "a"
 
     def test_a_view_that_was_built_beside_takes_the_name(self, recorder: PostgresRecorder) -> None:
         recorder.write_view("v", 0, 1, 0, [KeptRow("w", "old", "k", True, b"")])  # noqa: FBT003 - a column

@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.stores import STORES, Clock
+from tests.registry_tools import DAY, noted
+from tests.stores import START, STORES, Clock
 from versioning import ModelRegistry, views
+from versioning.ids import stream_of
+from versioning.persistence import decode
+from versioning.questions import FIRST_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,8 +202,17 @@ def test_a_cold_start_reads_a_model_once(few_and_many: list[ModelRegistry], monk
         registry.deploy(URI, model_name=NAME)
     events = first["rows of tail"]
     assert events > 2 * MANY
-    assert first == {"tail": 1, "rows of tail": events}
+    assert first == {"tail": 2, "rows of tail": events, "snapshot": 1}
     assert work - first == {"tail": 1, "append": 1, "rows to append": 1}
+    registry.views()
+    registry.deploy(URI, model_name=NAME)
+    registry._cached.clear()
+    with asked_of_the_store(registry, monkeypatch) as work:
+        assert len(registry.versions(NAME)) == MANY + 2
+    assert work == {"tail": 2, "rows of tail": FIRST_EVENTS + 2, "snapshot": 1}
+    with asked_of_the_store(registry, monkeypatch) as work:
+        assert len(registry.at(registry.position()).versions(NAME)) == MANY + 2
+    assert work == {"head": 2, "tail": 2, "rows of tail": FIRST_EVENTS + 2, "snapshot": 1}
 
 
 def test_a_page_of_models_does_not_read_them_all(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +224,28 @@ def test_a_page_of_models_does_not_read_them_all(kind: Kind, tmp_path: Path, mon
         monkeypatch.setattr(views, "_model_decoder", _Counting(views._model_decoder, loads))
         assert [model.name for model in registry.models(after="m00100", limit=3)] == ["m00101", "m00102", "m00103"]
         assert len(loads) == 3
+
+
+def test_a_page_of_a_past_reads_the_log_of_those_only_that_went_on_since(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    with ModelRegistry(kind.url(tmp_path), clock=clock) as registry:
+        for number in range(1_500):
+            registry.deploy(URI, model_name=f"m{number:05}")
+        clock.tick()
+        past = registry.at(registry.position())
+        page = past.models(after="m00100", limit=3)
+        for name in ("m00102", "m01000"):
+            registry.deploy(URI, model_name=name)
+        registry.views()
+        read: list[Any] = []
+        monkeypatch.setattr(views, "decode", noted(read, decode))
+        assert past.models(after="m00100", limit=3) == page
+        assert [stream for _, stream, *_ in read] == [stream_of("default", "m00102")]
+        read.clear()
+        assert len(past.usage(START, START + DAY).lines) == 1_500
+        assert read == []
 
 
 class _Counting:

@@ -28,7 +28,19 @@ from versioning import sqlite as room
 from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError, StoreError
 from versioning.events import ArtifactRef, Event, Meta, VersionDeactivated, VersionDeployed
 from versioning.ids import stream_of, version_id_of
-from versioning.persistence import NO_LINK, AppendConflict, KeptRow, KeyedStoredEvent, Row, decode, encode
+from versioning.persistence import (
+    EVERY,
+    LAST_KEY,
+    LIVE,
+    NO_LINK,
+    Among,
+    AppendConflict,
+    KeptRow,
+    KeyedStoredEvent,
+    Row,
+    decode,
+    encode,
+)
 from versioning.sqlite import SQLiteRecorder, open_recorder
 
 if TYPE_CHECKING:
@@ -706,7 +718,7 @@ class TestKeptViews:
         with recorder.snapshot() as snapshot:
             assert snapshot.view_position("v") is None
             assert snapshot.view_rows("v", ["key of a"]) == []
-            assert snapshot.view_page("v", "w", "", None, live_only=False) == []
+            assert snapshot.view_page("v", "w", EVERY) == []
         assert recorder.write_view("v", 0, 7, 70, [kept("a", state=b"1"), kept("b")])
         assert recorder.write_view("v", 7, 9, 90, [kept("a", live=False, state=b"2")])
         with recorder.snapshot() as snapshot:
@@ -773,18 +785,58 @@ class TestKeptViews:
         with recorder.snapshot() as snapshot:
 
             def page(after: str, limit: int | None, *, live_only: bool) -> list[str]:
-                return [one.model_name for one in snapshot.view_page("v", "w", after, limit, live_only)]
+                among = LIVE if live_only else EVERY
+                return [one.model_name for one in snapshot.view_page("v", "w", among, (after, LAST_KEY), limit)]
 
             assert page("", None, live_only=False) == in_order[1:]
             assert page("", None, live_only=True) == live
             assert page("", 2, live_only=False) == in_order[1:3]
+            assert [one.model_name for one in snapshot.view_page("v", "w", EVERY)] == in_order
             for after in in_order:
                 behind = in_order[in_order.index(after) + 1 :]
                 assert page(after, 4, live_only=False) == behind[:4]
                 assert page(after, 2, live_only=True) == [name for name in behind if name in live][:2]
 
+    def test_a_page_goes_on_behind_a_key_and_has_those_that_can_matter_to_a_cut(self, recorder: SQLiteRecorder) -> None:
+        wanted = [
+            KeptRow("w", "m", "a", True, b"", 1, 10, 9, 90),  # noqa: FBT003 - a column
+            KeptRow("w", "m", "b", False, b"", 2, 20, 4, 40),  # noqa: FBT003 - a column
+            KeptRow("w", "m", "c", False, b"", 3, 30, 8, 30),  # noqa: FBT003 - a column
+            KeptRow("w", "n", "d", True, b"", 4, 40, 4, 40),  # noqa: FBT003 - a column
+        ]
+        assert recorder.write_view("v", 0, 9, 90, wanted)
+        with recorder.snapshot() as snapshot:
+
+            def keys(among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None) -> str:
+                return "".join(one.key for one in snapshot.view_page("v", "w", among, after, limit))
+
+            assert keys(EVERY) == "abcd"
+            assert keys(EVERY, ("m", "a")) == "bcd"
+            assert keys(EVERY, ("m", "a"), 1) == "b"
+            assert keys(LIVE) == "ad"
+            assert keys(Among(upto_position=3)) == keys(Among(upto_us=39)) == "a"
+            assert keys(Among(behind_position=4)) == "acd"
+            assert keys(Among(behind_us=30)) == "abd"
+            assert keys(Among(2, 19, 0, 0)) == "a"
+
+    def test_rows_of_streams_come_in_their_order_up_to_a_position(self, recorder: SQLiteRecorder) -> None:
+        for stream in (OTHER, STREAM, OTHER):
+            recorder.append(rows(2, stream, after=len(recorder.tail(stream, 0))))
+        one, two = sorted((STREAM, OTHER))
+        with recorder.snapshot() as snapshot:
+
+            def places(after: tuple[str, int], limit: int, upto: int | None, *streams: str) -> list[tuple[str, int]]:
+                return [row[1:3] for row in snapshot.tails(streams, after, limit, upto)]
+
+            whole = sorted((stream, row[1]) for stream in (one, two) for row in recorder.tail(stream, 0))
+            assert places(("", 0), 9, None, two, one) == whole
+            assert places(whole[1], 3, None, one, two) == whole[2:5]
+            assert places(("", 0), 9, 4, one, two) == [place for place in whole if place[1] <= 2]
+            assert places(("", 0), 9, None, OTHER) == [place for place in whole if place[0] == OTHER]
+            assert places(("", 0), 9, None) == []
+
     def test_a_page_reads_no_more_than_it_gives(self, file: SQLiteRecorder, raw: sqlite3.Connection) -> None:
-        for statement, values in ((room._PAGE_LIVE, 4), (room._PAGE_ALL, 7)):
+        for statement, values in ((room._PAGE_LIVE, 7), (room._PAGE_ALL, 9)):
             plan = [detail for *_, detail in raw.execute(f"EXPLAIN QUERY PLAN {statement}", (1,) * values)]
             searches = [detail for detail in plan if "kept_rows" in detail]
             assert all("USING INDEX kept_rows_by_name" in detail for detail in searches)
@@ -799,14 +851,14 @@ class TestKeptViews:
         with recorder.snapshot() as snapshot:
             assert snapshot.view_position("v") == (6, 6)
             assert snapshot.view_position("v+1") is None
-            assert [one.model_name for one in snapshot.view_page("v", "w", "", None, live_only=False)] == ["new"]
+            assert [one.model_name for one in snapshot.view_page("v", "w", EVERY)] == ["new"]
         recorder.drop_view("v")
         recorder.drop_view("v")
         with recorder.snapshot() as snapshot:
             assert snapshot.view_position("v") is None
         assert recorder.write_view("u", 0, 1, 1, [])
         with recorder.snapshot() as snapshot:
-            assert snapshot.view_page("u", "w", "", None, live_only=False) == []
+            assert snapshot.view_page("u", "w", EVERY) == []
 
     def test_a_kept_text_that_is_not_utf_8_is_an_error(self, file: SQLiteRecorder, raw: sqlite3.Connection) -> None:
         assert file.write_view("v", 0, 1, 1, [kept("a")])

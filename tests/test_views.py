@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import hashlib
+import inspect
 import sqlite3
+import textwrap
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import pytest
 
 import versioning
@@ -17,13 +22,19 @@ from tests.registry_tools import DAY, deploy, noted, refused
 from tests.stores import START, Clock, Store, in_threads
 from versioning import (
     ConcurrencyError,
+    CorruptLogError,
     InvalidArgumentError,
+    Model,
     ModelNotFoundError,
     ModelRegistry,
     StoreError,
     VersioningError,
+    projections,
 )
-from versioning.persistence import decode
+from versioning import views as views_room
+from versioning.aggregate import ModelAggregate, Version
+from versioning.persistence import EVERY, decode
+from versioning.projections import LEDGER_EVENTS, Stretch
 from versioning.views import LEDGERS, MODELS, VIEWS
 
 if TYPE_CHECKING:
@@ -34,6 +45,10 @@ if TYPE_CHECKING:
 store = stores.store
 shared_store = stores.shared_store
 registry = registry_tools.registry
+
+
+def _is_of_fold(name: str) -> bool:
+    return name in {"__init__", "evolve", "begin_folding", "end_folding"} or (name[0] == "_" and name[1] != "_")
 
 
 def kept(registry: ModelRegistry, view: View[Any] = MODELS) -> int:
@@ -156,11 +171,11 @@ class TestViews:
             store.clock.tick()
         before = small.models(), small.usage(START, START + DAY)
         with small._recorder.snapshot() as snapshot:
-            rows = {view.name: snapshot.view_page(view.name, "default", "", None, live_only=False) for view in VIEWS}
+            rows = {view.name: snapshot.view_page(view.name, "default", EVERY) for view in VIEWS}
         assert small.rebuild() == 40
         assert (small.models(), small.usage(START, START + DAY)) == before
         with small._recorder.snapshot() as snapshot:
-            again = {view.name: snapshot.view_page(view.name, "default", "", None, live_only=False) for view in VIEWS}
+            again = {view.name: snapshot.view_page(view.name, "default", EVERY) for view in VIEWS}
         for name, kept_rows in rows.items():
             assert {row.key: row for row in again[name]} == {row.key: row for row in kept_rows}
         self._agree(small)
@@ -282,3 +297,198 @@ class TestViews:
         assert registry.model("a") == right[0][0]
         registry.rebuild()
         assert (registry.models(), registry.usage(START, START + DAY)) == right
+
+
+class TestColdStart:
+    """A long model is read from where its kept row has come to, where the log goes on from exactly there."""
+
+    @pytest.fixture
+    def log(self, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
+        """Give a registry in which a model of four events is long, and is kept."""
+        monkeypatch.setattr("versioning.questions.FIRST_EVENTS", 3)
+        registry = shared_store()
+        for _ in range(2):
+            deploy(registry, "m", publish=True)
+        registry.views()
+        return registry
+
+    @staticmethod
+    def _read(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, at: int | None = None) -> tuple[Model, int]:
+        """Give the model, read anew, and how many of its rows were folded."""
+        folded: list[Any] = []
+        evolve = ModelAggregate.evolve
+        registry._cached.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelAggregate, "evolve", noted(folded, evolve))
+            model = (registry if at is None else registry.at(at)).model("m")
+        return model, len(folded)
+
+    @staticmethod
+    def _set(store: Store, registry: ModelRegistry, **changes: object) -> None:
+        """Change what the kept row says."""
+        with registry._recorder.snapshot() as snapshot:
+            (row,) = snapshot.view_page(MODELS.name, "default", EVERY)
+        state = msgspec.msgpack.encode(msgspec.msgpack.decode(row.state) | changes)
+        store.execute("UPDATE kept_rows SET state=? WHERE key=?", state, row.key)
+
+    def test_only_what_lies_behind_the_kept_row_is_folded(
+        self, log: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self._read(log, monkeypatch)[1] == 0
+        deploy(log, "m")
+        whole = log.model("m")
+        head = log.position()
+        assert self._read(log, monkeypatch) == self._read(log, monkeypatch, head) == (whole, 1)
+        assert self._read(log, monkeypatch, head - 1)[1] == 0
+        assert self._read(log, monkeypatch, head - 2)[1] == 3  # the kept row holds something later
+        assert deploy(log, "m").number == "0.4.0"
+        assert log.verify().ok
+
+    ODD: ClassVar[dict[str, dict[str, object]]] = {
+        "link": {"link": bytes(32)},
+        "sequence behind the log": {"sequence": 9},
+        "sequence before the log": {"sequence": 0},
+        "sequence beyond all": {"sequence": 2**63},
+        "earlier sequence": {"sequence": 3},
+        "name": {"model_name": "n"},
+        "workspace": {"workspace": "w"},
+        "stream": {"stream": "0" * 32},
+        "not readable": {"sequence": "four"},
+        "does not go on": {"versions": []},
+    }
+    """What a kept row may say that it should not."""
+
+    @pytest.mark.parametrize("odd", ODD)
+    def test_where_anything_is_odd_the_log_alone_counts(
+        self, log: ModelRegistry, shared_store: Store, odd: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        version = log.versions("m")[-1]
+        log.deactivate(version.version_id)
+        right, head = log.model("m"), log.position()
+        self._set(shared_store, log, **self.ODD[odd])
+        for at in (None, head):
+            model, folded = self._read(log, monkeypatch, at)
+            assert model == right
+            assert folded >= 6  # all of it, and what was tried in vain
+
+    def test_a_last_event_that_can_not_be_read_is_an_error_as_without_views(
+        self, log: ModelRegistry, shared_store: Store
+    ) -> None:
+        head = log.position()
+        shared_store.change(head, topic="x")
+        log._cached.clear()
+        for past in (log, log.at(head)):
+            with pytest.raises(CorruptLogError) as caught:
+                past.model("m")
+            assert caught.value.position == head
+
+    def test_a_kept_row_that_has_passed_over_an_event_is_no_start(
+        self, log: ModelRegistry, shared_store: Store
+    ) -> None:
+        shared_store.change(3, topic="x")
+        shared_store.execute("DELETE FROM kept_views")
+        while (stopped := log.views()[0].stopped_by) is not None:
+            log.skip(stopped)
+        deploy(log, "m")
+        log.views()
+        log._cached.clear()
+        with pytest.raises(CorruptLogError) as caught:
+            log.model("m")
+        assert caught.value.position == 3
+        assert len(log.models()[0].versions) == 2
+
+    def _restored(self, log: ModelRegistry, store: Store) -> tuple[Model, Model]:
+        """Let the log go another way behind its second event; give the model that it has, and the one that was kept."""
+        before = log.model("m")
+        store.execute(f"DELETE FROM stored_events WHERE {store.kind.position}>2")
+        log._cached.clear()
+        for _ in range(2):
+            deploy(log, "m")
+        now = log.model("m")
+        log._cached.clear()
+        return now, before
+
+    def test_a_kept_row_of_another_history_is_not_believed(self, log: ModelRegistry, shared_store: Store) -> None:
+        now, before = self._restored(log, shared_store)
+        assert log.model("m") == now != before
+        assert deploy(log, "m").number == "0.4.0"
+
+    def test_without_the_link_it_would_be_believed(
+        self, log: ModelRegistry, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, before = self._restored(log, shared_store)
+        monkeypatch.setattr("versioning.questions._is_last_of", lambda *_: True)
+        assert log.model("m") == before != now
+
+
+FOLDS: dict[str, list[Any]] = {
+    "models": [
+        Version,
+        *(one for name, one in vars(ModelAggregate).items() if inspect.isfunction(one) and _is_of_fold(name)),
+        views_room._Kept,
+        views_room.dump_aggregate,
+        views_room.load_aggregate,
+        views_room._evolve_model,
+        views_room._span_of_model,
+    ],
+    "ledgers": [
+        Stretch,
+        projections.VersionLedger,
+        vars(projections.VersionLedger)["is_open"].fget,
+        projections.evolve_ledger,
+        projections._close,
+        views_room._span_of_ledger,
+    ],
+}
+"""What decides what a kept row holds."""
+
+FROZEN = {
+    "models.1": "994834089250f1aa",
+    "ledgers.1": "8ea37bf6e909a6e5",
+}
+"""Of each view that was ever kept, the digest of that code."""
+
+
+def code_of(one: Any) -> str:
+    """Give code without its docstrings and comments, however it is laid out; of a class, its fields."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            dropped = ast.FunctionDef if isinstance(node, ast.ClassDef) else ()
+            body[:] = [line for line in body if not isinstance(line, dropped) and not _is_text(line)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+
+
+def digest_of(view: View[Any]) -> str:
+    """Say in 16 digits what code keeps a view."""
+    code = [code_of(one) for one in FOLDS[view.name.partition(".")[0]]]
+    seen = sorted(kind.__name__ for kind in LEDGER_EVENTS) if view is LEDGERS else []
+    return hashlib.sha256("\n".join([*code, *seen]).encode()).hexdigest()[:16]
+
+
+class TestCodeOfViews:
+    """What is kept is named with the version of its code: no release reads rows that another fold has left."""
+
+    @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+    def test_who_changes_a_fold_raises_the_number(self, view: View[Any]) -> None:
+        assert digest_of(view) == FROZEN.get(view.name), (
+            f"The code that decides what {view.name} keeps is another one. If it keeps anything else than before, "
+            "raise the number in its name; either way, freeze the new digest."
+        )
+
+    def test_words_and_layout_change_no_digest_and_code_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = digest_of(MODELS)
+        source = inspect.getsource
+        for old, new, same in (
+            ('."""\n', ' now."""\n', True),
+            (", ", ",  ", True),
+            ("sequence += 1", "sequence += 2", False),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(inspect, "getsource", lambda one, old=old, new=new: source(one).replace(old, new))
+                assert (digest_of(MODELS) == before) is same

@@ -170,8 +170,8 @@ class ModelAggregate:
 
     __slots__ = (
         "_own", "_pending", "allocated", "by_number", "claims", "claims_made", "cleared", "cursor", "exists",
-        "generation", "highest", "last_at_us", "left", "link", "lives", "model_name", "primary", "published",
-        "sequence", "stream", "trail", "undone", "versions", "workspace",
+        "first_position", "generation", "highest", "last_at_us", "left", "link", "lives", "model_name", "position",
+        "primary", "published", "sequence", "stream", "trail", "undone", "versions", "workspace",
     )  # fmt: skip
 
     def __init__(self, stream: str, workspace: str = "", model_name: str = "") -> None:
@@ -184,6 +184,9 @@ class ModelAggregate:
         self.link = NO_LINK
         """Of the last event folded."""
         self.last_at_us = EARLIEST_US
+        self.first_position = 0
+        self.position = 0
+        """Of the first and of the last event folded, where a view folds them; commands need neither."""
         self.generation = 0
         self.exists = False
         self.lives: list[tuple[int, int | None]] = []

@@ -33,11 +33,11 @@ from versioning.aggregate import ModelAggregate
 from versioning.checkpoints import mark_of
 from versioning.diagnosis import Fault, Kind, diagnose, is_stream
 from versioning.errors import CorruptLogError, StoreError, shown
-from versioning.persistence import INTEGER_MAX
+from versioning.persistence import EVERY, INTEGER_MAX
 from versioning.rereading import Rereading
 from versioning.sentences import plain
 from versioning.sqlite import SQLiteRecorder
-from versioning.views import LEDGERS, MODELS, VIEWS, View
+from versioning.views import LEDGERS, MODELS, VIEWS, View, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +62,6 @@ DIAGNOSED_MAX: Final = 100_000
 FINDINGS_MAX: Final = 1_000
 SAID_MAX: Final = 10
 """How many positions a sentence names."""
-PAGE: Final = 1_000
 DIFFERENT_MAX: Final = 20
 """How many rows of a kept view that differ are told one by one."""
 CANDIDATES_MAX: Final = 1_000
@@ -194,8 +193,9 @@ class Audit:
             self._tell(Finding("view", said, at.position))
         expected = self._states(view)
         try:
-            for row in _rows_of(self._snapshot, view, self._workspace):
-                self._compare(view, at.position, row, expected.pop(row.key, None))
+            for page in pages_of(self._snapshot, view.name, self._workspace, EVERY):
+                for row in page:
+                    self._compare(view, at.position, row, expected.pop(row.key, None))
         except (StoreError, CorruptLogError) as error:
             self._tell(Finding("view", f"The kept view {view.name} can't be read: {error.sentence}", at.position))
             return
@@ -208,7 +208,8 @@ class Audit:
         if view is MODELS:
             states = {one: thread.aggregate for one, thread in threads.items() if thread.aggregate is not None}
             for stream, state in states.items():
-                state.link = threads[stream].link
+                thread = threads[stream]
+                state.link, state.first_position, state.position = thread.link, thread.first_position, thread.position
             return states
         return {one: ledger for one, ledger in self._log.ledgers.items() if threads[one[4:36]].aggregate is not None}
 
@@ -229,7 +230,7 @@ class Audit:
             self._seen[stream] = seen.sequence, row.model_name
         if state is None:
             self._differ(view, position, row.key, "is of nothing in the log")
-        elif row[:4] != view.row(row.key, state)[:4] or _known(seen) != _known(state):
+        elif row._replace(state=b"") != view.row(row.key, state)._replace(state=b"") or _known(seen) != _known(state):
             self._differ(view, position, row.key, "is not what a replay of the log gives")
 
     def _differ(self, view: View[Any], position: int, key: str, said: str) -> None:
@@ -461,22 +462,6 @@ def _sentence(text: str) -> str:
 def _stream_of(view: View[Any], key: str) -> str:
     """Say which stream a kept row is of: the views keep rows by stream, or by version_id."""
     return key if view is MODELS else key[4:36]
-
-
-def _rows_of(snapshot: Snapshot, view: View[Any], workspace: str) -> Iterator[KeptRow]:
-    """Give the kept rows of a workspace, a page at a time; a page ends between two names."""
-    after, limit = "", PAGE
-    while True:
-        rows = snapshot.view_page(view.name, workspace, after, limit, live_only=False)
-        if len(rows) < limit:
-            yield from rows
-            return
-        whole = [row for row in rows if row.model_name != rows[-1].model_name]
-        if whole:
-            yield from whole
-            after, limit = whole[-1].model_name, PAGE
-        else:
-            limit *= 2
 
 
 def _known(state: object) -> object:

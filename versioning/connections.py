@@ -63,6 +63,10 @@ ON stored_events (originator_id, idempotency_key) WHERE idempotency_key IS NOT N
     workspace TEXT NOT NULL,
     model_name TEXT NOT NULL,
     live INTEGER NOT NULL,
+    first_position INTEGER NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_position INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
     state BLOB NOT NULL,
     PRIMARY KEY (view, key)
 )""",

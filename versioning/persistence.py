@@ -101,6 +101,29 @@ class KeptRow(NamedTuple):
     key: str
     live: bool
     state: bytes
+    first_position: int = 0
+    first_us: int = 0
+    """Of the first event that it holds: its position and its moment."""
+    last_position: int = 0
+    last_us: int = 0
+    """Of the last one."""
+
+
+class Among(NamedTuple):
+    """Which rows of a kept view a question needs: those that begin early enough, and are live or go on late enough."""
+
+    upto_position: int = INTEGER_MAX
+    upto_us: int = INTEGER_MAX
+    """The first event lies up to here."""
+    behind_position: int = INTEGER_MAX
+    behind_us: int = INTEGER_MAX
+    """Of a row that is not live, the last event lies behind the one or the other."""
+
+
+LIVE: Final = Among()
+EVERY: Final = Among(behind_position=-1)
+LAST_KEY: Final = "~"
+"""Behind every key, so that with a model's name it is the place behind all rows of the model."""
 
 
 class ViewPosition(NamedTuple):

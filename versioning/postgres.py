@@ -42,13 +42,15 @@ import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
-from versioning.persistence import INTEGER_MAX, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
+from versioning.persistence import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from eventsourcing.persistence import Subscription
+
+    from versioning.persistence import Among
 
     Answer = TypeVar("Answer")
 
@@ -359,6 +361,10 @@ CREATE TABLE {s}.kept_rows (
     workspace text COLLATE "C" NOT NULL,
     model_name text COLLATE "C" NOT NULL,
     live boolean NOT NULL,
+    first_position bigint NOT NULL,
+    first_us bigint NOT NULL,
+    last_position bigint NOT NULL,
+    last_us bigint NOT NULL,
     state bytea NOT NULL,
     PRIMARY KEY (view, key)
 );
@@ -382,9 +388,13 @@ _HOLDERS: Final = (
     "WHERE locktype='advisory' AND granted AND {w} "
     "AND database=(SELECT oid FROM pg_database WHERE datname=current_database())"
 )
-_KEPT: Final = "SELECT workspace,model_name,key,live,state FROM {s}.kept_rows "
-_PAGE: Final = _KEPT + "WHERE view=$1::bigint AND workspace=$2::text AND live={live} AND model_name>$3::text "
-_PAGE_END: Final = "ORDER BY model_name,key LIMIT $4::bigint"
+_SPAN: Final = "first_position,first_us,last_position,last_us"
+_KEPT: Final = f"SELECT workspace,model_name,key,live,state,{_SPAN} FROM {{s}}.kept_rows "
+_PAGE: Final = _KEPT + (
+    "WHERE view=$1::bigint AND workspace=$2::text AND live={live} AND (model_name,key)>($3::text,$4::text) "
+    "AND first_position<=$6::bigint AND first_us<=$7::bigint "
+)
+_PAGE_END: Final = "ORDER BY model_name,key LIMIT $5::bigint"
 _NOW: Final = "(extract(epoch FROM clock_timestamp())*1000000)::bigint"
 
 _STATEMENTS: Final = {
@@ -409,7 +419,9 @@ _STATEMENTS: Final = {
     WHERE positions[cardinality($1)]-positions[1]=cardinality($1)-1
     ORDER BY place RETURNING position
 ) SELECT (SELECT * FROM taken), (SELECT min(position) FROM appended)""",
-    "tail": _BETWEEN,
+    "tails": "SELECT position,originator_id,originator_version,topic,state FROM {s}.stored_events "
+    "WHERE originator_id=ANY($1::text[]) AND (originator_id,originator_version)>($2::text,$3::bigint) "
+    "AND position<=$4::bigint ORDER BY originator_id,originator_version LIMIT $5::bigint",
     "last": _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1",
     "of_key": _OF_STREAM + "AND idempotency_key=$2::text",
     "log": _LOG,
@@ -424,19 +436,22 @@ _STATEMENTS: Final = {
     "view": "SELECT view,position,latest_us FROM {s}.kept_views WHERE name=$1::text",
     "rows": _KEPT + "WHERE view=$1::bigint AND key=ANY($2::text[])",
     "page_live": _PAGE.replace("{live}", "true") + _PAGE_END,
-    "page": "SELECT * FROM (" + _PAGE.replace("{live}", "false") + "UNION ALL " + _PAGE.replace("{live}", "true")
-    + ") AS page "
-    + _PAGE_END,
+    # Each half has the limit, so that no plan sorts them whole.
+    "page": "SELECT * FROM ((" + _PAGE.replace("{live}", "false")
+    + "AND (last_position>$8::bigint OR last_us>$9::bigint) " + _PAGE_END
+    + ") UNION ALL (" + _PAGE.replace("{live}", "true") + _PAGE_END + ")) AS page " + _PAGE_END,
     "try_view": "SELECT pg_try_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"
     "set_config('idle_in_transaction_session_timeout',$3::text,true)",
     "lock_view": "SELECT pg_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),"
     "set_config('idle_in_transaction_session_timeout',$3::text,true)",
     "new_view": "INSERT INTO {s}.kept_views (name,position,latest_us) VALUES ($1::text,0,0) RETURNING view",
     "move_view": "UPDATE {s}.kept_views SET position=$2::bigint,latest_us=$3::bigint WHERE view=$1::bigint",
-    "keep": "INSERT INTO {s}.kept_rows (view,workspace,model_name,key,live,state) "
-    "SELECT $1::bigint,* FROM unnest($2::text[],$3::text[],$4::text[],$5::boolean[],$6::bytea[]) "
-    "ON CONFLICT (view,key) DO UPDATE "
-    "SET workspace=excluded.workspace,model_name=excluded.model_name,live=excluded.live,state=excluded.state",
+    "keep": "INSERT INTO {s}.kept_rows (view,workspace,model_name,key,live,state," + _SPAN + ") "
+    "SELECT $1::bigint,* FROM unnest($2::text[],$3::text[],$4::text[],$5::boolean[],$6::bytea[],"
+    "$7::bigint[],$8::bigint[],$9::bigint[],$10::bigint[]) ON CONFLICT (view,key) DO UPDATE "
+    "SET workspace=excluded.workspace,model_name=excluded.model_name,live=excluded.live,state=excluded.state,"
+    "first_position=excluded.first_position,first_us=excluded.first_us,last_position=excluded.last_position,"
+    "last_us=excluded.last_us",
     "drop_rows": "DELETE FROM {s}.kept_rows WHERE view=(SELECT view FROM {s}.kept_views WHERE name=$1::text)",
     "drop_view": "DELETE FROM {s}.kept_views WHERE name=$1::text",
     "name_view": "UPDATE {s}.kept_views SET name=$2::text WHERE name=$1::text",
@@ -922,24 +937,25 @@ class Snapshot:
         return [KeptRow(*row) for row in self._ask("rows", found[0], _array(_TEXT, keys))]
 
     def view_page(
-        self,
-        name: str,
-        workspace: str,
-        after_model_name: str,
-        limit: int | None,
-        live_only: bool,  # noqa: FBT001 - the last column of the question
+        self, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None
     ) -> list[KeptRow]:
-        """Give the rows of a workspace behind a model's name, in the order of the names' code points."""
+        """Give rows of a workspace behind a model's name and a key, in the order of both, by code points."""
         found = self._view(name)
         if found is None:
             return []
-        page = "page_live" if live_only else "page"
-        return [KeptRow(*row) for row in self._ask(page, found[0], workspace, after_model_name, limit)]
+        values = (found[0], workspace, *after, limit, *among)
+        rows = self._ask("page_live", *values[:7]) if among[2:] == LIVE[2:] else self._ask("page", *values)
+        return [KeptRow(*row) for row in rows]
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""
         end = self._settled if upto is None else min(upto, self._settled)
         return self._ask("log", after, end, limit) if after < end else []
+
+    def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
+        """Give rows of these streams up to a position, in the order of streams and sequences, from behind a place."""
+        end = self._settled if upto is None else min(upto, self._settled)
+        return self._ask("tails", _array(_TEXT, streams), *after, end, limit)
 
 
 class PostgresRecorder(ApplicationRecorder):
@@ -1097,9 +1113,9 @@ class PostgresRecorder(ApplicationRecorder):
             return rows
         return connection.ask(name, after, min(upto, self._settle(connection)), limit, *values)
 
-    def tail(self, stream: str, after: int, upto: int | None = None) -> list[TailRow]:
-        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first."""
-        return self._read("tail", stream, after, INTEGER_MAX if upto is None else upto)
+    def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
+        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
+        return self._read("forward", stream, after, INTEGER_MAX if upto is None else upto, limit)
 
     def last(self, stream: str) -> TailRow | None:
         """Give the last row of a stream, if it has one."""
@@ -1220,7 +1236,7 @@ class PostgresRecorder(ApplicationRecorder):
                 ((view,),) = connection.ask("new_view", name)
             if rows:
                 latest = {row.key: row for row in rows}.values()  # one statement can't change a row twice
-                kinds = (_TEXT, _TEXT, _TEXT, _BOOLEAN, _BYTEA)
+                kinds = (_TEXT, _TEXT, _TEXT, _BOOLEAN, _BYTEA, _BIGINT, _BIGINT, _BIGINT, _BIGINT)
                 columns = [_array(kind, column) for kind, column in zip(kinds, zip(*latest, strict=True), strict=True)]
                 connection.ask("keep", view, *columns)
             connection.ask("move_view", view, new_position, latest_us)

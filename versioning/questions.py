@@ -7,6 +7,7 @@ from is for its two children: `ModelRegistry`, which asks the present, and `AsOf
 from __future__ import annotations
 
 import bisect
+import contextlib
 import difflib
 import functools
 import itertools
@@ -32,6 +33,7 @@ from versioning.errors import (
     CorruptLogError,
     InvalidArgumentError,
     ModelNotFoundError,
+    NewerFormatError,
     NoPrimaryVersionError,
     RefusedError,
     VersionDeletedError,
@@ -45,7 +47,7 @@ from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import Parts, exact_number, parse_range, parts_of
-from versioning.persistence import decode
+from versioning.persistence import INTEGER_MAX, decode, read
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.rules import Policy, decide
 from versioning.sentences import sentence_of
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from versioning.feeds import Scalar
+    from versioning.persistence import TailRow
     from versioning.stores import Store
 
 Answer = TypeVar("Answer")
@@ -108,6 +111,25 @@ class Questions:
         raise NotImplementedError  # pragma: no cover - each child has its own
 
     # How a state is found, and that it is ours.
+
+    def _state_of(self, stream: str, cut: Cut, fold: Callable[[ModelAggregate, list[TailRow]], None]) -> ModelAggregate:
+        """Give the state of a stream: of a long one, from where a kept row has come to, and else from its first event.
+
+        A kept row is a start and no truth: where anything about it is odd, it is as if there were none.
+        """
+        rows = self._recorder.tail(stream, 0, limit=FIRST_EVENTS)
+        if len(rows) == FIRST_EVENTS:
+            state = self._views.kept_model(stream, cut)
+            if state is not None and 0 < state.sequence <= INTEGER_MAX:
+                behind = self._recorder.tail(stream, state.sequence - 1)
+                if behind and _is_last_of(state, stream, behind[0]):
+                    with contextlib.suppress(VersioningError):
+                        fold(state, behind[1:])
+                        return state
+            rows += self._recorder.tail(stream, rows[-1][1])
+        state = ModelAggregate(stream)
+        fold(state, rows)
+        return state
 
     def _named(self, model_name: object) -> Target:
         if type(model_name) is str:
@@ -193,8 +215,9 @@ class Questions:
         """Give the models of the workspace in the order of their names, from behind `after`, `limit` at most."""
         behind = "" if after is None else checked_name(after)
         with self._views.reading(MODELS, self._cut) as reading:
-            states = reading.states(self.workspace, after=behind, limit=checked_limit(limit), live=True)
-        return tuple(state.model() for state in states)
+            return tuple(
+                state.model() for state in reading.live(self.workspace, after=behind, limit=checked_limit(limit))
+            )
 
     def version(self, version_id: str, number: str | None = None) -> Version:
         """Give a version by its id, or by its model's name and its number; deleted ones too, while the model is there.
@@ -374,15 +397,15 @@ class Questions:
             msg = "The period ends before it starts."
             raise InvalidArgumentError(msg, rule="R19", hint="Swap start and end.", argument="end")
         if model_name is None:
+            now_us = self._now_us()
             with self._views.reading(LEDGERS, self._cut) as reading:
-                ledgers, position = reading.states(self.workspace), reading.position
-        else:
-            target = self._named(model_name)
-            self._require_history(target)
-            position = self.position()
-            cut = Cut(position, self._cut.at_us)
-            ledgers = list(UsageLedger().fold(self._stream(target.stream, cut)).ledgers.values())
-        return draw_usage(ledgers, start_us, end_us, self._now_us(), position)
+                ledgers = reading.within(self.workspace, start_us, end_us)
+                return draw_usage(ledgers, start_us, end_us, now_us, reading.position)
+        target = self._named(model_name)
+        self._require_history(target)
+        position = self.position()
+        ledger = UsageLedger().fold(self._stream(target.stream, Cut(position, self._cut.at_us)))
+        return draw_usage(ledger.ledgers.values(), start_us, end_us, self._now_us(), position)
 
     def timeline(self, about: str, path: str | Path | None = None, *, format: Literal["html", "svg"] = "html") -> str:  # noqa: A002 - what users call it
         """Draw a history, of a model's name (all its lives) or of a model_id; give the picture, and write it to `path`.
@@ -483,10 +506,13 @@ class Questions:
         return head if self._cut.position is None else min(head, self._cut.position)
 
     def _stream(self, stream: str, cut: Cut | None = None) -> Iterator[Recorded]:
-        within = cut or self._cut
-        for row in self._recorder.tail(stream, 0):
+        yield from self._recorded(stream, self._recorder.tail(stream, 0), cut or self._cut)
+
+    @staticmethod
+    def _recorded(stream: str, rows: list[TailRow], cut: Cut) -> Iterator[Recorded]:
+        for row in rows:
             recorded = decode(row[0], stream, *row[1:])
-            if within.holds(recorded.position, recorded.event.at_us):
+            if cut.holds(recorded.position, recorded.event.at_us):
                 yield recorded
 
     def _log(self, after: int) -> Iterator[Recorded]:
@@ -497,6 +523,17 @@ class Questions:
                 recorded = decode(*row)
                 if recorded.workspace == self.workspace and self._cut.holds(recorded.position, recorded.event.at_us):
                     yield recorded
+
+
+def _is_last_of(state: ModelAggregate, stream: str, row: TailRow) -> bool:
+    """Say whether a row of the log is the last event that a kept state holds: its link stands for all before it."""
+    position, sequence, topic, kept = row
+    try:
+        envelope = read(position, stream, sequence, topic, kept)
+    except (CorruptLogError, NewerFormatError):
+        return False
+    there = (sequence, envelope.chain, envelope.workspace, envelope.model_name)
+    return there == (state.sequence, state.link.hex(), state.workspace, state.model_name) and state.stream == stream
 
 
 def _names(recorded: Recorded) -> tuple[str | None, str | None]:
@@ -560,9 +597,11 @@ class AsOf(Questions):
         self._moment_us = now_us
 
     def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
-        state = ModelAggregate(stream)
+        return question(self._state_of(stream, self._cut, self._fold))
+
+    def _fold(self, state: ModelAggregate, rows: list[TailRow]) -> None:
         state.begin_folding()  # nothing is handed out before the question
-        for recorded in self._stream(stream):
+        for recorded in self._recorded(state.stream, rows, self._cut):
             state.workspace, state.model_name = recorded.workspace, recorded.model_name
             try:
                 state.evolve(recorded.event, recorded.actor)
@@ -570,7 +609,6 @@ class AsOf(Questions):
                 msg = f"The event at position {recorded.position} does not follow from those before it."
                 raise CorruptLogError(msg, position=recorded.position) from error
         state.end_folding()
-        return question(state)
 
     def _now_us(self) -> int:
         return self._moment_us

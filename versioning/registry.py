@@ -442,7 +442,13 @@ class ModelRegistry(Questions, Commands):
                 self._cached.move_to_end(stream)
                 return live, False
         live = _Live(stream)
-        self._read_tail(live)
+
+        def fold(state: ModelAggregate, rows: list[TailRow]) -> None:
+            live.aggregate = state
+            live.take_in(rows)
+
+        if self._state_of(stream, NOW, fold).sequence:
+            self._keep(live)
         return live, True
 
     def _keep(self, live: _Live) -> None:
@@ -715,7 +721,7 @@ class ModelRegistry(Questions, Commands):
     def _last_at_us(self) -> int:
         """The latest timestamp in the workspace; clocks differ, so it need not be the last event's."""
         with self._views.reading(MODELS) as reading:
-            return max((state.last_at_us for state in reading.states(self.workspace)), default=0)
+            return reading.latest_us(self.workspace)
 
     def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
         """Give recorded events from behind a position, for ever, as they come; `close()` ends it.

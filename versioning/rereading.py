@@ -13,10 +13,9 @@ from versioning.aggregate import ModelAggregate
 from versioning.checkpoints import BATCH_EVENTS, RunningHead, mark_of
 from versioning.diagnosis import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
-from versioning.events import EVENTS, ModelDeleted, PrimaryCleared, VersionPromoted
 from versioning.ids import model_id_of, stream_of
 from versioning.persistence import NO_LINK, body_of, computed_link, read
-from versioning.projections import evolve_ledger
+from versioning.projections import LEDGER_EVENTS, evolve_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,14 +28,22 @@ if TYPE_CHECKING:
 
 UNKEPT_EVENTS_MAX: Final = 100_000
 """Up to how many events a log is replayed of which no view is kept: for nothing but to see that events follow."""
-LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
-"""What a ledger takes in; the others change none."""
 
 
 class Thread:
     """A stream as far as it was read."""
 
-    __slots__ = ("aggregate", "broke_at", "is_ours", "link", "name", "sequence", "workspace")
+    __slots__ = (
+        "aggregate",
+        "broke_at",
+        "first_position",
+        "is_ours",
+        "link",
+        "name",
+        "position",
+        "sequence",
+        "workspace",
+    )
 
     def __init__(self, workspace: str, name: str, aggregate: ModelAggregate | None) -> None:
         """Start before its first row."""
@@ -46,6 +53,8 @@ class Thread:
         self.aggregate = aggregate
         """What it amounts to; None in other workspaces, and from where something is wrong on."""
         self.sequence = 0
+        self.first_position = self.position = 0
+        """Of its first and of its last row."""
         self.link = NO_LINK
         self.broke_at = 0
         """Position of the first row that does not follow from the one before it; 0 while all do."""
@@ -212,7 +221,7 @@ class Rereading:
                         self._does_not_follow(position, stream, sequence, thread)
                 if envelope.idempotency_key is not None and envelope.index == 0:
                     self._check_key(position, stream, sequence, envelope.idempotency_key)
-            thread.link, thread.sequence = link, sequence
+            thread.link, thread.sequence, thread.position = link, sequence, position
             marks.append(f"{position} {stream} {sequence} {chain}\n")  # as mark_of would, which is slower
             if envelope.count > 1 or self.part is not None:
                 self._take_part(Part(position, stream, sequence, envelope.command_id, envelope.index, envelope.count))
@@ -239,6 +248,7 @@ class Rereading:
         workspace, name = envelope.workspace, envelope.model_name
         aggregate = ModelAggregate(stream, workspace, name) if workspace == self._workspace else None
         thread = self.threads[stream] = Thread(workspace, name, aggregate)
+        thread.first_position = position
         if stream in self.torn:
             thread.aggregate = None
         if stream_of(workspace, name) != stream:

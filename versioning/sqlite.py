@@ -38,7 +38,7 @@ from versioning.connections import (
     primary_code,
 )
 from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError, shown
-from versioning.persistence import INTEGER_MAX, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
+from versioning.persistence import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import Subscription
 
     from versioning.connections import Durability
+    from versioning.persistence import Among
 
 TIMEOUT_S: Final = 5.0
 TIMEOUT_S_MAX: Final = 86_400.0
@@ -65,19 +66,32 @@ _LOG: Final = (
     "WHERE rowid>? AND rowid<=? ORDER BY rowid LIMIT ?"
 )
 _OF_STREAM: Final = "SELECT rowid,originator_version,topic,state FROM stored_events WHERE originator_id=? "
-_TAIL: Final = _OF_STREAM + "AND originator_version>? AND originator_version<=? ORDER BY originator_version"
+_TAIL: Final = _OF_STREAM + "AND originator_version>? AND originator_version<=? ORDER BY originator_version LIMIT ?"
 _LAST: Final = _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1"
 _OF_KEY: Final = _OF_STREAM + "AND idempotency_key=?"
+_TAILS: Final = (
+    "SELECT rowid,originator_id,originator_version,topic,state FROM stored_events "
+    "WHERE originator_id IN (SELECT value FROM json_each(?)) AND (originator_id,originator_version)>(?,?) "
+    "AND rowid<=? ORDER BY originator_id,originator_version LIMIT ?"
+)
 _VIEW: Final = "SELECT view,position,latest_us FROM kept_views WHERE name=?"
 _NEW_VIEW: Final = "INSERT INTO kept_views (name,position,latest_us) VALUES (?,0,0)"
-_KEPT: Final = "SELECT workspace,model_name,key,live,state FROM kept_rows "
+_KEPT: Final = (
+    "SELECT workspace,model_name,key,live,state,first_position,first_us,last_position,last_us FROM kept_rows "
+)
 _KEPT_OF: Final = _KEPT + "WHERE view=? AND key IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants only
-_PAGE: Final = _KEPT + "WHERE view=? AND workspace=? AND live={} AND model_name>? "
-_PAGE_LIVE: Final = _PAGE.format(1) + "ORDER BY model_name,key LIMIT ?"
-_PAGE_ALL: Final = _PAGE.format(0) + "UNION ALL " + _PAGE.format(1) + "ORDER BY model_name,key LIMIT ?"
+_PAGE: Final = _KEPT + (
+    "WHERE view=?1 AND workspace=?2 AND live={} AND (model_name,key)>(?3,?4) AND first_position<=?6 AND first_us<=?7 "
+)
+_PAGE_END: Final = "ORDER BY model_name,key LIMIT ?5"
+_PAGE_LIVE: Final = _PAGE.format(1) + _PAGE_END
+_PAGE_ALL: Final = _PAGE.format(0) + "AND (last_position>?8 OR last_us>?9) UNION ALL " + _PAGE.format(1) + _PAGE_END
 _KEEP: Final = (
-    "INSERT INTO kept_rows (view,workspace,model_name,key,live,state) VALUES (?,?,?,?,?,?) ON CONFLICT (view,key) DO "
-    "UPDATE SET workspace=excluded.workspace,model_name=excluded.model_name,live=excluded.live,state=excluded.state"
+    "INSERT INTO kept_rows "
+    "(view,workspace,model_name,key,live,state,first_position,first_us,last_position,last_us) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (view,key) DO UPDATE SET workspace=excluded.workspace,"
+    "model_name=excluded.model_name,live=excluded.live,state=excluded.state,first_position=excluded.first_position,"
+    "first_us=excluded.first_us,last_position=excluded.last_position,last_us=excluded.last_us"
 )
 
 _warned: Final = threading.Event()
@@ -121,28 +135,28 @@ class Snapshot:
         return _kept(self._fetch(_KEPT_OF, (found[0], json.dumps(keys))))
 
     def view_page(
-        self,
-        name: str,
-        workspace: str,
-        after_model_name: str,
-        limit: int | None,
-        live_only: bool,  # noqa: FBT001 - the last column of the question
+        self, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None
     ) -> list[KeptRow]:
-        """Give the rows of a workspace behind a model's name, in the order of the names' code points."""
+        """Give rows of a workspace behind a model's name and a key, in the order of both, by code points."""
         found = self._view(name)
         if found is None:
             return []
-        place = (found[0], workspace, after_model_name)
-        values = place if live_only else (*place, *place)
-        return _kept(self._fetch(_PAGE_LIVE if live_only else _PAGE_ALL, (*values, -1 if limit is None else limit)))
+        values = (found[0], workspace, *after, -1 if limit is None else limit, *among)
+        if among[2:] == LIVE[2:]:
+            return _kept(self._fetch(_PAGE_LIVE, values[:7]))
+        return _kept(self._fetch(_PAGE_ALL, values))
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""
         return self._fetch(_LOG, (after, INTEGER_MAX if upto is None else upto, limit))
 
+    def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
+        """Give rows of these streams up to a position, in the order of streams and sequences, from behind a place."""
+        return self._fetch(_TAILS, (json.dumps(streams), *after, INTEGER_MAX if upto is None else upto, limit))
 
-def _kept(rows: list[tuple[str, str, str, int, bytes]]) -> list[KeptRow]:
-    return [KeptRow(workspace, name, key, bool(live), state) for workspace, name, key, live, state in rows]
+
+def _kept(rows: list[Any]) -> list[KeptRow]:
+    return [KeptRow._make(row) for row in rows]  # live is 0 or 1, which is as good
 
 
 class Waiter:
@@ -236,9 +250,9 @@ class SQLiteRecorder(ApplicationRecorder):
             self._connections.give_reader(connection, broken=broken)
         return rows
 
-    def tail(self, stream: str, after: int, upto: int | None = None) -> list[TailRow]:
-        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first."""
-        return self._read(_TAIL, (stream, after, INTEGER_MAX if upto is None else upto))
+    def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
+        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
+        return self._read(_TAIL, (stream, after, INTEGER_MAX if upto is None else upto, -1 if limit is None else limit))
 
     def last(self, stream: str) -> TailRow | None:
         """Give the last row of a stream, if it has one."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from versioning.persistence import KeptRow, LogRow, Row, TailRow, ViewPosition
+    from versioning.persistence import Among, KeptRow, LogRow, Row, TailRow, ViewPosition
 
 
 class Snapshot(Protocol):
@@ -25,6 +25,9 @@ class Snapshot(Protocol):
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""
 
+    def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
+        """Give rows of these streams up to a position, in the order of streams and sequences, from behind a place."""
+
     def view_position(self, name: str) -> ViewPosition | None:
         """Say how far a kept view has come, if there is one."""
 
@@ -32,14 +35,9 @@ class Snapshot(Protocol):
         """Give the rows of these keys, those that are there."""
 
     def view_page(
-        self,
-        name: str,
-        workspace: str,
-        after_model_name: str,
-        limit: int | None,
-        live_only: bool,  # noqa: FBT001 - one question
+        self, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None
     ) -> list[KeptRow]:
-        """Give the rows of a workspace behind a model's name, in the order of the names' code points."""
+        """Give rows of a workspace behind a model's name and a key, in the order of both, by code points."""
 
 
 class Waiter(Protocol):
@@ -61,8 +59,8 @@ class Store(Protocol):
     def append(self, rows: Sequence[Row]) -> range:
         """Record all rows or none; give their positions, or raise AppendConflict where somebody else was first."""
 
-    def tail(self, stream: str, after: int, upto: int | None = None) -> list[TailRow]:
-        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first."""
+    def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
+        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""

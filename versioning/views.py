@@ -10,10 +10,13 @@ A view's name carries the version of its code: change what a fold keeps, and rai
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import heapq
+import itertools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 import msgspec
@@ -28,8 +31,8 @@ from versioning.errors import (
     VersioningError,
 )
 from versioning.events import Recorded
-from versioning.persistence import INTEGER_MAX, KeptRow, decode
-from versioning.projections import VersionLedger, evolve_ledger
+from versioning.persistence import EVERY, INTEGER_MAX, LAST_KEY, Among, KeptRow, decode
+from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
 from versioning.stores import Snapshot
 
 if TYPE_CHECKING:
@@ -49,6 +52,11 @@ LEASE_US: Final = 60_000_000
 """How long the right to build a view lasts after its holder died."""
 REBUILD_EVENTS: Final = 10_000
 """How many events are folded and written back at once where many are behind."""
+PAGE: Final = 1_000
+"""How many kept rows are read at once at most."""
+
+Span: TypeAlias = tuple[int, int, int, int]
+"""Position and moment of the first and of the last event that a state holds."""
 
 
 @attrs.frozen
@@ -61,6 +69,13 @@ class Cut:
     def holds(self, position: int, at_us: int) -> bool:
         """Say whether an event counts."""
         return (self.position is None or position <= self.position) and (self.at_us is None or at_us <= self.at_us)
+
+    @property
+    def among(self) -> Among:
+        """Which kept rows may be live as of then: those that begin by then, and are live now or go on behind it."""
+        position = INTEGER_MAX if self.position is None else self.position
+        at_us = INTEGER_MAX if self.at_us is None else self.at_us
+        return Among(position, at_us, position, at_us)
 
 
 NOW: Final = Cut()
@@ -79,6 +94,9 @@ class View(Generic[State]):
     load: Callable[[bytes], State]
     name_of: Callable[[State], tuple[str, str]]
     """The workspace and the model's name that the row belongs to."""
+    span: Callable[[State], Span]
+    as_of: Callable[[State, Cut], State] | None = None
+    """What a state was as of an earlier cut, where the state itself can tell."""
 
     def read(self, kept: KeptRow) -> State:
         """Give the state of a kept row.
@@ -94,7 +112,7 @@ class View(Generic[State]):
 
     def row(self, key: str, state: State) -> KeptRow:
         """Give a state as it is kept."""
-        return KeptRow(*self.name_of(state), key, self.is_live(state), self.dump(state))
+        return KeptRow(*self.name_of(state), key, self.is_live(state), self.dump(state), *self.span(state))
 
 
 class _Kept(msgspec.Struct):
@@ -104,6 +122,8 @@ class _Kept(msgspec.Struct):
     workspace: str
     model_name: str
     sequence: int
+    first_position: int
+    position: int
     link: bytes
     last_at_us: int
     generation: int
@@ -154,9 +174,22 @@ def load_aggregate(kept: bytes) -> ModelAggregate:
 def _evolve_model(aggregate: ModelAggregate | None, recorded: Recorded) -> ModelAggregate:
     if aggregate is None:
         aggregate = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
+        aggregate.first_position = recorded.position
     aggregate.evolve(recorded.event, recorded.actor)
-    aggregate.link = bytes.fromhex(recorded.chain)
+    aggregate.link, aggregate.position = bytes.fromhex(recorded.chain), recorded.position
     return aggregate
+
+
+def _span_of_model(aggregate: ModelAggregate) -> Span:
+    first_us = aggregate.lives[0][0] if aggregate.lives else aggregate.last_at_us
+    return aggregate.first_position, first_us, aggregate.position, aggregate.last_at_us
+
+
+def _span_of_ledger(ledger: VersionLedger) -> Span:
+    first, last = ledger.stretches[0], ledger.stretches[-1]
+    if last.closed_by is None or last.end_us is None:
+        return first.opened_by, first.start_us, last.opened_by, last.start_us
+    return first.opened_by, first.start_us, last.closed_by, last.end_us
 
 
 MODELS: Final = View[ModelAggregate](
@@ -167,17 +200,20 @@ MODELS: Final = View[ModelAggregate](
     dump=dump_aggregate,
     load=load_aggregate,
     name_of=lambda aggregate: (aggregate.workspace, aggregate.model_name),
+    span=_span_of_model,
 )
 """All models: what is there, primary, active, billing-eligible."""
 
 LEDGERS: Final = View[VersionLedger](
     name="ledgers.1",
-    key=lambda recorded: recorded.version_id,
+    key=lambda recorded: recorded.version_id if type(recorded.event) in LEDGER_EVENTS else None,
     evolve=evolve_ledger,
     is_live=lambda ledger: ledger.is_open,
     dump=_encoder.encode,
     load=_ledger_decoder.decode,
     name_of=lambda ledger: (ledger.workspace, ledger.model_name),
+    span=_span_of_ledger,
+    as_of=lambda ledger, cut: ledger.as_of(cut.holds),
 )
 """What every version used (R19)."""
 
@@ -212,41 +248,105 @@ _SKIPPED: Final = "skipped.1"
 _skipped_decoder = msgspec.msgpack.Decoder(Skipped)
 
 
+def pages_of(  # noqa: PLR0917 - what view_page takes, and how long the first page is
+    snapshot: Snapshot, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), first: int = PAGE
+) -> Iterator[list[KeptRow]]:
+    """Give kept rows of a workspace a page at a time, so that never more of them are held."""
+    most = min(first, PAGE)
+    while rows := snapshot.view_page(name, workspace, among, after, most):
+        yield rows
+        if len(rows) < most:
+            return
+        after, most = (rows[-1].model_name, rows[-1].key), min(4 * most, PAGE)
+
+
 @attrs.frozen
 class Reading(Generic[State]):
-    """A view as of one moment: the kept rows, and on top what the rest of the log made of those that it touches."""
+    """A view as of a cut: the kept rows, and on top what the rest of the log made of those that it touches.
+
+    Of a past, a kept row that holds nothing later is as it was; each other one is taken back to what it was then: by
+    itself where its state can tell, else by folding its own stream from the log. So a page costs what is on it.
+    """
 
     view: View[State]
     snapshot: Snapshot
-    kept: bool
-    """Whether the kept rows count."""
+    cut: Cut
     over: dict[str, State]
     position: int
     """Of the last event that counts."""
 
-    def states(self, workspace: str, *, after: str = "", limit: int | None = None, live: bool = False) -> list[State]:
-        """Give the states of a workspace whose model's name lies behind `after`, in the order of names."""
-        found = self._found(workspace, after, limit, live=live)
-        return [self.view.read(one) if isinstance(one, KeptRow) else one for _, _, one in found]
+    def live(self, workspace: str, *, after: str = "", limit: int | None = None) -> Iterator[State]:
+        """Give the states that are live, of a workspace, whose model's name lies behind `after`, in order of names."""
+        return (self._state(one) for _, one in self._live(workspace, after, limit))
 
     def names(self, workspace: str, limit: int) -> list[str]:
         """Give the first names that are in use in a workspace."""
-        return [name for name, _, _ in self._found(workspace, "", limit, live=True)]
+        return [name for name, _ in self._live(workspace, "", limit)]
+
+    def within(self, workspace: str, start_us: int, end_us: int) -> Iterator[State]:
+        """Give all states of a workspace but those that were over before `start_us` or began from `end_us` on."""
+        among = self.cut.among
+        among = among._replace(upto_us=min(among.upto_us, end_us - 1), behind_us=start_us)
+        return (self._state(one) for _, _, one in self._found(workspace, among))
+
+    def latest_us(self, workspace: str) -> int:
+        """Give the latest moment of a workspace; 0 where there is none."""
+        found = self._found(workspace, EVERY)
+        return max(
+            (one.last_us if isinstance(one, KeptRow) else self.view.span(one)[3] for _, _, one in found), default=0
+        )
+
+    def _state(self, one: State | KeptRow) -> State:
+        return self.view.read(one) if isinstance(one, KeptRow) else one
+
+    def _live(self, workspace: str, after: str, limit: int | None) -> Iterator[tuple[str, State | KeptRow]]:
+        found = self._found(workspace, self.cut.among, after, PAGE if limit is None else limit)
+        live = ((name, one) for name, _, one in found if isinstance(one, KeptRow) or self.view.is_live(one))
+        return itertools.islice(live, limit)
 
     def _found(
-        self, workspace: str, after: str, limit: int | None, *, live: bool
-    ) -> list[tuple[str, str, State | KeptRow]]:
-        found: list[tuple[str, str, State | KeptRow]] = []
-        if self.kept:
-            most = None if limit is None else min(limit + len(self.over), INTEGER_MAX)
-            kept = self.snapshot.view_page(self.view.name, workspace, after, most, live)
-            found += [(row.model_name, row.key, row) for row in kept if row.key not in self.over]
+        self, workspace: str, among: Among, after: str = "", first: int = PAGE
+    ) -> Iterator[tuple[str, str, State | KeptRow]]:
+        """Give kept rows as they are where they hold nothing later, and states, in the order of names and keys."""
+        over: list[tuple[str, str, State | KeptRow]] = []
         for key, state in self.over.items():
             space, name = self.view.name_of(state)
-            if space == workspace and name > after and (not live or self.view.is_live(state)):
-                found.append((name, key, state))
-        found.sort(key=lambda one: one[:2])
-        return found[:limit]
+            if space == workspace and name > after:
+                over.append((name, key, state))
+        kept = self._kept(workspace, among, after, first)
+        return heapq.merge(kept, sorted(over, key=_place), key=_place) if over else kept
+
+    def _kept(self, workspace: str, among: Among, after: str, first: int) -> Iterator[tuple[str, str, State | KeptRow]]:
+        cut, over = self.cut, self.over
+        for page in pages_of(
+            self.snapshot, self.view.name, workspace, among, (after, LAST_KEY if after else ""), first
+        ):
+            late = {
+                row.key: row for row in page if row.key not in over and not cut.holds(row.last_position, row.last_us)
+            }
+            past = self._taken_back(late) if late else {}
+            for row in page:
+                if row.key in late:
+                    if row.key in past:
+                        yield row.model_name, row.key, past[row.key]
+                elif row.key not in over:
+                    yield row.model_name, row.key, row
+
+    def _taken_back(self, late: dict[str, KeptRow]) -> dict[str, State]:
+        """Give states as of the cut, of rows that hold later events; a row that did not begin by then has none."""
+        if self.view.as_of is not None:
+            return {key: self.view.as_of(self.view.read(row), self.cut) for key, row in late.items()}
+        fold = _Fold(self.view, self.snapshot, None, self.cut)
+        streams, after = sorted(late), ("", 0)
+        while rows := self.snapshot.tails(streams, after, REBUILD_EVENTS, self.cut.position):
+            fold.take_in(rows)
+            after = rows[-1][1], rows[-1][2]
+            streams = streams[bisect.bisect_left(streams, after[0]) :]
+        return fold.over
+
+
+def _place(found: tuple[str, str, object]) -> tuple[str, str]:
+    return found[:2]
 
 
 class Views:
@@ -260,19 +360,27 @@ class Views:
     @contextlib.contextmanager
     def reading(self, view: View[State], cut: Cut = NOW) -> Iterator[Reading[State]]:
         """Give a view as of now, of a position or of a moment, all from one snapshot."""
-        if cut == NOW and self._recorder.head() - self._position(view) > self._batch_events:
-            with contextlib.suppress(StoreError):  # a full disk must not stop reading
+        end = self._recorder.head() if cut.position is None else cut.position
+        if end - self._position(view) > self._batch_events:
+            # A full disk must not stop reading; an event that can't be read does below, if it counts.
+            with contextlib.suppress(StoreError, CorruptLogError, NewerFormatError):
                 self.catch_up(view)
         with self._recorder.snapshot() as snapshot:
             kept = snapshot.view_position(view.name)
-            usable = kept is not None and cut.holds(kept.position, kept.latest_us)
-            after = kept.position if kept is not None and usable else 0
-            fold = _Fold(view, snapshot, view.name if usable else None, cut)
-            last = after
+            last = 0 if kept is None else kept.position
+            fold = _Fold(view, snapshot, view.name, cut)
             while rows := snapshot.log(last, REBUILD_EVENTS, cut.position):
                 last = rows[-1][0]
                 fold.take_in(rows)
-            yield Reading(view, snapshot, usable, fold.over, last)
+            yield Reading(view, snapshot, cut, fold.over, last if cut.position is None else cut.position)
+
+    def kept_model(self, stream: str, cut: Cut) -> ModelAggregate | None:
+        """Give what is kept of a stream, if it is readable and holds nothing later; it may be of another history."""
+        with contextlib.suppress(StoreError), self._recorder.snapshot() as snapshot:
+            for row in snapshot.view_rows(MODELS.name, [stream]):
+                state = MODELS.read(row)
+                return state if cut.holds(state.position, state.last_at_us) else None
+        return None
 
     def _position(self, view: View[Any]) -> int:
         with self._recorder.snapshot() as snapshot:
@@ -340,7 +448,7 @@ class Views:
     def skipped(self) -> tuple[Skipped, ...]:
         """Give the events that the views pass over, in the order of their positions."""
         with self._recorder.snapshot() as snapshot:
-            rows = snapshot.view_page(_SKIPPED, "", "", None, live_only=False)
+            rows = snapshot.view_page(_SKIPPED, "", EVERY)
         return tuple(_skipped_decoder.decode(row.state) for row in rows)
 
     def _write(self, name: str, moved: Callable[[int], int], rows: list[KeptRow]) -> None:

@@ -37,7 +37,12 @@ REASON = "the weekly training"
 
 def names(count: int) -> list[str]:
     """Give the names of models."""
-    return [f"model {number:06}" for number in range(count)]
+    return [name_of(number) for number in range(count)]
+
+
+def name_of(number: int) -> str:
+    """Give the name of one of them."""
+    return f"model {number:06}"
 
 
 def fill(

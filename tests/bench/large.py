@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.filling import START_US, fill, names
+from tests.bench.filling import START_US, fill, name_of, names
 from tests.bench.measure import Benchmark, Table, limits
 from versioning import ModelRegistry
 from versioning.events import moment_of
@@ -37,7 +37,7 @@ TIMES = 5
 
 def questions(registry: ModelRegistry, models: int) -> dict[str, tuple[Callable[[], Any], int]]:
     """Give what is asked, and how often."""
-    last = names(models)[-1]
+    first, last, half = name_of(0), name_of(models - 1), name_of(models // 2)
     middle = moment_of(START_US + YEAR_US // 2)
 
     def build() -> None:
@@ -49,11 +49,11 @@ def questions(registry: ModelRegistry, models: int) -> dict[str, tuple[Callable[
 
     return {
         "build": (build, 1),
-        "page": (lambda: registry.models(after=names(models)[models // 2], limit=PAGE), TIMES),
+        "page": (lambda: registry.models(after=half, limit=PAGE), TIMES),
         "all": (registry.models, 1),
         "cold": (lambda: registry.at(middle).models(limit=PAGE), 1),
         "near": (near, TIMES),
-        "one": (lambda: registry.at(middle).model(names(models)[0]), TIMES),
+        "one": (lambda: registry.at(middle).model(first), TIMES),
         "usage": (lambda: registry.usage(middle, middle + timedelta(days=30)), 1),
         "history": (lambda: list(registry.history(last)), TIMES),
     }
@@ -65,7 +65,7 @@ def ask(path: str, question: str, models: int) -> dict[str, Any]:
     began = time.perf_counter()
     with ModelRegistry(Path(path)) as registry:
         if question == "open":
-            registry.resolve(names(models)[-1])
+            registry.resolve(name_of(models - 1))
             took.append(time.perf_counter() - began)
         else:
             work, times = questions(registry, models)[question]

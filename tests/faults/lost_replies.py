@@ -79,11 +79,11 @@ class LosingRecorder:
             raise StoreError(msg)
         return positions
 
-    def tail(self, stream: str, after: int) -> list[TailRow]:
+    def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
         if self._is_silent:
             msg = "Nothing answers."
             raise StoreError(msg)
-        rows: list[TailRow] = self._recorder.tail(stream, after)
+        rows: list[TailRow] = self._recorder.tail(stream, after, upto, limit)
         return rows
 
 

@@ -15,7 +15,7 @@ from tests.faults.kills import commands
 from versioning import ModelRegistry, views
 from versioning.errors import ConcurrencyError, StoreError
 from versioning.events import moment_of
-from versioning.persistence import KeptRow, decode
+from versioning.persistence import EVERY, KeptRow, decode
 from versioning.projections import UsageLedger
 from versioning.testing.walks import known
 
@@ -105,7 +105,7 @@ def _compare(registry: ModelRegistry, view: View[Any], log: list[Recorded], ledg
     """Compare the kept rows with the fold up to the position that is kept beside them."""
     with registry._recorder.snapshot() as snapshot:
         kept = snapshot.view_position(view.name)
-        rows = snapshot.view_page(view.name, registry.workspace, "", None, False)  # noqa: FBT003 - the recorder's own argument
+        rows = snapshot.view_page(view.name, registry.workspace, EVERY)
     position = 0 if kept is None else kept.position
     ledger.count("times in the middle of the log" if 0 < position < log[-1].position else "times at an end of the log")
     expected = _fold(view, [recorded for recorded in log if recorded.position <= position])

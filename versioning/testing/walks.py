@@ -398,8 +398,10 @@ class Laws:
 
 
 def known(state: ModelAggregate) -> dict[str, object]:
-    """Give all that an aggregate knows, in an order that can be compared."""
-    names = [name for name in ModelAggregate.__slots__ if name not in {"_pending", "link"}]
+    """Give all that an aggregate knows of its model, in an order that can be compared."""
+    names = [
+        name for name in ModelAggregate.__slots__ if name not in {"_pending", "first_position", "link", "position"}
+    ]
     held = {name: getattr(state, name) for name in names}
     return {name: list(value.items()) if isinstance(value, dict) else value for name, value in held.items()}
 
@@ -894,6 +896,10 @@ class World:
         end = moment_of(max(self.clock.now_us, *(place.last_at_us for place in places)))
         own = [line for place in places for line in registry.usage(start, end, place.name).lines]
         _same("usage across the workspace", sorted(own, key=str), sorted(registry.usage(start, end).lines, key=str))
+        position = dice.choice(log).position
+        counted = UsageLedger().fold(seen for seen in log if seen.position <= position)
+        bill = counted.usage(microseconds_of(start), microseconds_of(end), self.clock.now_us)
+        _same(f"usage across it as of position {position}", bill, registry.at(position).usage(start, end))
 
     def _check_elsewhere(self, place: Place) -> None:
         """R27, invariant 11: another workspace finds nothing of this one, whatever is asked of it."""
