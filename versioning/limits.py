@@ -205,7 +205,7 @@ def checked_members(given: object, required: AbstractSet[str], taken: AbstractSe
     if isinstance(given, Mapping):
         with contextlib.suppress(Exception):  # the same
             members = dict(given)
-    if members is None or not all(type(name) is str for name in members):
+    if members is None or not {*map(type, members)} <= {str}:
         _refuse("deployments", f"has an item that is no mapping of names to arguments: {shown(given)}", rule=None)
     if not required <= members.keys() <= taken:
         hint = f"It has {', '.join(sorted(required))}, and may have {', '.join(sorted(taken - required))}."
@@ -288,9 +288,12 @@ def checked_metadata(value: object) -> str:
     return text
 
 
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def _canonical(value: object) -> str:
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _encode(value)
     except ValueError:  # more digits than Python turns into text
         pass
     _refuse("metadata", "has a number with too many digits")
@@ -306,14 +309,14 @@ def _check_json(value: object, depth_left: int) -> None:
         for key in value:
             if type(key) is not str:
                 _refuse("metadata", f"has a key that is not text: {shown(key)}")
-            _check_plain(key)
+            if not key.isascii():
+                _check_plain(key)
     for item in value.values() if type(value) is dict else value:
-        _check_json(item, depth_left - 1)
+        if type(item) is not str or not item.isascii():
+            _check_json(item, depth_left - 1)
 
 
 def _check_plain(value: object) -> None:
-    if type(value) is str and value.isascii():
-        return
     if type(value) not in {str, float, int, bool, type(None)}:
         hint = "Use text, numbers, True, False, None, and lists and dicts of them."
         _refuse("metadata", f"has a value of the type {type(value).__name__}, which JSON can't give back", hint=hint)

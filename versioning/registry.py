@@ -811,7 +811,8 @@ class ModelRegistry(Questions, Commands):
         checked_progress(progress)
         common = {"actor": actor, "reason": reason, "correlation_id": correlation_id}
         asked = self._checked_deployments(deployments, common)
-        ids = [secrets.token_hex(16) for _ in asked]
+        drawn = secrets.token_hex(16 * len(asked))
+        ids = [drawn[place : place + 32] for place in range(0, len(drawn), 32)]
         made: list[Version] = []
         at_once, tries, looks = DEPLOYMENTS_AT_ONCE, 0, False
         while len(made) < len(asked):
@@ -839,8 +840,10 @@ class ModelRegistry(Questions, Commands):
         for index, given in enumerate(checked_items(deployments, "deployments")):
             try:
                 how = checked_members(given, _REQUIRED, _TAKEN)
-                own = {name: how.pop(name) for name in how.keys() & _WHY}
-                one = self._deployment(_because(**(common | own)) if own else shared, **how)
+                because = shared
+                if not _WHY.isdisjoint(how):
+                    because = _because(**(common | {name: how.pop(name) for name in how.keys() & _WHY}))
+                one = self._deployment(because, **how)
                 key = one.because.idempotency_key
                 if key is not None and keys.setdefault((one.target.stream, key), fingerprint(one)) != fingerprint(one):
                     msg = f"The idempotency key {shown(key)} is used for another command before it."
