@@ -10,7 +10,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
+import itertools
 import json
+import operator
 import os
 import random
 import secrets
@@ -77,7 +79,7 @@ from versioning.limits import (
     checked_workspace,
 )
 from versioning.numbers import checked_bump
-from versioning.persistence import AppendConflict, decode, encode, fingerprint_of, link_of, read
+from versioning.persistence import INTEGER_MAX, AppendConflict, decode, encode, fingerprint_of, link_of, read
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
 from versioning.stores import open_store
@@ -621,15 +623,18 @@ class ModelRegistry(Questions, Commands):
         stream = live.aggregate.stream
         rows = self._recorder.tail(stream, live.aggregate.sequence if after is None else after)
         if rows:
-            if live.aggregate.sequence:
-                self._recorder.notice_other_writer()
-            try:
-                live.take_in(rows)
-            except VersioningError:
-                self._forget(stream)
-                raise
-            self._keep(live)
+            self._take_tail(live, rows)
         return rows
+
+    def _take_tail(self, live: _Live, rows: list[TailRow]) -> None:
+        if live.aggregate.sequence:
+            self._recorder.notice_other_writer()
+        try:
+            live.take_in(rows)
+        except VersioningError:
+            self._forget(live.aggregate.stream)
+            raise
+        self._keep(live)
 
     def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
         live, fresh = self._live(stream)
@@ -845,9 +850,11 @@ class ModelRegistry(Questions, Commands):
                     because = _because(**(common | {name: how.pop(name) for name in how.keys() & _WHY}))
                 one = self._deployment(because, **how)
                 key = one.because.idempotency_key
-                if key is not None and keys.setdefault((one.target.stream, key), fingerprint(one)) != fingerprint(one):
-                    msg = f"The idempotency key {shown(key)} is used for another command before it."
-                    raise IdempotencyConflictError(msg, idempotency_key=key)
+                if key is not None:
+                    command = fingerprint(one)
+                    if keys.setdefault((one.target.stream, key), command) != command:
+                        msg = f"The idempotency key {shown(key)} is used for another command before it."
+                        raise IdempotencyConflictError(msg, idempotency_key=key)
             except VersioningError as error:
                 raise _numbered(error, index) from error
             asked.append(one)
@@ -859,11 +866,11 @@ class ModelRegistry(Questions, Commands):
         Unless it `looks`, it reads nothing: a name that is not in the cache is taken for new, and so is a key. Where
         that is wrong, the append conflicts.
         """
-        lives, stale = self._lives({one.target.stream for one in asked}, looks=looks)
+        lives = self._lives({one.target.stream for one in asked}, looks=looks)
         with _in_turn(lives.values()):
             before = self._used_keys(asked) if looks else {}
-            for live in stale:  # behind the keys, so that it holds what they were used for
-                self._read_tail(live)
+            if looks:  # behind the keys, so that what they were used for is in it
+                self._read_tails(lives)
             batch = _Batch(lives, before, self._now_us())
             for index, (one, command_id) in enumerate(zip(asked, ids, strict=True), first):
                 try:
@@ -876,16 +883,21 @@ class ModelRegistry(Questions, Commands):
             self._take_ahead(ahead)
         return batch.versions
 
-    def _lives(self, streams: set[str], *, looks: bool) -> tuple[dict[str, _Live], list[_Live]]:
-        """Give the cached aggregates, in the order of their streams, and those of them that may not be as of now."""
-        lives, stale = {}, []
+    def _lives(self, streams: set[str], *, looks: bool) -> dict[str, _Live]:
+        """Give the cached aggregates in the order of their streams; if it looks, empty ones for the others."""
+        lives = {}
         for stream in sorted(streams):
-            live, fresh = self._live(stream) if looks else (self._cached.get(stream), True)
+            live = self._cached.get(stream)
+            if live is None and looks:
+                live = _Live(ModelAggregate(stream))
             if live is not None:
                 lives[stream] = live
-            if live is not None and not fresh:
-                stale.append(live)
-        return lives, stale
+        return lives
+
+    def _read_tails(self, lives: dict[str, _Live]) -> None:
+        spans = {stream: (live.aggregate.sequence, INTEGER_MAX) for stream, live in lives.items()}
+        for stream, rows in itertools.groupby(self._recorder.tails(spans), operator.itemgetter(1)):
+            self._take_tail(lives[stream], [(row[0], *row[2:]) for row in rows])
 
     def _used_keys(self, asked: list[Asked]) -> dict[tuple[str, str], TailRow]:
         used = {}

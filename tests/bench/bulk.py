@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.bench.contenders import METADATA_DICT
 from tests.bench.filling import ACTOR, ARTIFACT, REASON, names
@@ -92,7 +92,8 @@ def _encoded(registry: ModelRegistry, log: _Log) -> None:
 
 def _one_by_one(registry: ModelRegistry, log: _Log) -> None:
     for deployment in log.deployments[::PART]:
-        registry.deploy(**{**deployment, "actor": ACTOR, "reason": REASON})
+        how: dict[str, Any] = {**deployment, "actor": ACTOR, "reason": REASON}
+        registry.deploy(**how)
 
 
 def _bulk(run: Run) -> Iterator[Table]:
