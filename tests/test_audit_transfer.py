@@ -251,6 +251,27 @@ class TestExportAndImport:
         with pytest.raises(InvalidArgumentError, match="rewound"):
             registry.import_log(Pipe())
 
+    @pytest.mark.parametrize("how", ["another event", "cut off"])
+    def test_nothing_is_recorded_of_a_file_that_changes_after_it_was_checked(
+        self, source: ModelRegistry, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        monkeypatch.setattr(transfer_room, "BATCH_EVENTS", 10)
+        contents = exported(source).getvalue()
+        line = contents.splitlines(keepends=True)[15]
+        change = line.replace(b"published.1", b"published.2") if how == "another event" else b""
+
+        class Changing(io.BytesIO):
+            def seek(self, offset: int, whence: int = 0, /) -> int:
+                if self.tell() == len(contents) and offset == 0 and whence == 0 and checked:
+                    self.truncate(super().seek(0))
+                    super().write(contents.replace(line, line.replace(b"actor", b"Actor") if change else b""))
+                return super().seek(offset, whence)
+
+        checked: list[int] = []
+        with pytest.raises(CorruptLogError, match="not what it was when it was checked" if change else "line"):
+            registry.import_log(Changing(contents), progress=lambda _, read, __: checked.append(read))
+        assert registry.position() <= 15
+
     def test_a_disk_that_fails_while_it_is_read(self, source: ModelRegistry, registry: ModelRegistry) -> None:
         class Disk(io.BytesIO):
             reads = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.stores import STORES, Kind, check_positions, facts
-from versioning import ModelRegistry, RefusedError, VersioningError
+from versioning import Deployment, ModelRegistry, RefusedError, VersioningError
 from versioning.events import VersionDeployed
 
 if TYPE_CHECKING:
@@ -62,7 +62,33 @@ def _retrying(registry: ModelRegistry, _: str) -> list[tuple[str, str]]:
     return [(version.version_id, version.number)]
 
 
-TASKS = {"deploying": _deploying, "living": _living, "retrying": _retrying}
+def _deploying_many(registry: ModelRegistry, me: str) -> list[tuple[str, str]]:
+    """Deploy some at once, between others one by one, and some of another model."""
+    some: list[Deployment] = [
+        {"model_or_reference": f"s3://{me}", "model_name": name, "publish": True}
+        for name in (NAME, f"own {me}", NAME, "shared")
+    ]
+    versions = registry.deploy_many(some, actor=me)
+    version = registry.deploy(f"s3://{me}", model_name=NAME, publish=True, actor=me)
+    return [(one.version_id, one.number) for one in (*versions, version) if one.model_name == NAME]
+
+
+def _retrying_many(registry: ModelRegistry, _: str) -> list[tuple[str, str]]:
+    """Send the same commands as everybody else, with the same keys."""
+    some: list[Deployment] = [
+        {"model_or_reference": "s3://same", "model_name": f"model {place % 7}", "idempotency_key": f"k{place}"}
+        for place in range(20)
+    ]
+    return [(version.version_id, version.number) for version in registry.deploy_many(some)]
+
+
+TASKS = {
+    "deploying": _deploying,
+    "living": _living,
+    "retrying": _retrying,
+    "deploying many": _deploying_many,
+    "retrying many": _retrying_many,
+}
 
 
 def _work(number: int, gate: Barrier, connection: Connection) -> None:
@@ -168,3 +194,28 @@ class TestEightProcesses:
                 assert facts(registry.history()) == ["VersionDeployed", "VersionPromoted"]
                 (version,) = registry.versions(NAME)
             assert answers == [[(version.version_id, "0.1.0")]] * PROCESSES
+
+    def test_deploying_many_beside_each_other(self, team: list[Connection], kind: Kind, urls: list[str]) -> None:
+        for url in urls[:5]:
+            answers = together(team, ("deploying many", url))
+            with ModelRegistry(url) as registry:
+                history = list(registry.history(NAME))
+                deployed = [one.event for one in history if isinstance(one.event, VersionDeployed)]
+                assert [event.number for event in deployed] == [f"0.{one}.0" for one in range(1, 3 * PROCESSES + 1)]
+                answered = {version for answer in answers for version in answer}
+                assert {(event.version_id, event.number) for event in deployed} == answered
+                check_positions(kind, list(registry.history()), registry.position())
+                assert len(registry.versions("shared")) == PROCESSES
+                for number, answer in enumerate(answers):
+                    mine = [one for one in registry.versions(NAME) if one.deployed_by == str(number)]
+                    assert [(one.version_id, one.number) for one in mine[:2]] == answer[:2]
+                assert registry.verify().ok
+
+    def test_many_sent_by_all_with_the_same_keys_are_done_once(self, team: list[Connection], urls: list[str]) -> None:
+        for url in urls[:5]:
+            answers = together(team, ("retrying many", url))
+            with ModelRegistry(url) as registry:
+                assert facts(registry.history()) == ["VersionDeployed"] * 20
+                assert registry.verify().ok
+            assert len(answers[0]) == 20
+            assert answers == [answers[0]] * PROCESSES

@@ -390,8 +390,13 @@ OTHERS = (
     Call("skip", lambda _: {"position": 1}, ("actor", "reason")),
     Call("preview", lambda _: {"command": "promote"}),
 )
-NOT_IN_THE_TABLE = {"rebuild", "checkpoint", "verify", "diff", "export", "import_log", "timeline", "sentence"}
-"""What takes functions, files, checkpoints, pasts or recorded events: the tests of each try those."""
+NOT_IN_THE_TABLE = {
+    "deploy_many", "rebuild", "checkpoint", "verify", "diff", "export", "import_log", "timeline", "sentence",
+}  # fmt: skip
+"""What takes functions, files, checkpoints, pasts or recorded events: the tests of each try those.
+
+What `deploy_many` takes is tried below, against `deploy`.
+"""
 
 
 def plain(text: str) -> str:
@@ -531,6 +536,60 @@ def test_every_argument_of_every_call(
     assert problems == []
     for other in rest:
         assert [pair for pair in zip(first, other, strict=True) if pair[0] != pair[1]] == []
+
+
+@GROUPS
+@pytest.mark.parametrize("kind", TRIED, ids=str)
+def test_deploy_many_refuses_and_answers_as_deploy_does(
+    kind: Kind, values: tuple[Any, ...], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deploy = COMMANDS[0]
+    seen: dict[str, list[tuple[str, str, str, Any]]] = {"deploy": [], "deploy_many": []}
+    for method, outcomes in seen.items():
+        with pytest.MonkeyPatch.context() as drawing:
+            draw(drawing)
+            world = World(kind, tmp_path / method)
+            call: Any = getattr(world.registry, method)
+            for argument in (*deploy.right(world), *deploy.others):
+                for value in values:
+                    given = {**deploy.right(world), argument: value}
+                    given = given if method == "deploy" else {"deployments": iter([given])}
+                    came, answer = outcome(call, given, CALLERS)
+                    outcomes.append((argument, shown(value), came, answer))
+            world.registry.close()
+    assert seen["deploy"] == [(*place, came, _of_one(came, answer)) for *place, came, answer in seen["deploy_many"]]
+
+
+def _of_one(came: str, answer: Any) -> Any:
+    """Give what `deploy` would have answered, or said, where `deploy_many` was asked for one."""
+    if came == "answered":
+        (answer,) = answer
+    elif came == "refused":
+        answer = answer[0], answer[1].removeprefix("Deployment 0: ")
+    return answer
+
+
+@GROUPS
+@pytest.mark.parametrize("kind", TRIED, ids=str)
+def test_deploy_many_takes_an_iterable_of_mappings_and_a_function(
+    kind: Kind, values: tuple[Any, ...], tmp_path: pathlib.Path
+) -> None:
+    world = World(kind, tmp_path / "world")
+    right, head = {"model_or_reference": URI, "model_name": "right"}, world.head()
+    for value in values:
+        for given in (
+            {"deployments": value},
+            {"deployments": [right, value]},
+            {"deployments": [right, {**right, "deployments": value}]},
+            {"deployments": [right], "progress": ... if callable(value) else value},
+        ):
+            came, answer = outcome(world.registry.deploy_many, given, CALLERS)
+            accepted = (came, answer) == ("answered", ()) or (value is None and "progress" in given)
+            assert came == "refused" or accepted, (shown(value), answer)
+            assert (world.head() == head) == (answer == () or came == "refused")
+            head = world.head()
+    world.registry.close()
 
 
 @pytest.mark.parametrize("call", QUESTIONS, ids=str)

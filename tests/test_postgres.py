@@ -404,6 +404,17 @@ class TestReading:
         assert [one[1] for one in recorder.tail(STREAM, 3)] == [4, 5]
         assert recorder.tail(OTHER, 0) == []
 
+    def test_ranges_of_several_streams_come_at_once_stream_by_stream(self, recorder: PostgresRecorder) -> None:
+        recorder.append(rows(5))
+        recorder.append(rows(2, OTHER))
+        spans = {STREAM: (1, 4), OTHER: (0, 2**63 - 1), f"{0:032}": (0, 5)}
+        expected = [
+            (row[0], stream, *row[1:]) for stream in sorted(spans) for row in recorder.tail(stream, *spans[stream])
+        ]
+        assert recorder.ranges(spans) == expected
+        assert len(expected) == 5
+        assert recorder.ranges({}) == []
+
     def test_the_log_is_what_lies_between_two_positions(self, recorder: PostgresRecorder) -> None:
         recorder.append(rows(5))
         assert positions(recorder.log(1, 2)) == [2, 3]
@@ -1160,6 +1171,7 @@ class TestConnections:
         for question in (
             lambda: recorder.append(rows(1)),
             lambda: recorder.tail(STREAM, 0),
+            lambda: recorder.ranges({STREAM: (0, 1)}),
             lambda: recorder.log(0, 1),
             recorder.head,
             recorder.waiter,

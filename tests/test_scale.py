@@ -92,7 +92,7 @@ def asked_of_the_store(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch)
         return call
 
     with monkeypatch.context() as patch:
-        for name in ("append", "tail", "log", "head", "find_key", "snapshot", "write_view"):
+        for name in ("append", "tail", "ranges", "log", "head", "find_key", "snapshot", "write_view"):
             patch.setattr(recorder, name, counting(name, getattr(recorder, name)))
         yield work
 

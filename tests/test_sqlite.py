@@ -307,6 +307,18 @@ class TestReading:
         assert recorder.last(STREAM) == (6, 5, "deleted.1", b"{}")
         assert recorder.last(stream_of("x", "y")) is None
 
+    def test_ranges_of_several_streams_come_at_once_stream_by_stream(self, recorder: SQLiteRecorder) -> None:
+        recorder.append(rows(3))
+        recorder.append(rows(2, OTHER))
+        recorder.append(rows(2, after=3))
+        spans = {STREAM: (1, 4), OTHER: (0, 2**63 - 1), stream_of("x", "y"): (0, 5)}
+        expected = [
+            (row[0], stream, *row[1:]) for stream in sorted(spans) for row in recorder.tail(stream, *spans[stream])
+        ]
+        assert recorder.ranges(spans) == expected
+        assert len(expected) == 5
+        assert recorder.ranges({}) == []
+
     def test_the_log_is_what_lies_between_two_positions(self, recorder: SQLiteRecorder) -> None:
         recorder.append(rows(3))
         recorder.append(rows(1, OTHER))
@@ -657,6 +669,7 @@ class TestClosing:
         questions: list[Callable[[], object]] = [
             lambda: recorder.append(rows(1)),
             lambda: recorder.tail(STREAM, 0),
+            lambda: recorder.ranges({STREAM: (0, 1)}),
             lambda: recorder.last(STREAM),
             lambda: recorder.log(0, 1),
             recorder.head,

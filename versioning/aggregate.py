@@ -265,6 +265,21 @@ class ModelAggregate:
         self.sequence += 1
         return self
 
+    def take(self, events: Iterable[Event], actor: str | None = None) -> None:
+        """Take in what was recorded together: then no version needs a copy for each of its changes."""
+        self.begin_folding()
+        for event in events:
+            self.evolve(event, actor)
+        self.end_folding()
+
+    def fork(self) -> ModelAggregate:
+        """Give one that knows the same, and goes its own way from here."""
+        fork = object.__new__(ModelAggregate)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            setattr(fork, name, value.copy() if isinstance(value, dict | list | set) else value)
+        return fork
+
     def begin_folding(self) -> None:
         """Hand out nothing from here to `end_folding`: then no version needs a copy for each of its changes."""
         self._own = set()

@@ -205,6 +205,8 @@ def checked_reference(reference: object) -> ArtifactRef:
     """
     if isinstance(reference, str):
         reference = ArtifactRef(str.__str__(reference))
+        if _is_plain(reference.uri):
+            return reference
     if not isinstance(reference, ArtifactRef):
         _bad_reference("A reference", f"is a URI as text or an ArtifactRef, not {type(reference).__name__}")
     uri, digest = reference.uri, reference.digest
@@ -223,6 +225,18 @@ def checked_reference(reference: object) -> ArtifactRef:
         _bad_reference("The artifact's media_type", problem)
     digest, media_type = (None if text is None else str.__str__(text) for text in (digest or named, media_type))
     return ArtifactRef(str.__str__(uri), digest, size_bytes, media_type)
+
+
+def _is_plain(uri: str) -> bool:
+    """Say whether a text is a URI as most are: printable ASCII that names no digest."""
+    return (
+        len(uri) <= URI_CHARACTERS_MAX
+        and uri.isascii()
+        and uri.isprintable()
+        and not uri.isspace()
+        and uri != ""
+        and not uri.startswith(_SCHEME)
+    )
 
 
 def _bad_reference(part: str, problem: str, hint: str = "") -> NoReturn:

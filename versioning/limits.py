@@ -6,16 +6,22 @@ argument's name, the rule and a hint. Nothing here looks at the state.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from versioning.commands import Expect, ExpectedPrimary
 from versioning.errors import InvalidArgumentError, InvalidNameError, shown
 from versioning.events import microseconds_of
 from versioning.ids import checked_version_id, looks_like_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
 NAME_CHARACTERS_MAX: Final = 256
 REASON_CHARACTERS_MAX: Final = 2_000
@@ -178,6 +184,36 @@ def checked_promote(promote: object, *, publish: bool) -> bool | None:
     return bool(promote)
 
 
+def checked_progress(progress: object) -> None:
+    """See that whoever is told how far something has come can be called."""
+    if progress is not None and not callable(progress):
+        sentence = f"is a function of a word and two numbers, not {shown(progress)}"
+        _refuse("progress", sentence, rule=None, hint="Pass progress=print, or none.")
+
+
+def checked_items(items: object, argument: str) -> Iterator[object]:
+    """Give the items of an iterable; what fails while it gives them is the caller's own."""
+    if not isinstance(items, str | bytes | bytearray | memoryview | Mapping):
+        with contextlib.suppress(Exception):  # a caller's object can fail in any way, and then it is none
+            return iter(items)  # type: ignore[call-overload,no-any-return]
+    _refuse(argument, f"is an iterable of mappings, not {shown(items)}", rule=None, hint="Pass a list of dicts.")
+
+
+def checked_members(given: object, required: AbstractSet[str], taken: AbstractSet[str]) -> dict[str, Any]:
+    """Give a mapping from names to arguments as a dict of its own."""
+    members: dict[str, Any] | None = None
+    if isinstance(given, Mapping):
+        with contextlib.suppress(Exception):  # the same
+            members = dict(given)
+    if members is None or not {*map(type, members)} <= {str}:
+        _refuse("deployments", f"has an item that is no mapping of names to arguments: {shown(given)}", rule=None)
+    if not required <= members.keys() <= taken:
+        hint = f"It has {', '.join(sorted(required))}, and may have {', '.join(sorted(taken - required))}."
+        wrong = ", ".join(sorted((required - members.keys()) | (members.keys() - taken)))
+        _refuse("deployments", f"has an item where these are missing or too much: {shown(wrong)}", rule=None, hint=hint)
+    return members
+
+
 def checked_expectation(value: object) -> ExpectedPrimary:
     """Give what the primary is expected to be (R22)."""
     if value is None or isinstance(value, Expect):
@@ -252,9 +288,12 @@ def checked_metadata(value: object) -> str:
     return text
 
 
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def _canonical(value: object) -> str:
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _encode(value)
     except ValueError:  # more digits than Python turns into text
         pass
     _refuse("metadata", "has a number with too many digits")
@@ -270,14 +309,14 @@ def _check_json(value: object, depth_left: int) -> None:
         for key in value:
             if type(key) is not str:
                 _refuse("metadata", f"has a key that is not text: {shown(key)}")
-            _check_plain(key)
+            if not key.isascii():
+                _check_plain(key)
     for item in value.values() if type(value) is dict else value:
-        _check_json(item, depth_left - 1)
+        if type(item) is not str or not item.isascii():
+            _check_json(item, depth_left - 1)
 
 
 def _check_plain(value: object) -> None:
-    if type(value) is str and value.isascii():
-        return
     if type(value) not in {str, float, int, bool, type(None)}:
         hint = "Use text, numbers, True, False, None, and lists and dicts of them."
         _refuse("metadata", f"has a value of the type {type(value).__name__}, which JSON can't give back", hint=hint)

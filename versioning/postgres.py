@@ -45,7 +45,7 @@ from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError
 from versioning.persistence import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeVar
 
     from eventsourcing.persistence import Subscription
@@ -422,6 +422,10 @@ _STATEMENTS: Final = {
     "tails": "SELECT position,originator_id,originator_version,topic,state FROM {s}.stored_events "
     "WHERE originator_id=ANY($1::text[]) AND (originator_id,originator_version)>($2::text,$3::bigint) "
     "AND position<=$4::bigint ORDER BY originator_id,originator_version LIMIT $5::bigint",
+    "ranges": "SELECT position,originator_id,originator_version,topic,state "
+    "FROM unnest($1::text[],$2::bigint[],$3::bigint[]) AS span (stream,low,high) JOIN {s}.stored_events "
+    "ON originator_id=stream AND originator_version>low AND originator_version<=high "
+    "ORDER BY originator_id,originator_version",
     "last": _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1",
     "of_key": _OF_STREAM + "AND idempotency_key=$2::text",
     "log": _LOG,
@@ -1116,6 +1120,12 @@ class PostgresRecorder(ApplicationRecorder):
     def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
         """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
         return self._read("forward", stream, after, INTEGER_MAX if upto is None else upto, limit)
+
+    def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
+        """Give the rows of several streams, each at its sequences after the one and up to the other, by streams."""
+        columns = (list(spans), *zip(*spans.values(), strict=True)) if spans else ((), (), ())
+        arrays = (_array(kind, column) for kind, column in zip((_TEXT, _BIGINT, _BIGINT), columns, strict=True))
+        return self._read("ranges", *arrays)
 
     def last(self, stream: str) -> TailRow | None:
         """Give the last row of a stream, if it has one."""

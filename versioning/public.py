@@ -41,7 +41,7 @@ from versioning.errors import (
 )
 from versioning.events import ArtifactRef, Recorded
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, Usage, UsageLedger, UsageLine
-from versioning.registry import ModelRegistry
+from versioning.registry import Deployment, ModelRegistry
 from versioning.rules import Policy
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ __all__ = [
     "BillableVersions",
     "ConcurrencyError",
     "CorruptLogError",
+    "Deployment",
     "IdempotencyConflictError",
     "InvalidArgumentError",
     "InvalidBumpError",

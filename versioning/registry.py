@@ -8,15 +8,18 @@ and decides again. Before it refuses, or answers that there is nothing to do, it
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
+import itertools
 import json
+import operator
 import os
 import random
 import secrets
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Required, Self, TypedDict, Unpack, cast
 
 import attrs
 
@@ -62,10 +65,13 @@ from versioning.limits import (
     checked_expectation,
     checked_failure,
     checked_flag,
+    checked_items,
     checked_key,
+    checked_members,
     checked_metadata,
     checked_moment,
     checked_position,
+    checked_progress,
     checked_promote,
     checked_reason,
     checked_seconds,
@@ -73,7 +79,7 @@ from versioning.limits import (
     checked_workspace,
 )
 from versioning.numbers import checked_bump
-from versioning.persistence import AppendConflict, decode, encode, fingerprint_of, link_of, read
+from versioning.persistence import INTEGER_MAX, AppendConflict, decode, encode, fingerprint_of, link_of, read
 from versioning.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.rules import Policy, decide
 from versioning.stores import open_store
@@ -81,13 +87,14 @@ from versioning.transfer import Going, Transferred, export_log, import_log
 from versioning.views import MODELS, NOW, VIEWS, Skipped, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
 
     from versioning.artifacts import Serializer
     from versioning.checkpoints import Key, Progress
-    from versioning.persistence import Envelope, LogRow, TailRow
+    from versioning.events import VersionDeployed
+    from versioning.persistence import Envelope, LogRow, Row, TailRow
     from versioning.stores import Store, Waiter
     from versioning.transfer import File
     from versioning.views import ViewStatus
@@ -101,6 +108,9 @@ ANSWERS_MAX: Final = 64
 """How many numbers and ranges of one name are known by heart."""
 FOLLOWED_EVENTS: Final = 1_000
 """How many events a follower reads at once."""
+DEPLOYMENTS_AT_ONCE: Final = 500
+"""How many deployments are recorded in one transaction: at most two events each, which PostgreSQL takes in beside other
+writers."""
 
 
 _TIMES: Final = frozenset({int, float})
@@ -117,6 +127,25 @@ class Why(TypedDict, total=False):
     """The same key with the same command again gives the first answer and records nothing (R21)."""
     correlation_id: str | None
     """What it belongs to in the caller's world."""
+
+
+_WHY: Final = frozenset(Why.__annotations__)
+
+
+class Deployment(Why, total=False):
+    """What `deploy_many` takes for each version: the arguments of `deploy`."""
+
+    model_or_reference: Required[object]
+    model_name: Required[str]
+    serializer: str | Serializer | None
+    version_bump: str
+    publish: bool
+    promote: bool | None
+    metadata: dict[str, Any] | None
+
+
+_TAKEN: Final = frozenset(Deployment.__annotations__)
+_REQUIRED: Final = frozenset({"model_or_reference", "model_name"})
 
 
 @attrs.frozen
@@ -213,15 +242,38 @@ class Commands:
             InvalidInputError: an argument can't be accepted; nothing was recorded or stored.
             IdempotencyConflictError: the key was used for another command.
         """
-        because = _because(**why)
+        asked = self._deployment(
+            _because(**why),
+            model_or_reference,
+            serializer,
+            model_name=model_name,
+            version_bump=version_bump,
+            publish=publish,
+            promote=promote,
+            metadata=metadata,
+        )
+        return self._do(asked)
+
+    def _deployment(
+        self,
+        because: Because,
+        model_or_reference: object,
+        serializer: str | Serializer | None = None,
+        *,
+        model_name: str,
+        version_bump: str = "MINOR",
+        publish: bool = False,
+        promote: bool | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Asked:
+        """Check the arguments of `deploy`; contents are stored when all others are right."""
         target = self._named(model_name)
         bump = checked_bump(version_bump)
         publishes = checked_flag(publish, "publish")
         claims = checked_promote(promote, publish=publishes)
         canonical = checked_metadata(metadata)
         artifact = as_artifact(model_or_reference, serializer, self._serializer, self._folder, preview=self._dry)
-        command = Deploy(artifact, secrets.token_hex(4), bump, publishes, claims, canonical)
-        return self._do(Asked(target, command, because))
+        return Asked(target, Deploy(artifact, secrets.token_hex(4), bump, publishes, claims, canonical), because)
 
     def publish(self, version_id: str, *, promote: bool | None = None, **why: Unpack[Why]) -> Version:
         """Make a draft a published version; it keeps its number and its id (R3).
@@ -310,11 +362,19 @@ class _Live:
 
     __slots__ = ("aggregate", "lock", "turn")
 
-    def __init__(self, stream: str) -> None:
-        self.aggregate = ModelAggregate(stream)
+    def __init__(self, aggregate: ModelAggregate) -> None:
+        self.aggregate = aggregate
         self.lock = threading.Lock()
         self.turn = threading.Lock()
         """Commands of this process on one model take turns: they would only conflict."""
+
+    def take(self, after: int, appends: Iterable[tuple[Sequence[Event], str | None]], link: bytes) -> None:
+        """Fold what was recorded behind a sequence, and by whom, if the aggregate is still there."""
+        with self.lock:
+            if self.aggregate.sequence == after:
+                for events, actor in appends:
+                    self.aggregate.take(events, actor)
+                self.aggregate.link = link
 
     def take_in(self, rows: list[TailRow]) -> None:
         """Fold what was read behind a sequence that this aggregate had."""
@@ -352,6 +412,106 @@ class _Live:
             msg = f"Event {aggregate.sequence + 1} of the stream {aggregate.stream} names another model."
             raise CorruptLogError(msg, position=position)
         aggregate.workspace, aggregate.model_name = envelope.workspace, envelope.model_name
+
+
+class _Ahead:
+    """What a stream will be when a batch is recorded; nobody else sees it before."""
+
+    __slots__ = ("appends", "live", "sequence", "state")
+
+    def __init__(self, stream: str, live: _Live | None) -> None:
+        self.live = live if live is not None and live.aggregate.sequence else None
+        """What the cache has of it; None where the name is new."""
+        if self.live is None:
+            self.state = ModelAggregate(stream)
+        else:
+            with self.live.lock:
+                self.state = self.live.aggregate.fork()
+        self.sequence = self.state.sequence
+        """Of the last event before the batch."""
+        self.appends: list[tuple[Sequence[Event], str | None]] = []
+        """What each deployment records, and who asked for it."""
+
+
+class _Batch:
+    """Deployments that are recorded in one transaction."""
+
+    def __init__(self, lives: dict[str, _Live], before: dict[tuple[str, str], TailRow], now_us: int) -> None:
+        self.now_us = now_us
+        self.rows: list[Row] = []
+        self.versions: list[Version] = []
+        """One for each deployment, as it is behind it."""
+        self.aheads: dict[str, _Ahead] = {}
+        self.command_id = ""
+        """Of the first row."""
+        self._lives = lives
+        self._before = before
+        self._made: dict[tuple[str, str], str] = {}
+
+    def ahead(self, stream: str) -> _Ahead:
+        ahead = self.aheads.get(stream)
+        if ahead is None:
+            ahead = self.aheads[stream] = _Ahead(stream, self._lives.get(stream))
+        return ahead
+
+    def made_before(self, asked: Asked) -> str | None:
+        """R21: give the version that the same command with the same key made, in the batch or before it."""
+        key = asked.because.idempotency_key
+        if key is None:
+            return None
+        place = asked.target.stream, key
+        if place in self._before:
+            return _same_command(asked, self._before[place]).version_id
+        return self._made.get(place)
+
+    def add(self, asked: Asked, rows: list[Row], version_id: str, command_id: str) -> None:
+        self.command_id = self.command_id or command_id
+        self.rows += rows
+        if asked.because.idempotency_key is not None:
+            self._made[asked.target.stream, asked.because.idempotency_key] = version_id
+
+
+@contextlib.contextmanager
+def _in_turn(lives: Iterable[_Live]) -> Iterator[None]:
+    """Wait until no other command of this process is about one of these, for a bounded time.
+
+    They come in the order of their streams, so that nobody waits for each other.
+    """
+    deadline, held = time.monotonic() + PAUSE_S_MAX * TRIES_MAX, list[threading.Lock]()
+    try:
+        for live in lives:
+            if live.turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                held.append(live.turn)
+        yield
+    finally:
+        for turn in held:
+            turn.release()
+
+
+def _same_command(asked: Asked, before: TailRow) -> Recorded:
+    """Read the event that a key was used for, of the same command (R21).
+
+    Raises:
+        IdempotencyConflictError: it was another one.
+    """
+    position, sequence, topic, state = before
+    recorded = decode(position, asked.target.stream, sequence, topic, state)
+    if fingerprint_of(state) != fingerprint(asked):
+        key = asked.because.idempotency_key
+        msg = f"The idempotency key {shown(key)} was used at position {position} for another command."
+        raise IdempotencyConflictError(msg, idempotency_key=key, position=position)
+    return recorded
+
+
+def _is_first_of(command_id: str, stream: str, rows: list[TailRow]) -> bool:
+    """Say whether the first of these rows is what this command recorded."""
+    return bool(rows) and decode(rows[0][0], stream, *rows[0][1:]).command_id == command_id
+
+
+def _numbered(error: VersioningError, index: int) -> VersioningError:
+    """Say of an error which of many deployments it is about."""
+    msg = f"Deployment {index}: {error.sentence}"
+    return type(error)(msg, rule=error.rule, hint=error.hint, **{**error.facts, "index": index})
 
 
 class _Loaded:
@@ -441,7 +601,7 @@ class ModelRegistry(Questions, Commands):
             if live is not None:
                 self._cached.move_to_end(stream)
                 return live, False
-        live = _Live(stream)
+        live = _Live(ModelAggregate(stream))
 
         def fold(state: ModelAggregate, rows: list[TailRow]) -> None:
             live.aggregate = state
@@ -469,15 +629,18 @@ class ModelRegistry(Questions, Commands):
         stream = live.aggregate.stream
         rows = self._recorder.tail(stream, live.aggregate.sequence if after is None else after)
         if rows:
-            if live.aggregate.sequence:
-                self._recorder.notice_other_writer()
-            try:
-                live.take_in(rows)
-            except VersioningError:
-                self._forget(stream)
-                raise
-            self._keep(live)
+            self._take_tail(live, rows)
         return rows
+
+    def _take_tail(self, live: _Live, rows: list[TailRow]) -> None:
+        if live.aggregate.sequence:
+            self._recorder.notice_other_writer()
+        try:
+            live.take_in(rows)
+        except VersioningError:
+            self._forget(live.aggregate.stream)
+            raise
+        self._keep(live)
 
     def _ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
         live, fresh = self._live(stream)
@@ -539,6 +702,22 @@ class ModelRegistry(Questions, Commands):
 
     def _record(self, asked: Asked, command_id: str, live: _Live, decision: _Decision) -> _Done | None:
         """Append what was decided; None when somebody else was first."""
+        rows = self._encoded(asked, command_id, decision)
+        made = getattr(decision.events[0], "version_id", None)
+        done = _Done(None if isinstance(asked.command, DeleteModel) else made, decision.generation)
+        try:
+            self._recorder.append(rows)
+        except AppendConflict:
+            return done if self._was_recorded(live, decision.sequence, command_id) else None
+        except StoreError as error:
+            if self._was_recorded_after(error, lambda: self._was_recorded(live, decision.sequence, command_id)):
+                return done
+            raise
+        live.take(decision.sequence, [(decision.events, asked.because.actor)], link_of(rows[-1].state))
+        self._keep(live)
+        return done
+
+    def _encoded(self, asked: Asked, command_id: str, decision: _Decision) -> list[Row]:
         because = asked.because
         meta = Meta(
             self.workspace,
@@ -551,24 +730,7 @@ class ModelRegistry(Questions, Commands):
             because.idempotency_key,
             None if because.idempotency_key is None else fingerprint(asked),
         )
-        rows = encode(asked.target.stream, decision.sequence, decision.link, decision.events, meta)
-        made = getattr(decision.events[0], "version_id", None)
-        done = _Done(None if isinstance(asked.command, DeleteModel) else made, decision.generation)
-        try:
-            self._recorder.append(rows)
-        except AppendConflict:
-            return done if self._was_recorded(live, decision.sequence, command_id) else None
-        except StoreError as error:
-            if self._was_recorded_after(error, live, decision.sequence, command_id):
-                return done
-            raise
-        with live.lock:
-            if live.aggregate.sequence == decision.sequence:
-                for event in decision.events:
-                    live.aggregate.evolve(event, because.actor)
-                live.aggregate.link = link_of(rows[-1].state)
-        self._keep(live)
-        return done
+        return encode(asked.target.stream, decision.sequence, decision.link, decision.events, meta)
 
     def _explained(self, refusal: VersioningError) -> VersioningError:
         """Say of a model that is not there which ones look alike."""
@@ -576,23 +738,26 @@ class ModelRegistry(Questions, Commands):
 
     def _decide(self, asked: Asked, live: _Live) -> _Decision:
         """Decide against the cached state; a refusal is kept until it is known that the state is as of now."""
-        state, target = live.aggregate, asked.target
         now_us = self._now_us()
+        with live.lock:
+            return self._decision(asked, live.aggregate, now_us)
+
+    def _decision(self, asked: Asked, state: ModelAggregate, now_us: int) -> _Decision:
+        target = asked.target
         events: tuple[Event, ...] = ()
         refusal: VersioningError | None = None
-        with live.lock:
-            if not state.sequence and target.name is not None:
-                state.workspace, state.model_name = self.workspace, target.name
-            try:
-                if not self._is_ours(state, target) and target.name is None:
-                    version_id = getattr(asked.command, "version_id", "")
-                    msg = f"There is no version {version_id} in the workspace {shown(self.workspace)}."
-                    raise VersionNotFoundError(msg, version_id=version_id)
-                events = decide(state, asked.command, self.policy, now_us)
-            except VersioningError as error:
-                refusal = error
-            generation = state.generation if state.exists else state.generation + 1
-            return _Decision(events, refusal, state.sequence, state.link, generation, state.model_name)
+        if not state.sequence and target.name is not None:
+            state.workspace, state.model_name = self.workspace, target.name
+        try:
+            if not self._is_ours(state, target) and target.name is None:
+                version_id = getattr(asked.command, "version_id", "")
+                msg = f"There is no version {version_id} in the workspace {shown(self.workspace)}."
+                raise VersionNotFoundError(msg, version_id=version_id)
+            events = decide(state, asked.command, self.policy, now_us)
+        except VersioningError as error:
+            refusal = error
+        generation = state.generation if state.exists else state.generation + 1
+        return _Decision(events, refusal, state.sequence, state.link, generation, state.model_name)
 
     def _with_same_key(self, asked: Asked, decision: _Decision) -> TailRow | None:
         """Find the command with this key; where the stream is another workspace's, none of its keys are told (R27)."""
@@ -603,32 +768,188 @@ class ModelRegistry(Questions, Commands):
 
     def _repeated(self, asked: Asked, before: TailRow, live: _Live) -> _Done:
         """R21: give the version that the command with this key made or changed, if it was the same command."""
-        position, sequence, topic, state = before
-        recorded = decode(position, asked.target.stream, sequence, topic, state)
+        recorded = _same_command(asked, before)
         with live.lock:
-            known = live.aggregate.sequence >= sequence
+            known = live.aggregate.sequence >= recorded.sequence
         if not known:
             self._read_tail(live)
-        if fingerprint_of(state) != fingerprint(asked):
-            key = asked.because.idempotency_key
-            msg = f"The idempotency key {shown(key)} was used at position {position} for another command."
-            raise IdempotencyConflictError(msg, idempotency_key=key, position=position)
         version_id = None if isinstance(asked.command, DeleteModel) else recorded.version_id
         return _Done(version_id, recorded.generation)
 
     def _was_recorded(self, live: _Live, sequence: int, command_id: str) -> bool:
         """Say whether the append behind a sequence was this very command: its reply may have been lost."""
-        rows = self._read_tail(live, sequence)
-        return bool(rows) and decode(rows[0][0], live.aggregate.stream, *rows[0][1:]).command_id == command_id
+        return _is_first_of(command_id, live.aggregate.stream, self._read_tail(live, sequence))
 
-    def _was_recorded_after(self, error: StoreError, live: _Live, sequence: int, command_id: str) -> bool:
+    def _was_recorded_after(self, error: StoreError, was_recorded: Callable[[], bool]) -> bool:
         if self.closed:  # nothing was sent
             return False
         try:
-            return self._was_recorded(live, sequence, command_id)
+            return was_recorded()
         except StoreError:
             hint = "Whether it was recorded is not known; with an idempotency key the same command can be sent again."
             raise StoreError(error.sentence, hint=hint) from error
+
+    # Many deployments, in few transactions.
+
+    def deploy_many(
+        self,
+        deployments: Iterable[Deployment],
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+        correlation_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Version, ...]:
+        """Do what `deploy` does for each, in their order, and give what each of those calls would have given.
+
+        They are recorded up to 500 at a time, each such batch whole or not at all. Where the process dies, or an error
+        comes, the batches before are recorded and nothing else is; with an `idempotency_key` in each deployment, the
+        same call can be made again, and makes what is missing (R21).
+
+        Args:
+            deployments: mappings with the arguments of `deploy`; one may name a model that another one names too.
+            actor: of those that name none.
+            reason: of those that name none.
+            correlation_id: of those that name none.
+            progress: is called after each batch with "deploy", and how many of how many are done.
+
+        Raises:
+            InvalidInputError: one of them can't be accepted, and `index` says which, counted from 0; nothing was
+                recorded. Contents of those before it may be in the folder, until `collect_artifacts` erases them.
+            IdempotencyConflictError: the key of the one at `index` was used for another command.
+            ConcurrencyError: others changed the models faster than a batch could be decided.
+        """
+        checked_progress(progress)
+        common = {"actor": actor, "reason": reason, "correlation_id": correlation_id}
+        asked = self._checked_deployments(deployments, common)
+        drawn = secrets.token_hex(16 * len(asked))
+        ids = [drawn[place : place + 32] for place in range(0, len(drawn), 32)]
+        made: list[Version] = []
+        at_once, tries, looks = DEPLOYMENTS_AT_ONCE, 0, False
+        while len(made) < len(asked):
+            some = slice(len(made), min(len(made) + at_once, len(asked)))
+            versions = self._try_many(asked[some], ids[some], some.start, looks=looks)
+            if versions is not None:
+                made += versions
+                at_once, tries = DEPLOYMENTS_AT_ONCE, 0
+                if progress is not None:
+                    progress("deploy", len(made), len(asked))
+                continue
+            if looks:  # fewer have a better chance beside others
+                at_once = max(1, (some.stop - some.start) // 2)
+                tries += 1
+                if tries == TRIES_MAX:
+                    msg = f"Others changed the models faster than deploy_many could be decided, {TRIES_MAX} times."
+                    raise ConcurrencyError(msg)
+                time.sleep(random.random() * min(PAUSE_S_MAX, 0.001 * 2**tries))  # noqa: S311 - no secret
+            looks = True
+        return tuple(made)
+
+    def _checked_deployments(self, deployments: object, common: dict[str, str | None]) -> list[Asked]:
+        shared, asked = _because(**common), list[Asked]()
+        keys: dict[tuple[str, str], str] = {}
+        for index, given in enumerate(checked_items(deployments, "deployments")):
+            try:
+                how = checked_members(given, _REQUIRED, _TAKEN)
+                because = shared
+                if not _WHY.isdisjoint(how):
+                    because = _because(**(common | {name: how.pop(name) for name in how.keys() & _WHY}))
+                one = self._deployment(because, **how)
+                key = one.because.idempotency_key
+                if key is not None:
+                    command = fingerprint(one)
+                    if keys.setdefault((one.target.stream, key), command) != command:
+                        msg = f"The idempotency key {shown(key)} is used for another command before it."
+                        raise IdempotencyConflictError(msg, idempotency_key=key)
+            except VersioningError as error:
+                raise _numbered(error, index) from error
+            asked.append(one)
+        return asked
+
+    def _try_many(self, asked: list[Asked], ids: list[str], first: int, *, looks: bool) -> list[Version] | None:
+        """Decide and record a batch once; None when somebody else was first, and nothing was recorded.
+
+        Unless it `looks`, it reads nothing: a name that is not in the cache is taken for new, and so is a key. Where
+        that is wrong, the append conflicts.
+        """
+        lives = self._lives({one.target.stream for one in asked}, looks=looks)
+        with _in_turn(lives.values()):
+            before = self._used_keys(asked) if looks else {}
+            if looks:  # behind the keys, so that what they were used for is in it
+                self._read_tails(lives)
+            batch = _Batch(lives, before, self._now_us())
+            for index, (one, command_id) in enumerate(zip(asked, ids, strict=True), first):
+                try:
+                    batch.versions.append(self._decide_ahead(batch, one, command_id))
+                except VersioningError as error:
+                    raise _numbered(error, index) from error
+            if not self._append_many(batch):
+                return None
+        for ahead in batch.aheads.values():
+            self._take_ahead(ahead)
+        return batch.versions
+
+    def _lives(self, streams: set[str], *, looks: bool) -> dict[str, _Live]:
+        """Give the cached aggregates in the order of their streams; if it looks, empty ones for the others."""
+        lives = {}
+        for stream in sorted(streams):
+            live = self._cached.get(stream)
+            if live is None and looks:
+                live = _Live(ModelAggregate(stream))
+            if live is not None:
+                lives[stream] = live
+        return lives
+
+    def _read_tails(self, lives: dict[str, _Live]) -> None:
+        spans = {stream: (live.aggregate.sequence, INTEGER_MAX) for stream, live in lives.items()}
+        for stream, rows in itertools.groupby(self._recorder.ranges(spans), operator.itemgetter(1)):
+            self._take_tail(lives[stream], [(row[0], *row[2:]) for row in rows])
+
+    def _used_keys(self, asked: list[Asked]) -> dict[tuple[str, str], TailRow]:
+        used = {}
+        for stream, key in {(one.target.stream, one.because.idempotency_key) for one in asked}:
+            if key is not None and (row := self._recorder.find_key(stream, key)):
+                used[stream, key] = row
+        return used
+
+    def _decide_ahead(self, batch: _Batch, asked: Asked, command_id: str) -> Version:
+        """Decide against what the stream will be when those before it in the batch are recorded too."""
+        ahead = batch.ahead(asked.target.stream)
+        state, because = ahead.state, asked.because
+        decision = self._decision(asked, state, batch.now_us)
+        if decision.refusal is not None:
+            raise decision.refusal
+        version_id = batch.made_before(asked)
+        if version_id is None:
+            rows = self._encoded(asked, command_id, decision)
+            state.take(decision.events, because.actor)
+            state.link = link_of(rows[-1].state)
+            ahead.appends.append((decision.events, because.actor))
+            version_id = cast("VersionDeployed", decision.events[0]).version_id
+            batch.add(asked, rows, version_id, command_id)
+        return state.versions[version_id]
+
+    def _append_many(self, batch: _Batch) -> bool:
+        """Append what was decided, if anything; False when somebody else was first."""
+        try:
+            self._recorder.append(batch.rows)
+        except AppendConflict:
+            return self._has_recorded(batch)
+        except StoreError as error:
+            if not self._was_recorded_after(error, lambda: self._has_recorded(batch)):
+                raise
+        return True
+
+    def _has_recorded(self, batch: _Batch) -> bool:
+        stream, sequence = batch.rows[0][:2]
+        return _is_first_of(batch.command_id, stream, self._recorder.tail(stream, sequence - 1, sequence))
+
+    def _take_ahead(self, ahead: _Ahead) -> None:
+        """Keep what has been recorded."""
+        if ahead.live is not None:
+            ahead.live.take(ahead.sequence, ahead.appends, ahead.state.link)
+        elif ahead.appends:
+            self._keep(_Live(ahead.state))
 
     # Questions that only the present answers.
 
@@ -760,10 +1081,7 @@ class ModelRegistry(Questions, Commands):
         Raises:
             ConcurrencyError: another process does it just now.
         """
-        told: object = progress
-        if told is not None and not callable(told):
-            msg = f"progress is a function of a name and two positions, not {shown(told)}."
-            raise InvalidArgumentError(msg, hint="Pass progress=print, or none.", argument="progress")
+        checked_progress(progress)
         return min(self._views.rebuild(view, progress) for view in VIEWS)
 
     # Proof: whether anybody has touched the log, and what changed in it.

@@ -41,7 +41,7 @@ from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError,
 from versioning.persistence import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from eventsourcing.persistence import Subscription
 
@@ -67,6 +67,11 @@ _LOG: Final = (
 )
 _OF_STREAM: Final = "SELECT rowid,originator_version,topic,state FROM stored_events WHERE originator_id=? "
 _TAIL: Final = _OF_STREAM + "AND originator_version>? AND originator_version<=? ORDER BY originator_version LIMIT ?"
+_RANGES: Final = (
+    "SELECT rowid,originator_id,originator_version,topic,state FROM json_each(?) AS span CROSS JOIN stored_events "
+    "ON originator_id=span.key AND originator_version>json_extract(span.value,'$[0]') "
+    "AND originator_version<=json_extract(span.value,'$[1]') ORDER BY originator_id,originator_version"
+)
 _LAST: Final = _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1"
 _OF_KEY: Final = _OF_STREAM + "AND idempotency_key=?"
 _TAILS: Final = (
@@ -253,6 +258,10 @@ class SQLiteRecorder(ApplicationRecorder):
     def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
         """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
         return self._read(_TAIL, (stream, after, INTEGER_MAX if upto is None else upto, -1 if limit is None else limit))
+
+    def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
+        """Give the rows of several streams, each at its sequences after the one and up to the other, by streams."""
+        return self._read(_RANGES, (json.dumps(spans),))
 
     def last(self, stream: str) -> TailRow | None:
         """Give the last row of a stream, if it has one."""

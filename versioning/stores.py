@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from versioning.sqlite import open_recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -61,6 +61,9 @@ class Store(Protocol):
 
     def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
         """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
+
+    def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
+        """Give the rows of several streams, each at its sequences after the one and up to the other, by streams."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""

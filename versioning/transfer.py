@@ -110,11 +110,22 @@ class Transferred:
     """What the versions that were there amounted to when it was exported."""
 
 
+class _Keyed(msgspec.Struct):
+    """What of a state says whether its row has the idempotency key."""
+
+    index: int = 0
+    idempotency_key: str | None = None
+
+
+_EVENT: Final = b'{"position":'
+_END: Final = b'{"events":'
 _encode: Final = msgspec.json.Encoder().encode
+_decode_event: Final = msgspec.json.Decoder(_Event).decode
+_decode_key: Final = msgspec.json.Decoder(_Keyed).decode
 _decoders: Final[dict[bytes, Callable[[bytes], _Event | Answer | _End]]] = {
-    b'{"position":': msgspec.json.Decoder(_Event).decode,
-    b'{"model":"': msgspec.json.Decoder(Answer).decode,
-    b'{"events":': msgspec.json.Decoder(_End).decode,
+    _EVENT: _decode_event,
+    b'{"model":': msgspec.json.Decoder(Answer).decode,
+    _END: msgspec.json.Decoder(_End).decode,
 }
 _decode_header: Final = msgspec.json.Decoder(_Header).decode
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -357,8 +368,15 @@ class _Taken(NamedTuple):
     row: Row
 
 
+class _Mark(NamedTuple):
+    """A line of a file, and the SHA-256 of all up to it but for the end."""
+
+    line: int
+    digest: bytes
+
+
 class _Reader:
-    """One reading of a file, from its first line to its last: whatever is wrong is an error that names the line."""
+    """The reading of a file, from its first line to its last: whatever is wrong is an error that names the line."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Start before the first line."""
@@ -398,6 +416,28 @@ class _Reader:
             self._streams.end()
             self._end(item)
 
+    def mark(self) -> _Mark:
+        """Give the place that was reached."""
+        return _Mark(self.line, self._digest.digest())
+
+    def again(self, marks: Iterable[_Mark]) -> Iterator[list[_Taken]]:
+        """Give the events once more, up to each mark: they were checked, and it is looked at that they are the same.
+
+        Raises:
+            CorruptLogError: they are others.
+        """
+        self._file.seek(0)
+        self.line, self.bytes_read, self._digest = 0, 0, hashlib.sha256()
+        for mark in marks:
+            with self._located():
+                first = self.line + 1
+                lines = [self._take_line() for _ in range(first, mark.line + 1)]
+                self._digest.update(b"".join(line for line in lines if not line.startswith(_END)))
+                if self._digest.digest() != mark.digest:
+                    _refuse("it or a line before it is not what it was when it was checked")
+                taken = [_taken(line, row) for line, row in enumerate(lines, first) if row.startswith(_EVENT)]
+            yield taken
+
     @contextlib.contextmanager
     def _located(self) -> Iterator[None]:
         """Say of what goes wrong on which line it was."""
@@ -435,13 +475,7 @@ class _Reader:
 
     def _next(self) -> _Event | Answer | _End:
         line = self._take_line()
-        decode_line = next((one for opening, one in _decoders.items() if line.startswith(opening)), None)
-        if decode_line is None:
-            _refuse("it is of no kind that is exported")
-        try:
-            item = decode_line(line)
-        except _UNREADABLE as error:
-            _refuse(shown(str(error)))
+        item = _decoded(line)
         if not isinstance(item, _End):
             self._digest.update(line)
         if isinstance(item, _Event) and not 0 < item.position <= INTEGER_MAX:
@@ -454,6 +488,25 @@ class _Reader:
         if self._file.read(1):
             self.line += 1
             _refuse("it stands behind the end")
+
+
+def _decoded(line: bytes) -> _Event | Answer | _End:
+    decode_line = _decoders.get(line[: line.find(b":") + 1])
+    if decode_line is None:
+        _refuse("it is of no kind that is exported")
+    try:
+        return decode_line(line)
+    except _UNREADABLE as error:
+        _refuse(shown(str(error)))
+
+
+def _taken(line: int, text: bytes) -> _Taken:
+    """Take an event of a line that was checked."""
+    event = _decode_event(text)
+    state = bytes(event.state)
+    keyed = _decode_key(state)
+    key = keyed.idempotency_key if keyed.index == 0 else None
+    return _Taken(line, event.stream, Row(event.stream, event.sequence, event.topic, state, key))
 
 
 def _refuse(said: str) -> NoReturn:
@@ -537,14 +590,13 @@ def import_log(store: Store, workspace: str, source: File, progress: Progress | 
             theirs = reader.header.workspace
             msg = f"The file is of the workspace {shown(theirs)}, and this registry of {shown(workspace)}."
             raise InvalidArgumentError(msg, hint="Open a registry of the file's workspace.", argument="file")
+        marks, imported = list[_Mark](), 0
         for batch in _batches(reader):
             _new(store, batch)
+            marks.append(reader.mark())
             if progress is not None:
                 progress("check", reader.bytes_read, length)
-        imported = 0
-        file.seek(0)
-        reader = _Reader(file)
-        for batch in _batches(reader):
+        for batch in reader.again(marks):
             imported += _record(store, _new(store, batch))
             if progress is not None:
                 progress("import", reader.bytes_read, length)
@@ -558,14 +610,11 @@ def _new(store: Store, batch: list[_Taken]) -> list[Row]:
     Raises:
         InvalidArgumentError: the store has another event in the place of one.
     """
-    there: dict[tuple[str, int], tuple[int, str, bytes]] = {}
     spans: dict[str, tuple[int, int]] = {}
     for one in batch:
-        first, _ = spans.get(one.stream, (one.row.sequence, 0))
-        spans[one.stream] = first, one.row.sequence
-    for stream, (first, last) in spans.items():
-        for position, sequence, topic, state in store.tail(stream, first - 1, last):
-            there[stream, sequence] = position, topic, state
+        after, _ = spans.get(one.stream, (one.row.sequence - 1, 0))
+        spans[one.stream] = after, one.row.sequence
+    there = {row[1:3]: (row[0], *row[3:]) for row in store.ranges(spans)}
     new = []
     for line, stream, row in batch:
         held = there.get((stream, row.sequence))

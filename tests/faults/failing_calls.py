@@ -37,7 +37,7 @@ SLACK_S: Final = 2.0
 PLAYED_ON_A_STORE: Final = 20
 """Questions across models read the whole log, so that it must not grow too long."""
 CALLS: Final = frozenset(
-    {"append", "tail", "last", "log", "head", "find_key", "snapshot", "write_view", "swap_view", "drop_view"}
+    {"append", "tail", "ranges", "last", "log", "head", "find_key", "snapshot", "write_view", "swap_view", "drop_view"}
 )
 LOCKED: Final = CALLS - {"snapshot"}
 """What can hang at a lock."""
