@@ -783,7 +783,7 @@ class ModelRegistry(Questions, Commands):
         going = Going(self.workspace, name, self._recorder.head(), self._now_us())
         return export_log(self._recorder, going, target, progress)
 
-    def import_log(self, source: File, *, progress: Progress | None = None) -> Transferred:
+    def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> Transferred:
         """Record what `export` wrote, of the same workspace, after it was checked to its last line.
 
         What is there already is passed over, so that an import that was interrupted can be called again.
@@ -791,13 +791,15 @@ class ModelRegistry(Questions, Commands):
         Args:
             source: a path, or a file that is open to read bytes and can be rewound.
             progress: is called after each batch with "check", then "import", and how many bytes of how many were read.
+            dry_run: whether to check only, and to say how many events would be recorded (`imported`).
 
         Raises:
             InvalidArgumentError: it can't be read, is of another workspace, or the store holds another history.
             CorruptLogError, NewerFormatError: it is not whole or not right; `line` says where. Nothing was recorded.
             ConcurrencyError: others recorded something under one of its names meanwhile.
         """
-        return import_log(self._recorder, self.workspace, source, progress)
+        only_checks = checked_flag(dry_run, "dry_run")
+        return import_log(self._recorder, self.workspace, source, progress, dry_run=only_checks)
 
     # Model objects.
 
