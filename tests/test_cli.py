@@ -492,6 +492,9 @@ class TestQuestions:
         assert done("timeline", NAME).out.startswith("<!doctype html>")
         assert done("timeline", f"{NAME}@0.1.0", "--svg", "-o", "x.svg").out == ""
         assert Path("x.svg").read_text(encoding="utf-8").startswith("<svg")
+        assert done("timeline", NAME, "--json").json["drawing"].startswith("<!doctype html>")
+        written = done("timeline", NAME, "--svg", "-o", "x.svg", "--json").json
+        assert written == {"format": "svg", "output": "x.svg", "drawing": None}
         refused(run("timeline", NAME, "-o", "no/such/folder"), 6, "can't be used", "[storage]")
         refused(run("timeline", "nobody"), 3, "R24")
 
@@ -535,6 +538,8 @@ class TestProof:
         assert done("verify", "--checkpoint", "then.json", "--json").json["proven"] is True
         assert done("verify", "--checkpoint", "then.json", "--csv").out == ",".join(FINDINGS.columns) + "\n"
         Path("line.json").write_text(done("checkpoint").out, encoding="utf-8")
+        assert done("checkpoint", "--json").json["count"] == 7
+        assert done("checkpoint", "-o", "then.json", "--json").json["format"] == "model-versioning.checkpoint.1"
         done("verify", "--checkpoint", "then.json", "--checkpoint", "line.json")
 
     def test_a_checkpoint_of_nothing_proves_nothing(self) -> None:
@@ -620,6 +625,7 @@ class TestTheWayOfALog:
         events = [json.loads(line) for line in done("export", "--cloud-events").out.splitlines()]
         assert (len(events), events[0]["specversion"], events[0]["type"]) == (7, "1.0", "model-versioning.deployed.1")
         rows = [json.loads(line) for line in done("export", NAME, "--nl").out.splitlines()]
+        assert done("export", NAME, "--json").json == rows
         assert rows[::-1] == [{**one, "role": ""} for one in done("log", "--json").json]
         assert done("export", "--csv", "-o", "rows.csv").out == ""
         header, *lines = Path("rows.csv").read_text(encoding="utf-8").splitlines()

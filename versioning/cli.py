@@ -624,16 +624,21 @@ def usage(given: Given, name: str | None, month: str | None, start: str | None, 
     click.option("--svg", is_flag=True, help="The drawing alone, as SVG."),
     *AS_OF,
     *PLACE,
+    *JSON,
 )
 def timeline(given: Given, name: str, output: str | None, *, svg: bool) -> None:
     """Draw the history of a model into one HTML file that opens anywhere."""
-    _needs_file(given.stage(), output, "timeline.svg" if svg else "timeline.html")
+    stage, form = given.stage(), "svg" if svg else "html"
+    if stage.look == "text":
+        _needs_file(stage, output, f"timeline.{form}")
     with given.open() as registry, _addressed(name):
         asked = given.asked(registry)
         about = version_named(asked, name).model_id if parse_address(name).version is not None else model_named(name)
         drawn = asked.timeline(about, output, format="svg" if svg else "html")
-    if output is None:
-        given.stage().write(drawn)
+    if stage.look == "json":
+        stage.json({"format": form, "output": output, "drawing": drawn if output is None else None})
+    elif output is None:
+        stage.write(drawn)
 
 
 def _needs_file(stage: Stage, output: str | None, example: str) -> None:
@@ -700,6 +705,7 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
     click.option("-o", "--output", type=_FILE, help="A file to write it to, best on another machine."),
     click.option("--sign", "key", type=_FILE, help="Sign it with this private key of Ed25519, in PEM."),
     *PLACE,
+    *JSON,
 )
 def checkpoint(given: Given, output: str | None, key: str | None) -> None:
     """Say what the whole log is now, in one line of JSON: keep it elsewhere, and give it to `verify`."""
@@ -707,11 +713,12 @@ def checkpoint(given: Given, output: str | None, key: str | None) -> None:
         taken = registry.checkpoint(progress)
     if key is not None:
         taken = taken.signed(Path(key))
-    if output is None:
-        given.stage().write(taken.to_json())
-    else:
+    stage = given.stage()
+    if output is None or stage.look == "json":
+        stage.write(taken.to_json())
+    if output is not None:
         taken.write(output)
-        given.stage().tell(f"The checkpoint of {taken.count} rows is in {output}.")
+        stage.tell(f"The checkpoint of {taken.count} rows is in {output}.")
 
 
 @verb(
@@ -719,18 +726,18 @@ def checkpoint(given: Given, output: str | None, key: str | None) -> None:
     click.option("-o", "--output", type=_FILE, help="A file, where nothing is yet; without it, stdout."),
     click.option("--cloud-events", is_flag=True, help="CloudEvents 1.0, a line of JSON for each event."),
     *PLACE,
-    *FORMS[1:],
+    *FORMS,
 )
 def export(given: Given, name: str | None, output: str | None, *, cloud_events: bool) -> None:
     """Write the log of the workspace, or of NAME, with its chain; `import` takes it in.
 
-    With --cloud-events, --nl or --csv it is for other tools. The contents of artifacts are not written.
+    With --cloud-events, --json, --nl or --csv it is for other tools. The contents of artifacts are not written.
     """
     about, stage = None if name is None else model_named(name), given.stage()
     others = cloud_events or stage.look != "text"
     if cloud_events and stage.look != "text":
         msg = "--cloud-events is a form of its own."
-        raise InvalidArgumentError(msg, hint="Leave --nl and --csv out.", argument="cloud-events")
+        raise InvalidArgumentError(msg, hint="Leave --json, --nl and --csv out.", argument="cloud-events")
     if not others:
         _needs_file(stage, output, "log.ndjson")
     with given.open() as registry, Progress() as progress, _addressed(name or ""):
