@@ -4,8 +4,10 @@
 
     versioning.deploy(my_model, model_name="My wonderful model", version_bump="MAJOR", publish=True)
 
-`ModelRegistry` is the one object to hold; `deploy` here is its `deploy` on a default registry. The test kit is
-`versioning.testing`, which needs the extra `testing`.
+`ModelRegistry` is the one object to hold; `deploy` here is its `deploy` on a default registry. The other names are what
+its calls give, for annotations: `Model`, `Version`, `Usage`, `AsOf` of `at`, `History` of `history`, `Replayed` of
+`replay`, `Difference` of `diff`, `Checkpoint` of `checkpoint`, `Verification` of `verify`, `Transferred` of `export`.
+The test kit is `versioning.testing`, with the extra `testing`; the command line is `versioning`, with the extra `cli`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Unpack
 
 from versioning.aggregate import Model, ModelAggregate, Version
+from versioning.audit import Finding, Verification
+from versioning.changes import Change, Difference, Replayed
+from versioning.checkpoints import Checkpoint
 from versioning.errors import (
     ArtifactDamagedError,
     ArtifactNotFoundError,
@@ -45,8 +50,10 @@ from versioning.errors import (
 )
 from versioning.events import ArtifactRef, Recorded
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, Usage, UsageLedger, UsageLine
+from versioning.questions import AsOf, History
 from versioning.registry import ModelRegistry
 from versioning.rules import Policy
+from versioning.transfer import Transferred
 
 if TYPE_CHECKING:
     from versioning.artifacts import Serializer
@@ -60,9 +67,15 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactRef",
     "ArtifactUntrustedError",
+    "AsOf",
     "BillableVersions",
+    "Change",
+    "Checkpoint",
     "ConcurrencyError",
     "CorruptLogError",
+    "Difference",
+    "Finding",
+    "History",
     "IdempotencyConflictError",
     "InvalidArgumentError",
     "InvalidBumpError",
@@ -82,12 +95,15 @@ __all__ = [
     "PrimaryVersions",
     "Recorded",
     "RefusedError",
+    "Replayed",
     "StorageError",
     "StoreError",
+    "Transferred",
     "TryAgainError",
     "Usage",
     "UsageLedger",
     "UsageLine",
+    "Verification",
     "Version",
     "VersionDeletedError",
     "VersionNotActiveError",

@@ -4,12 +4,13 @@ The law of this room: **completion is quick, silent, and makes nothing.** Where 
 there is nothing to offer; a name with a character that is not printable is not offered, since it would reach the
 terminal as it is.
 
-Bash splits words at characters such as `@` and `:` and puts nothing in quotes, so it gets the rest of a word only,
-quoted; click's own script does neither.
+Bash breaks words at characters such as `@` and `:`, and puts nothing in quotes: it gets what stands behind the last
+break, quoted. Click's own script does neither.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 OFFERED_MAX: Final = 200
 """How many names are offered at most."""
+_KEPT: Final = ("@", "$")
+"""What bash breaks a word at, and leaves at the beginning of the rest."""
 _QUOTES: Final = "\"'\\ \t\n"
 
 _BASH: Final = """\
@@ -65,7 +68,8 @@ class BashComplete(ShellComplete):
             f"\\{one}" if one not in "@:=^~,+%/-._" and shlex.quote(one) != one else one for one in item.value
         )
         breaks = [one for one in os.environ.get("COMP_BREAKS", "") if one not in _QUOTES]
-        end = max((self._typed.rfind(one) for one in breaks), default=-1) + 1
+        last = max((self._typed.rfind(one) for one in breaks), default=-1)
+        end = last if self._typed[last : last + 1] in _KEPT else last + 1
         return f"{kind},{quoted[end:] if quoted.startswith(self._typed[:end]) else quoted}"
 
 
@@ -83,12 +87,13 @@ def _split(line: str) -> tuple[list[str], str]:
 
 
 def _unquoted(typed: str) -> str:
-    for closing in ("", '"', "'"):
-        try:
+    """Give what a word means so far, where it may end inside quotes or behind a backslash."""
+    if (len(typed) - len(typed.rstrip("\\"))) % 2:
+        typed = typed[:-1]
+    for closing in ("", '"'):
+        with contextlib.suppress(ValueError):
             return "".join(shlex.split(typed + closing))
-        except ValueError:
-            continue
-    return typed
+    return "".join(shlex.split(f"{typed}'"))
 
 
 add_completion_class(BashComplete)
@@ -128,7 +133,8 @@ def _versions(context: click.Context, name: str) -> list[str]:
     except Exception:  # noqa: BLE001 - the same
         return []
     found = [version.number for version in reversed(model.versions)]
-    return [f"{name}@{one}" for one in ([PRIMARY] if model.primary else []) + found][:OFFERED_MAX]
+    offered = [f"{name}@{one}" for one in ([PRIMARY] if model.primary else []) + found]
+    return offered[:OFFERED_MAX] if name.isprintable() else []
 
 
 def _opened(context: click.Context) -> ModelRegistry:

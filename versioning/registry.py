@@ -192,6 +192,8 @@ class Commands:
     ) -> Version:
         """Make a new version of the name: 0.1.0, or the highest number bumped; a draft unless `publish` (R1 to R3).
 
+        The log is for ever: pass opaque ids as actor, and no personal data in names, reasons, keys and metadata.
+
         Args:
             model_or_reference: a URI as text, an ArtifactRef, or contents: a Path to a file, bytes, or a model object.
             serializer: how an object becomes bytes; without one, the registry's default.
@@ -269,7 +271,11 @@ class Commands:
     def delete(
         self, version_id: str, *, expected_primary: ExpectedPrimary = Expect.ANYTHING, **why: Unpack[Why]
     ) -> Version:
-        """Delete a version for ever; the last one takes its model along (R17)."""
+        """Delete a version for ever; the last one takes its model along (R17).
+
+        The facts stay in the log: its name, number and metadata, its artifact's digest, who, when and why. Its contents
+        are erased by `collect_artifacts` only, where nothing else has the same. So deleting erases no personal data.
+        """
         version_id = checked_version_id(version_id)
         return self._on_version(Delete(version_id, checked_expectation(expected_primary)), version_id, why)
 
@@ -879,7 +885,9 @@ class ModelRegistry(Questions, Commands):
     def collect_artifacts(self) -> tuple[str, ...]:
         """Erase the contents that no undeleted version refers to and that are older than a day; the facts stay (R26).
 
-        Gives the digests of what was erased.
+        What is left behind: the log still says that there were contents, with their digest, size and format, and names,
+        reasons, actors and metadata as they are; copies elsewhere, such as backups, are not reached. Gives the digests
+        of what was erased.
         """
         if self._folder is None:
             return ()
