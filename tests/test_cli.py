@@ -619,6 +619,10 @@ class TestTheWayOfALog:
         refused(run("export", "-o", "log.ndjson"), 2, "already")
         refused(run("export", "nobody"), 3, "R24")
         refused(run("export", "--csv", "-o", "log.ndjson"), 6, "File exists")
+        with closing(sqlite3.connect("models.db", isolation_level=None)) as file:
+            file.execute("UPDATE stored_events SET topic='x' WHERE rowid=7")
+        refused(run("export", "--csv", "-o", "new.csv"), 6, "[corrupt-log]")
+        assert not Path("new.csv").exists()
         refused(run("export", "--csv", "--cloud-events"), 2, "a form of its own")
 
     def test_other_tools_get_cloud_events_rows_and_csv(self) -> None:

@@ -63,15 +63,9 @@ def test_a_url_that_is_none() -> None:
     assert found("store", "nonsense") == [("fail", "The URL of the store has no scheme.")]
 
 
-def test_a_server_that_can_not_be_reached_and_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_can_not_be_reached() -> None:
     ((verdict, _),) = found("store", "postgresql://u@127.0.0.1:1/x?connect_timeout_s=1")
     assert verdict == "fail"
-
-    def missing(_: object) -> bool:
-        raise ModuleNotFoundError(name="psycopg")
-
-    monkeypatch.setattr(doctor, "holds_store", missing)
-    assert found("store", "postgresql://u@h/x")[0][1].startswith("A package is missing")
 
 
 def test_an_old_sqlite_and_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,9 @@ class Cli(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         if instruction := os.environ.get(variable):
             sys.exit(shell_complete(self, {}, name, variable, instruction))
-        sys.exit(_ended(self, words, name))
+        code = _ended(self, words, name)
+        sys.stderr.flush()
+        sys.exit(code)
 
 
 def _ended(command: click.Command, words: list[str], name: str) -> int:

@@ -160,7 +160,10 @@ _EXPECTED: Final = click.option(
 
 
 def _perform(given: Given, registry: ModelRegistry, command: str, name: str, *words: object, **facts: object) -> None:
-    """Do it and show what became of it, or only show what would be recorded."""
+    """Do it and show what became of it, or only show what would be recorded.
+
+    As recorded counts what was recorded about the model since just before, also by others at the same time.
+    """
     stage = given.stage()
     arguments = {**facts, **given.why}
     if given.dry_run:
@@ -366,10 +369,10 @@ def delete(given: Given, address: str, *, everything: bool, yes: bool, expected_
 
     It asks before, unless --yes or --dry-run. A whole model goes with --all only.
 
-    What is deleted no longer answers, and its number is never given again. The facts stay in the log for ever: who
-    deployed it, why, its name, its metadata and its artifact's digest. The contents of its artifact are erased only by
-    ModelRegistry.collect_artifacts(), and only where no other version has the same. So keep personal data out of names,
-    reasons, actors and metadata: deleting does not erase it.
+    What is deleted no longer answers, and the model gives its number to no other version. The facts stay in the log
+    for ever: who deployed it, why, its name, its metadata and its artifact's digest. The contents of its artifact are
+    erased only by ModelRegistry.collect_artifacts(), and only where no other version has the same. So keep personal
+    data out of names, reasons, actors and metadata: deleting does not erase it.
     """
     address_ = parse_address(address)
     if everything and (address_.version is not None or expected_primary is not None):
@@ -764,12 +767,16 @@ def _steps(registry: ModelRegistry, about: str | None) -> Iterator[tuple[Transit
 
 @contextlib.contextmanager
 def _stdout_to(output: str | None) -> Iterator[None]:
-    """Let stdout go to a new file."""
+    """Let stdout go to a new file, which is gone where that fails."""
     if output is None:
         yield
         return
     with Path(output).open("x", encoding="utf-8", newline="\n") as file, contextlib.redirect_stdout(file):
-        yield
+        try:
+            yield
+        except BaseException:
+            Path(output).unlink()
+            raise
 
 
 @verb(click.argument("file", type=_FILE), *DRY, *PLACE, *JSON, name="import")

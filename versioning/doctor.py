@@ -71,7 +71,7 @@ def examine(
             yield Check("fail", "store", "There is none at this place.", hint)
             return
         store = open_store(place)
-    except (VersioningError, ImportError) as error:
+    except VersioningError as error:
         yield _trouble("store", error)
         return
     try:
@@ -87,10 +87,8 @@ def examine(
         store.close()
 
 
-def _trouble(about: str, error: Exception) -> Check:
-    if isinstance(error, VersioningError):
-        return Check("fail", about, error.sentence, error.hint)
-    return Check("fail", about, f"A package is missing: {error}.", 'pip install "model-versioning[postgres]"')
+def _trouble(about: str, error: VersioningError) -> Check:
+    return Check("fail", about, error.sentence, error.hint)
 
 
 def _guarded(look: Callable[[ModelRegistry], Iterator[Check]], registry: ModelRegistry) -> Iterator[Check]:
