@@ -175,6 +175,14 @@ class TestTerminals:
         assert "version_id           ver_" in run("show", f"{NAME}@0.1.0").out
 
     @pytest.mark.usefixtures("shown")
+    def test_a_long_list_is_told_by_its_ends(self) -> None:
+        for _ in range(5):
+            run("deploy", NAME, URI)
+        assert "0.1.0 0.3.0 0.4.0 0.5.0 0.6.0 0.7.0  " in run("ls").out
+        run("deploy", NAME, URI)
+        assert "0.1.0 0.3.0 … 0.8.0 (7)  " in run("ls").out
+
+    @pytest.mark.usefixtures("shown")
     def test_what_takes_long_shows_how_far_it_has_come(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "verify" not in run("verify").err.split("rows")[0]
         monkeypatch.setattr(presentation, "PROGRESS_AFTER_S", -1.0)
@@ -184,11 +192,14 @@ class TestTerminals:
             (("rebuild",), "models.1"),
             (("export", "-o", "log.ndjson"), "export"),
             (("import", "log.ndjson"), "check"),
+            (("log",), "log"),
+            (("export", "--csv", "-o", "rows.csv"), "export"),
         ):
             ran = run(*words)
             assert seen in ran.err.split("rows")[0], words
             assert "%" in ran.err
             assert "%" not in ran.out
+        assert "%" not in run("export", "--csv").err
         progress = Progress()
         assert run("verify", "--json").json["count"] == 7
         monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))

@@ -59,7 +59,7 @@ from versioning.checkpoints import Checkpoint
 from versioning.doctor import examine
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedError, VersionNotActiveError, shown
 from versioning.events import Recorded, VersionPromoted
-from versioning.feeds import flat_row
+from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import parse_model_id, parse_version_id, stream_of
 from versioning.presentation import (
     CHANGES,
@@ -96,6 +96,8 @@ if TYPE_CHECKING:
     from versioning.questions import Questions
     from versioning.registry import ModelRegistry
 
+TOLD_EVENTS: Final = 1_000
+"""After how many events it is told how far reading has come."""
 NO_PRIMARY: Final = "none"
 """What --expected-primary says where there is to be none."""
 
@@ -519,7 +521,8 @@ def log(given: Given, address: str | None, *, oneline: bool, limit: int | None) 
         steps: collections.deque[Transition] = collections.deque(maxlen=limit)
         marks: dict[str, int | None] = {}
         numbers: dict[str, str] = {}
-        for step in transitions(events):
+        last = registry.position()
+        for step in transitions(_told(events, "log", last)):
             recorded = step.recorded
             if isinstance(recorded.event, VersionPromoted):
                 marks[recorded.stream] = recorded.position
@@ -536,6 +539,15 @@ def log(given: Given, address: str | None, *, oneline: bool, limit: int | None) 
         return
     for step, role in zip(newest, roles, strict=True):
         _log_entry(stage, step, role, oneline=oneline)
+
+
+def _told(events: Iterable[Recorded], what: str, last: int) -> Iterator[Recorded]:
+    """Show how far the reading of events has come, where it takes long."""
+    with Progress() as progress:
+        for count, recorded in enumerate(events):
+            if count % TOLD_EVENTS == 0:
+                progress(what, recorded.position, last)
+            yield recorded
 
 
 def _numbers(steps: Iterable[Transition]) -> dict[str, str]:
@@ -750,17 +762,20 @@ def export(given: Given, name: str | None, output: str | None, *, cloud_events: 
             stage.tell(f"{done.events} events were exported.")
             return
         with _stdout_to(output):
+            events: Iterable[Recorded] = registry.history(about)
+            if output is not None or not stage.is_terminal:  # else the rows themselves show how far it has come
+                events = _told(events, "export", registry.position())
             if cloud_events:
-                for event in registry.cloud_events(about):
-                    stage.json(event, lines=True)
+                for event in events:
+                    stage.json(cloud_event_of(event), lines=True)
             else:
-                rows = (event_row(_row, step) for step, _row in _steps(registry, about))
+                rows = (event_row(_row, step) for step, _row in _steps(events))
                 stage.rows(EVENTS, rows)
 
 
-def _steps(registry: ModelRegistry, about: str | None) -> Iterator[tuple[Transition, Row]]:
+def _steps(events: Iterable[Recorded]) -> Iterator[tuple[Transition, Row]]:
     numbers: dict[str, str] = {}
-    for step in transitions(registry.history(about)):
+    for step in transitions(events):
         numbers.update(_numbers([step]))
         yield step, flat_row(step.recorded, numbers.get)
 

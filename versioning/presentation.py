@@ -41,6 +41,8 @@ Row: TypeAlias = Mapping[str, Any]
 
 PROGRESS_AFTER_S: float = 1.0
 """What takes longer than this shows how far it has come."""
+LISTED_MAX: Final = 6
+"""How many values of a list a table shows."""
 
 
 # Texts.
@@ -299,7 +301,7 @@ class Stage:
             justify = "right" if is_number else "left"
             table.add_column(name.replace("_", " "), overflow="fold", justify=justify)
         for row in rows:
-            cells = ((name, printable(row[name])) for name in wide)
+            cells = ((name, printable(_shortened(row[name]))) for name in wide)
             table.add_row(*(rich_text.Text(cell, style=style_of(name, cell)) for name, cell in cells))
         drawing = console(sys.stdout)
         with drawing.capture() as drawn:
@@ -314,6 +316,13 @@ class Stage:
         for line in lines:
             text = rich_text.Text.assemble(*((plain(one), style) for one, style in line))
             console(sys.stdout).print(text, soft_wrap=True)
+
+
+def _shortened(value: object) -> object:
+    """Say a long list by its ends, where a table would grow over many lines."""
+    if isinstance(value, list) and len(value) > LISTED_MAX:
+        return [*value[:2], "…", value[-1], f"({len(value)})"]
+    return value
 
 
 def whole(kind: Kind, row: Row) -> dict[str, Any]:
