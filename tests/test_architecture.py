@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors", "rules", "sentences", "audit", "stores", "registry", "addresses", "completion", "presentation",
     },
     "cli": {
-        "errors", "ids", "events", "artifacts", "changes", "checkpoints", "feeds", "stores", "addresses",
+        "errors", "ids", "events", "limits", "artifacts", "changes", "checkpoints", "feeds", "stores", "addresses",
         "presentation", "doctor", "calling",
     },
     "__main__": set(),

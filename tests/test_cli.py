@@ -319,6 +319,13 @@ class TestDryRun:
         assert happened() == before
         assert [line[0] for line in done(*words, "--dry-run").lines] == events
 
+    def test_a_name_is_told_as_it_would_be_stored(self) -> None:
+        assert done("deploy", "cafe\u0301", URI, "--dry-run").lines[0][1] == "caf\u00e9"
+        done("deploy", "cafe\u0301", URI)
+        assert done("deploy", "cafe\u0301", URI, "--dry-run").lines == [
+            ["VersionDeployed", "caf\u00e9", "0.2.0", "version", "", "draft, active"]
+        ]
+
     def test_a_refusal_is_a_refusal(self) -> None:
         refused(run("publish", f"{NAME}@0.1.0", "--dry-run"), 3, "There is no store")
         deployed()
@@ -577,6 +584,8 @@ class TestProof:
         for file, key_file in (("signed.json", "theirs.pub"), ("bare.json", "ours.pub")):
             ran = run("verify", "--checkpoint", file, "--public-key", key_file)
             assert (ran.code, ran.err.startswith("Not proven: The ")) == (5, True)
+            told = run("verify", "--checkpoint", file, "--public-key", key_file, "--json")
+            assert (told.code, json.loads(told.err)["argument"]) == (5, "checkpoint")
         refused(run("verify", "--checkpoint", "signed.json", "--public-key", "ours.key"), 2, "public_key")
         refused(run("verify", "--public-key", "ours.pub"), 2, "Say --checkpoint as well")
         refused(run("checkpoint", "--sign", "no.key"), 2, "can't be read")
@@ -738,11 +747,11 @@ class TestTheWhole:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for missing in ("click", "rich.table"):
-            monkeypatch.setattr(importlib, "import_module", _failing(missing))
+            monkeypatch.setattr(importlib, "import_module", _failing(ModuleNotFoundError(name=missing)))
             with pytest.raises(SystemExit) as ended:
                 versioning.__main__.main()
             assert (ended.value.code, capsys.readouterr().err) == (2, f"{versioning.__main__.HINT}\n")
-        monkeypatch.setattr(importlib, "import_module", _failing("msgspec"))
+        monkeypatch.setattr(importlib, "import_module", _failing(ModuleNotFoundError(name="msgspec")))
         with pytest.raises(ModuleNotFoundError):
             versioning.__main__.main()
 
@@ -760,6 +769,10 @@ class TestTheWhole:
 
         monkeypatch.setattr(Given, "open", interrupted)
         assert run("ls") == Ran(130, "", "\n")
+        monkeypatch.setattr(importlib, "import_module", _failing(KeyboardInterrupt()))
+        with pytest.raises(SystemExit) as ended:
+            versioning.__main__.main()
+        assert ended.value.code == 130
 
     def test_where_stdout_is_not_utf_8_json_is_ascii_and_text_is_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
         done("deploy", "modèle", URI, "--publish")
@@ -771,9 +784,9 @@ class TestTheWhole:
             assert seen in written.getvalue()
 
 
-def _failing(missing: str) -> Any:
+def _failing(error: BaseException) -> Any:
     def import_module(_: str) -> None:
-        raise ModuleNotFoundError(name=missing)
+        raise error
 
     return import_module
 

@@ -80,6 +80,29 @@ class TestPipes:
                 cli.main(["log"])
         assert ended.value.code == 141
 
+    def test_a_full_disk_is_told(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            monkeypatch.setattr(sys, "stdout", full)
+            with pytest.raises(SystemExit) as ended:
+                cli.main(["ls"])
+        assert (ended.value.code, "No space left" in capsys.readouterr().err) == (6, True)
+        command = f"{sys.executable} -m versioning ls > /dev/full"
+        ran = subprocess.run(  # noqa: S602 - our own words
+            command, shell=True, capture_output=True, text=True, env=environment(VERSIONING_URL=URL), check=False
+        )
+        assert (ran.returncode, "Traceback" in ran.stderr) == (6, False)
+
+    def test_streams_that_are_closed_are_none_to_fail_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("stdin", "stdout", "stderr"):
+            monkeypatch.setattr(sys, name, None)
+        for words, code in ((["ls"], 0), (["delete", f"{NAME}@0.2.0"], 2), (["nonsense"], 2)):
+            with pytest.raises(SystemExit) as ended:
+                cli.main(words)
+            assert ended.value.code == code
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            stream.close()
+        assert run("delete", f"{NAME}@0.2.0", stdin=b"\xff\n").code == 1
+
     def test_the_module_runs_as_the_command_does(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -8,6 +8,8 @@ import sys
 HINT = 'The command line needs the extra cli: pip install "model-versioning[cli]"'
 NOT_INSTALLED = 2
 """Ends with the code for a wrong call: nothing was asked of any store."""
+INTERRUPTED = 130
+"""By Ctrl-C, before the command line was there."""
 
 
 def main() -> None:
@@ -19,6 +21,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"{HINT}\n")
         sys.exit(NOT_INSTALLED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     command.main(prog_name="versioning")
 
 

@@ -8,8 +8,10 @@ To add an option that several verbs have: a field of `Given`, its line here, and
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 
 import attrs
@@ -75,6 +77,7 @@ _IN_OUR_WORDS: Final = {
     "Pass checkpoint= as well": "Say --checkpoint as well",
 }
 """Hints of the library that name its calls, and the verbs that do the same."""
+_ESCAPED: Final = "backslashreplace"
 _DEFAULT_PLACE: Final = "sqlite:///versioning.db"
 
 
@@ -268,14 +271,22 @@ class Cli(click.Group):
         """Run, and end the process."""
         words, name = list(sys.argv[1:] if args is None else args), prog_name or "versioning"
         variable = "_VERSIONING_COMPLETE"
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # pragma: no branch - a test may stand something else there
-                stream.reconfigure(errors="backslashreplace")
+        _open_streams()
         if instruction := os.environ.get(variable):
             sys.exit(shell_complete(self, {}, name, variable, instruction))
         code = _ended(self, words, name)
         sys.stderr.flush()
         sys.exit(code)
+
+
+def _open_streams() -> None:
+    """See that there are streams, and that none fails for a character: a caller may have closed any of them."""
+    for name, mode, errors in (("stdin", "r", "replace"), ("stdout", "w", _ESCAPED), ("stderr", "w", _ESCAPED)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - lasts as long as we do
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):  # whoever stands something else there knows why
+            stream.reconfigure(errors=errors)
 
 
 def _ended(command: click.Command, words: list[str], name: str) -> int:
@@ -284,13 +295,22 @@ def _ended(command: click.Command, words: list[str], name: str) -> int:
         code = _run(command, words, name)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whatever is still to be written goes nowhere, so that the end of the process says nothing about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return READER_GONE
+    except OSError as error:  # at the last write: a full disk, for example
+        _give_up_stdout()
+        return _reported(_of_system(error), as_json=False)
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED
     return code
+
+
+def _give_up_stdout() -> None:
+    """Let what is still to be written go nowhere, so that the end of the process says nothing about it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _run(command: click.Command, words: list[str], name: str) -> int:

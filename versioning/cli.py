@@ -61,6 +61,7 @@ from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedE
 from versioning.events import Recorded, VersionPromoted
 from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import parse_model_id, parse_version_id, stream_of
+from versioning.limits import checked_name
 from versioning.presentation import (
     CHANGES,
     CHECKS,
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
 
 TOLD_EVENTS: Final = 1_000
 """After how many events it is told how far reading has come."""
+_METADATA_HINT: Final = """For example --metadata '{"auc": 0.91}'."""
 NO_PRIMARY: Final = "none"
 """What --expected-primary says where there is to be none."""
 
@@ -188,11 +190,12 @@ def _perform(given: Given, registry: ModelRegistry, command: str, name: str, *wo
 
 def _previewed(given: Given, registry: ModelRegistry, name: str, events: tuple[Event, ...]) -> Iterator[Transition]:
     """Say of events that would be recorded what they would make of what."""
+    name = checked_name(name)
     try:
         history = list(registry.history(name))
     except ModelNotFoundError:
         history = []
-    stream = history[-1].stream if history else stream_of(registry.workspace, name)
+    stream = stream_of(registry.workspace, name)
     would_be = [
         Recorded(0, len(history) + index, stream, registry.workspace, name, 1, event, given.actor, given.reason)
         for index, event in enumerate(events, start=1)
@@ -234,13 +237,11 @@ def _metadata(text: str | None) -> object:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         msg = f"metadata is not JSON: {shown(str(error))}."
-        raise InvalidArgumentError(
-            msg, hint="""For example --metadata '{"auc": 0.91}'.""", argument="metadata"
-        ) from None
+        raise InvalidArgumentError(msg, hint=_METADATA_HINT, argument="metadata") from None
     if isinstance(found, dict):
         return found
     msg = "metadata is a JSON object."
-    raise InvalidArgumentError(msg, hint="""For example --metadata '{"auc": 0.91}'.""", argument="metadata")
+    raise InvalidArgumentError(msg, hint=_METADATA_HINT, argument="metadata")
 
 
 @verb(
@@ -564,11 +565,9 @@ def _log_entry(stage: Stage, step: Transition, role: str, *, oneline: bool) -> N
     head += [(recorded.model_name, "bold"), (f" {step.number}" if step.number else "", "bold")]
     head += [(" (primary)" if role else "", "bold green"), (f" {type(recorded.event).__name__} {step.what} ", "")]
     head += [(f"{step.before or '–'} {stage.arrow} {step.after or '–'}", "")]
-    why = " ".join(
-        one for one in (recorded.actor and f"by {recorded.actor}", recorded.reason and f": {recorded.reason}") if one
-    )
+    why = (f" by {recorded.actor}" if recorded.actor else "") + (f": {recorded.reason}" if recorded.reason else "")
     if oneline:
-        stage.block([*head, (f" {why}".replace(" : ", ": ") if why else "", "dim")])
+        stage.block([*head, (why, "dim")])
     else:
         stage.block(head, [(f"    {step.sentence}", "")])
 
@@ -696,13 +695,14 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
         except InvalidArgumentError as error:
             if error.facts.get("argument") != "checkpoint":
                 raise
-            stage.tell(f"Not proven: {error.sentence}", f"Hint: {error.hint}")
+            if stage.look == "json":
+                stage.problem(error.to_dict())
+            else:
+                stage.tell(f"Not proven: {error.sentence}", f"Hint: {error.hint}")
             raise EndsWithError(NOT_PROVEN) from None
     proven = found.count == 0 or any(one.position for one in given_ones)
     code = found.exit_code or (DONE if proven else NOT_PROVEN)
-    rows = [
-        {name: getattr(one, name) for name in FINDINGS.columns} for one in found.findings
-    ]  # fmt: skip
+    rows = [{name: getattr(one, name) for name in FINDINGS.columns} for one in found.findings]
     if stage.look == "json":
         about = {"ok": found.ok, "proven": found.ok and proven, "exit_code": code, "position": found.position}
         stage.json({**about, "count": found.count, "findings": rows, "not_proven": list(found.not_proven)})
