@@ -670,6 +670,11 @@ class TestTheStore:
         done("migrate", VERSIONING_URL=None)
         assert sorted(path.name for path in Path().glob("*.db")) == ["a.db", "c.db", "versioning.db"]
 
+    def test_nothing_is_recorded_in_a_memory_that_is_gone_at_once(self) -> None:
+        for words in (("deploy", NAME, URI), ("migrate",), ("import", "log.ndjson")):
+            refused(run(*words, "--url", "memory:"), 2, "is gone as soon as this ends", "--url sqlite:///")
+        assert done("deploy", NAME, URI, "--url", "memory:", "--dry-run").lines[0][0] == "VersionDeployed"
+
     def test_a_url_of_another_form_is_a_usage_error(self) -> None:
         refused(run("ls", "--url", "sqlite://models.db"), 2, "begins with sqlite:///")
         refused(run("migrate", "--url", "models.db"), 2, "has no scheme")

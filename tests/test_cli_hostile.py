@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli_tools import Ran, run, terminal
 from versioning import ModelRegistry, Policy, presentation
+from versioning.cli import cli
 
 CONTROLS: Final = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 BIDI: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -165,6 +166,11 @@ def test_what_a_refusal_says_is_printable(call: str, form: str, monkeypatch: pyt
     assert reached(ran, form) == set()
     assert ran.code in {1, 2, 3, 6}, ran
     assert ran.err
+
+
+def test_every_verb_is_asked() -> None:
+    asked_for = {words[0] for words in (*CALLS.values(), *REFUSED.values())}
+    assert set(cli.commands) - asked_for == set()
 
 
 @pytest.mark.usefixtures("here")

@@ -138,8 +138,12 @@ class Given:
 
         Raises:
             NotFoundError: there is no store.
+            InvalidArgumentError: one would be made in memory.
         """
         place, artifacts = self.place, self.artifacts
+        if place == "memory:" and makes and not self.dry_run:
+            msg = "A store in memory is gone as soon as this ends."
+            raise InvalidArgumentError(msg, hint="Name a file with --url sqlite:///models.db.", argument="url")
         if (self.dry_run or not makes) and not holds_store(place):
             if not makes:
                 raise no_store(place)

@@ -472,7 +472,7 @@ def show(given: Given, address: str) -> None:
 
 @verb(_EITHER, *AS_OF, *PLACE, *FORMS)
 def resolve(given: Given, address: str) -> None:
-    """Say which version answers: of NAME the primary, of NAME@1.2.0 that one, of NAME@^1.2 the best of the range."""
+    """Say which version answers: the primary of NAME, that of a number, or the highest of a range (NAME@^1.2)."""
     with given.open() as registry, _addressed(address):
         asked = given.asked(registry)
         named = parse_address(address)
