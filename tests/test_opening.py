@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,10 @@ from tests import registry_tools, stores
 from tests.registry_tools import BY_NAME, BY_VERSION, DAY, NAME, deploy, state_of
 from tests.stores import START, Store, facts, in_threads
 from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, Policy, StoreError
+from versioning.stores import holds_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 store = stores.store
 shared_store = stores.shared_store
@@ -35,6 +36,31 @@ WHOLE: dict[str, Callable[[ModelRegistry], object]] = {
     "rebuild": lambda registry: registry.rebuild(),
 }
 """All that is asked of a whole workspace."""
+
+
+class TestWhetherThereIsAStore:
+    def test_it_is_told_and_none_is_made(self, shared_store: Store) -> None:
+        assert holds_store(shared_store.url) is False
+        assert holds_store(shared_store.url) is False
+        with shared_store():
+            pass
+        assert holds_store(shared_store.url) is True
+
+    def test_of_files_that_are_empty_or_none_and_of_memory(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.db").touch()
+        (tmp_path / "there.db").write_bytes(b"x")
+        places = (tmp_path / "empty.db", tmp_path / "no.db", tmp_path / "there.db" / "x", "memory:", Path("x" * 5_000))
+        assert [holds_store(place) for place in places] == [False] * 5
+        assert holds_store(tmp_path / "there.db") is True
+
+    @pytest.mark.parametrize("place", ["", "x.db", "sqlite://x", "mysql://x", "postgresql://h/d/e", None, 1])
+    def test_what_is_no_place_is_refused_as_opening_does(self, place: Any) -> None:
+        with pytest.raises(InvalidArgumentError):
+            holds_store(place)
+
+    def test_a_server_that_can_not_be_reached_is_a_store_error(self) -> None:
+        with pytest.raises(StoreError):
+            holds_store("postgresql://nobody@127.0.0.1:1/x?connect_timeout_s=1")
 
 
 class TestOpening:

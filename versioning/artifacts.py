@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, TypeAlias, TypeGuard
 
 import attrs
 
@@ -338,6 +338,12 @@ class ArtifactFolder:
                 raise ArtifactNotFoundError(msg, uri=reference.uri) from None
         _check(reference, contents)
         return contents
+
+    def look_at(self, digest: str) -> Literal["intact", "missing", "damaged"]:
+        """Say how contents are, without holding them in memory."""
+        if self._is_intact(digest):
+            return "intact"
+        return "damaged" if self._place(digest).exists() else "missing"
 
     def collect(
         self,

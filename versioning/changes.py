@@ -1,4 +1,4 @@
-"""What changed: event by event, with the model before and after each (replay), and between two pasts (difference).
+"""What changed: event by event (replay with the model before and after, transitions without), and between two pasts.
 
 The law of this room: **nothing here decides or remembers anything**: the models before and after an event are what `at`
 gives at the positions around it, and a difference is made of two answers, and of nothing else.
@@ -15,7 +15,7 @@ import attrs
 
 from versioning.aggregate import Model, ModelAggregate, Version
 from versioning.errors import CorruptLogError
-from versioning.events import Recorded
+from versioning.events import Event, PrimaryCleared, Recorded, VersionPromoted, VersionPublished
 from versioning.sentences import plain, sentence_of
 
 if TYPE_CHECKING:
@@ -177,3 +177,65 @@ def _was_is(was: str | None, is_now: str | None) -> str:
 
 def _failed(failure: str | None) -> str:
     return "has no failed start any more" if failure is None else f"did not start ({plain(failure)})"
+
+
+# Event by event, without the models: what a log shows.
+
+Axis: TypeAlias = Literal["model", "version", "stage", "status", "primary"]
+"""What of a model an event changes."""
+
+
+@attrs.frozen
+class Transition:
+    """One event, and what it made of what; unlike `Replayed` it costs the same however many versions there are."""
+
+    recorded: Recorded
+    what: Axis
+    before: str | None
+    """The stage, the status, or the number of the primary; None where there was none."""
+    after: str | None
+    number: str | None
+    """Of the version that the event names."""
+    primary: str | None
+    """The version_id that is primary after it."""
+    sentence: str
+
+
+def transitions(log: Iterable[Recorded], *, named: bool = True) -> Iterator[Transition]:
+    """Fold whole streams, oldest event first, and say of each event what it made of what.
+
+    Raises:
+        CorruptLogError: an event does not follow from those before it.
+    """
+    states: dict[str, ModelAggregate] = {}
+    for recorded in log:
+        state = states.get(recorded.stream)
+        if state is None:
+            state = states[recorded.stream] = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
+        version_id = recorded.version_id
+        was = state.versions.get(version_id) if version_id else None
+        evolve_checked(state, recorded)
+        number_of = numbers_of(state)
+        what, before, after = _turned(recorded.event, was, state.versions.get(version_id or ""), number_of)
+        number = None if version_id is None else number_of(version_id)
+        sentence = sentence_of(recorded, number_of, named=named)
+        yield Transition(recorded, what, before, after, number, state.primary, sentence)
+
+
+def _turned(
+    event: Event, was: Version | None, now: Version | None, number_of: Callable[[str], str | None]
+) -> tuple[Axis, str | None, str | None]:
+    """Say what an event made of what."""
+
+    def number(version_id: str | None) -> str | None:
+        return None if version_id is None else number_of(version_id) or version_id
+
+    if isinstance(event, VersionPromoted | PrimaryCleared):
+        return "primary", number(event.previous), number(getattr(event, "version_id", None))
+    if now is None:
+        return "model", "there", "deleted"
+    if was is None:
+        return "version", None, f"{now.stage}, {now.status}"
+    if isinstance(event, VersionPublished):
+        return "stage", was.stage, now.stage
+    return "status", was.status, now.status

@@ -1491,6 +1491,21 @@ def migrate(url: str) -> None:
         connection.finish()
 
 
+def holds_store(url: str) -> bool:
+    """Say whether opening this finds our tables, rather than making them.
+
+    Raises:
+        StoreError: the database can't be reached.
+        NewerFormatError: a newer release wrote it.
+    """
+    settings = parse_url(url)
+    connection = _Connection(settings, _statements(settings.schema), _Clock())
+    try:
+        return _version(connection, settings) is not None
+    finally:
+        connection.finish()
+
+
 def _migrate(connection: _Connection, settings: Settings) -> None:
     if _version(connection, settings) == SCHEMA:
         return

@@ -12,6 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Unpack
 
 from versioning.aggregate import Model, ModelAggregate, Version
+from versioning.audit import Finding, Verification
+from versioning.changes import Change, Difference, Replayed
+from versioning.checkpoints import Checkpoint
 from versioning.errors import (
     ArtifactDamagedError,
     ArtifactNotFoundError,
@@ -41,8 +44,10 @@ from versioning.errors import (
 )
 from versioning.events import ArtifactRef, Recorded
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, Usage, UsageLedger, UsageLine
+from versioning.questions import AsOf, History
 from versioning.registry import Deployment, ModelRegistry
 from versioning.rules import Policy
+from versioning.transfer import Transferred
 
 if TYPE_CHECKING:
     from versioning.artifacts import Serializer
@@ -54,10 +59,16 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactRef",
     "ArtifactUntrustedError",
+    "AsOf",
     "BillableVersions",
+    "Change",
+    "Checkpoint",
     "ConcurrencyError",
     "CorruptLogError",
     "Deployment",
+    "Difference",
+    "Finding",
+    "History",
     "IdempotencyConflictError",
     "InvalidArgumentError",
     "InvalidBumpError",
@@ -77,12 +88,15 @@ __all__ = [
     "PrimaryVersions",
     "Recorded",
     "RefusedError",
+    "Replayed",
     "StorageError",
     "StoreError",
+    "Transferred",
     "TryAgainError",
     "Usage",
     "UsageLedger",
     "UsageLine",
+    "Verification",
     "Version",
     "VersionDeletedError",
     "VersionNotActiveError",

@@ -228,6 +228,8 @@ class Commands:
     ) -> Version:
         """Make a new version of the name: 0.1.0, or the highest number bumped; a draft unless `publish` (R1 to R3).
 
+        The log is for ever: pass opaque ids as actor, and no personal data in names, reasons, keys and metadata.
+
         Args:
             model_or_reference: a URI as text, an ArtifactRef, or contents: a Path to a file, bytes, or a model object.
             serializer: how an object becomes bytes; without one, the registry's default.
@@ -328,7 +330,11 @@ class Commands:
     def delete(
         self, version_id: str, *, expected_primary: ExpectedPrimary = Expect.ANYTHING, **why: Unpack[Why]
     ) -> Version:
-        """Delete a version for ever; the last one takes its model along (R17)."""
+        """Delete a version for ever; the last one takes its model along (R17).
+
+        The facts stay in the log: its name, number and metadata, its artifact's digest, who, when and why. Its contents
+        are erased by `collect_artifacts` only, where nothing else has the same. So deleting erases no personal data.
+        """
         version_id = checked_version_id(version_id)
         return self._on_version(Delete(version_id, checked_expectation(expected_primary)), version_id, why)
 
@@ -1174,7 +1180,7 @@ class ModelRegistry(Questions, Commands):
         going = Going(self.workspace, name, self._recorder.head(), self._now_us())
         return export_log(self._recorder, going, target, progress)
 
-    def import_log(self, source: File, *, progress: Progress | None = None) -> Transferred:
+    def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> Transferred:
         """Record what `export` wrote, of the same workspace, after it was checked to its last line.
 
         What is there already is passed over, so that an import that was interrupted can be called again.
@@ -1182,13 +1188,15 @@ class ModelRegistry(Questions, Commands):
         Args:
             source: a path, or a file that is open to read bytes and can be rewound.
             progress: is called after each batch with "check", then "import", and how many bytes of how many were read.
+            dry_run: whether to check only, and to say how many events would be recorded (`imported`).
 
         Raises:
             InvalidArgumentError: it can't be read, is of another workspace, or the store holds another history.
             CorruptLogError, NewerFormatError: it is not whole or not right; `line` says where. Nothing was recorded.
             ConcurrencyError: others recorded something under one of its names meanwhile.
         """
-        return import_log(self._recorder, self.workspace, source, progress)
+        only_checks = checked_flag(dry_run, "dry_run")
+        return import_log(self._recorder, self.workspace, source, progress, dry_run=only_checks)
 
     # Model objects.
 
@@ -1268,7 +1276,9 @@ class ModelRegistry(Questions, Commands):
     def collect_artifacts(self) -> tuple[str, ...]:
         """Erase the contents that no undeleted version refers to and that are older than a day; the facts stay (R26).
 
-        Gives the digests of what was erased.
+        What is left behind: the log still says that there were contents, with their digest, size and format, and names,
+        reasons, actors and metadata as they are; copies elsewhere, such as backups, are not reached. Gives the digests
+        of what was erased.
         """
         if self._folder is None:
             return ()

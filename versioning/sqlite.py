@@ -212,6 +212,8 @@ class SQLiteRecorder(ApplicationRecorder):
         self._connections: Connections = (
             MemoryConnections(timeout_s) if self.path is None else FileConnections(self.path, timeout_s, durability)
         )
+        self.durability = durability
+        """When what was recorded survives a power cut."""
         self._timeout_s = timeout_s
         weakref.finalize(self, self._connections.close)
 
@@ -500,17 +502,35 @@ def open_recorder(place: str | Path) -> SQLiteRecorder:
         StoreError: the store can't be opened, or is not supported.
         NewerFormatError: a newer release wrote it.
     """
+    path, options = _placed(place)
+    return SQLiteRecorder(path, **options)
+
+
+def _placed(place: str | Path) -> tuple[Path | None, _Options]:
+    """Give the file, or None for memory, and the options."""
     if isinstance(place, Path):
-        return SQLiteRecorder(_checked_path(place))
+        return _checked_path(place), {}
     scheme, colon, rest = _checked_url(place).partition(":")
     if place == "memory:":
-        return SQLiteRecorder(None)
+        return None, {}
     if scheme == "sqlite" and colon:
-        path, options = _parsed(rest)
-        return SQLiteRecorder(path, **options)
+        return _parsed(rest)
     known = colon and _SCHEME.fullmatch(scheme)
     msg = f"The scheme {scheme}: is not one of a store." if known else "The URL of the store has no scheme."
     raise _invalid(msg)
+
+
+def holds_store(place: str | Path) -> bool:
+    """Say whether opening this finds a file with something in it, rather than making one.
+
+    Raises:
+        InvalidArgumentError: it has another form.
+    """
+    path, _ = _placed(place)
+    try:
+        return path is not None and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 class _Options(TypedDict, total=False):

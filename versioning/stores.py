@@ -7,8 +7,9 @@ so that they give the same answers on each. To add one: a room with a recorder, 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from versioning import sqlite
 from versioning.sqlite import open_recorder
 
 if TYPE_CHECKING:
@@ -115,7 +116,26 @@ def open_store(place: str | Path) -> Store:
     """
     if isinstance(place, str):
         place = str.__str__(place)
-    if isinstance(place, str) and place.startswith(("postgresql:", "postgres:")):
-        postgres = importlib.import_module("versioning.postgres")
-        return cast("Store", postgres.PostgresRecorder.open(place))
+    if is_postgres(place):
+        return cast("Store", _postgres().PostgresRecorder.open(place))
     return open_recorder(place)
+
+
+def holds_store(place: str | Path) -> bool:
+    """Say whether `open_store` would find a store there, rather than make one; nothing is made.
+
+    Raises:
+        InvalidArgumentError: it has another form.
+        StoreError: the database can't be reached.
+        NewerFormatError: a newer release wrote it.
+    """
+    return bool(_postgres().holds_store(place)) if is_postgres(place) else sqlite.holds_store(place)
+
+
+def is_postgres(place: str | Path) -> bool:
+    """Say whether a place is the URL of a PostgreSQL database."""
+    return isinstance(place, str) and place.startswith(("postgresql:", "postgres:"))
+
+
+def _postgres() -> Any:  # noqa: ANN401 - a module of an extra
+    return importlib.import_module("versioning.postgres")

@@ -568,7 +568,9 @@ def _batches(reader: _Reader) -> Iterator[list[_Taken]]:
     yield batch
 
 
-def import_log(store: Store, workspace: str, source: File, progress: Progress | None = None) -> Transferred:
+def import_log(
+    store: Store, workspace: str, source: File, progress: Progress | None = None, *, dry_run: bool = False
+) -> Transferred:
     """Record what a file holds; the file is checked to its last line before.
 
     What is there already is passed over, so that an import that was interrupted goes on when it is called again.
@@ -578,6 +580,7 @@ def import_log(store: Store, workspace: str, source: File, progress: Progress | 
         workspace: that of the registry; the file must be of the same.
         source: a path, or a file of bytes that is open for reading and can be rewound.
         progress: is called after each batch with "check" and then "import", and how many bytes of how many were read.
+        dry_run: whether only to say how many events would be recorded.
 
     Raises:
         InvalidArgumentError: the file can't be read, is of another workspace, or the store has another history.
@@ -590,12 +593,14 @@ def import_log(store: Store, workspace: str, source: File, progress: Progress | 
             theirs = reader.header.workspace
             msg = f"The file is of the workspace {shown(theirs)}, and this registry of {shown(workspace)}."
             raise InvalidArgumentError(msg, hint="Open a registry of the file's workspace.", argument="file")
-        marks, imported = list[_Mark](), 0
+        marks, missing, imported = list[_Mark](), 0, 0
         for batch in _batches(reader):
-            _new(store, batch)
+            missing += len(_new(store, batch))
             marks.append(reader.mark())
             if progress is not None:
                 progress("check", reader.bytes_read, length)
+        if dry_run:
+            return Transferred(workspace, reader.header.model_name, reader.events, missing, tuple(reader.answers))
         for batch in reader.again(marks):
             imported += _record(store, _new(store, batch))
             if progress is not None:
