@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 import time
+import typing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,7 +35,7 @@ from versioning import (
     Version,
 )
 from versioning.persistence import AppendConflict
-from versioning.registry import DEPLOYMENTS_AT_ONCE, TRIES_MAX
+from versioning.registry import DEPLOYMENTS_AT_ONCE, TRIES_MAX, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,6 +169,12 @@ class TestEquivalence:
         assert facts(registry.history()) == [
             "VersionDeployed", "VersionPromoted", "VersionDeployed", "VersionPromoted", "VersionDeployed"
         ]  # fmt: skip
+
+    def test_the_type_of_an_item_has_the_arguments_of_deploy(self) -> None:
+        hints = typing.get_type_hints(Deployment)
+        arguments = inspect.signature(ModelRegistry.deploy).parameters.keys() - {"self", "why"}
+        assert hints.keys() == arguments | typing.get_type_hints(Why).keys()
+        assert Deployment.__required_keys__ == {"model_or_reference", "model_name"}
 
     def test_nothing_is_nothing(self, registry: ModelRegistry) -> None:
         with nothing_recorded(registry):
@@ -407,6 +415,16 @@ class TestR22Concurrency:
         with nothing_recorded(registry), pytest.raises(ConcurrencyError, match="deploy_many"):
             registry.deploy_many([of() for _ in range(9)])
         assert tries == [9, 9, 4, 2] + [1] * (TRIES_MAX - 3)
+
+    def test_a_turn_that_does_not_come_is_not_waited_for_for_ever(
+        self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("versioning.registry.PAUSE_S_MAX", 0.0001)
+        live = registry._cached[deploy(registry).version_id[4:36]]
+        with live.turn:
+            (version,) = registry.deploy_many([of()])
+            assert live.turn.locked()
+        assert version.number == "0.2.0"
 
     def test_commands_of_other_threads_on_its_models_wait_their_turn(self, store: Store) -> None:
         registry = store(clock=None)

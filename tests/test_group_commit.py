@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.test_sqlite import STREAM, row
+from versioning import connections
 from versioning.connections import FileConnections
 from versioning.errors import StoreError
 from versioning.persistence import AppendConflict
@@ -200,3 +201,30 @@ def test_a_commit_that_does_not_end_is_not_waited_for_for_ever(recorder: SQLiteR
     with pytest.raises(StoreError, match="in use by another thread"):
         group.append(lambda _: 1, 0.05)
     stuck.join()
+
+
+def test_who_is_being_committed_when_its_time_is_over_waits_for_the_answer(
+    recorder: SQLiteRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = files(recorder).group
+    group._is_led = True
+
+    class Late:
+        """Is not to be had in time; the leader has taken the append in, and then it is done."""
+
+        waits = 0
+
+        def acquire(self, timeout: float | None = None) -> bool:
+            self.waits += timeout is not None
+            if self.waits == 1:
+                taken = group._waiting.popleft()
+                taken.position, taken.is_done = 7, True
+            return self.waits != 1
+
+    class Waiting(connections._Waiting):
+        def __init__(self, insert: Callable[[sqlite3.Connection], int]) -> None:
+            super().__init__(insert)
+            self.woken: Any = Late()
+
+    monkeypatch.setattr(connections, "_Waiting", Waiting)
+    assert group.append(lambda _: 1, 1) == 7

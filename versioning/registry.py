@@ -19,12 +19,12 @@ import secrets
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Required, Self, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpack, cast
 
 import attrs
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.artifacts import ArtifactFolder, as_artifact, checked_serializer, load_artifact
+from versioning.artifacts import ArtifactFolder, Serializer, as_artifact, checked_serializer, load_artifact
 from versioning.audit import Verification, verify
 from versioning.changes import Difference, changes_between
 from versioning.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
@@ -91,7 +91,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from versioning.artifacts import Serializer
     from versioning.checkpoints import Key, Progress
     from versioning.events import VersionDeployed
     from versioning.persistence import Envelope, LogRow, Row, TailRow
@@ -132,11 +131,14 @@ class Why(TypedDict, total=False):
 _WHY: Final = frozenset(Why.__annotations__)
 
 
-class Deployment(Why, total=False):
-    """What `deploy_many` takes for each version: the arguments of `deploy`."""
+class _Named(TypedDict):
+    model_or_reference: object
+    model_name: str
 
-    model_or_reference: Required[object]
-    model_name: Required[str]
+
+class Deployment(_Named, Why, total=False):
+    """What `deploy_many` takes for each version: the arguments of `deploy`, of which the first two are needed."""
+
     serializer: str | Serializer | None
     version_bump: str
     publish: bool
@@ -145,7 +147,6 @@ class Deployment(Why, total=False):
 
 
 _TAKEN: Final = frozenset(Deployment.__annotations__)
-_REQUIRED: Final = frozenset({"model_or_reference", "model_name"})
 
 
 @attrs.frozen
@@ -856,7 +857,7 @@ class ModelRegistry(Questions, Commands):
         keys: dict[tuple[str, str], str] = {}
         for index, given in enumerate(checked_items(deployments, "deployments")):
             try:
-                how = checked_members(given, _REQUIRED, _TAKEN)
+                how = checked_members(given, Deployment.__required_keys__, _TAKEN)
                 because = shared
                 if not _WHY.isdisjoint(how):
                     because = _because(**(common | {name: how.pop(name) for name in how.keys() & _WHY}))
@@ -954,7 +955,7 @@ class ModelRegistry(Questions, Commands):
         """Keep what has been recorded."""
         if ahead.live is not None:
             ahead.live.take(ahead.sequence, ahead.appends, ahead.state.link)
-        elif ahead.appends:
+        else:
             self._keep(_Live(ahead.state))
 
     # Questions that only the present answers.
