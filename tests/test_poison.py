@@ -217,6 +217,9 @@ class TestPoison:
         with pytest.raises(CorruptLogError) as caught:
             log.at(7).models()
         assert caught.value.position == 7  # it needs the one that was passed over
+        shared_store.change(3, topic="x")
+        log.skip(3)
+        assert [model.name for model in log.at(3).models()] == ["bad"]  # nothing is left of the other one
 
     def test_only_what_is_there_can_be_passed_over(self, log: ModelRegistry) -> None:
         everything_else: list[Any] = [0, 9, -1, "5", None, True]

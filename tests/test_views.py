@@ -120,6 +120,41 @@ class TestViews:
         assert len(small.models()[0].versions) == 7
         assert kept(small) == 6
 
+    def test_a_reading_folds_only_what_was_recorded_since_the_last_one(
+        self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in "abc":
+            deploy(registry, name)
+        folded: list[Any] = []
+        monkeypatch.setattr("versioning.views.decode", noted(folded, decode))
+        counts = []
+        for _ in range(2):
+            for _ in range(2):
+                registry.models()
+                registry.usage(START, START + DAY)
+                counts.append(len(folded))
+                folded.clear()
+            deploy(registry, "b")
+        assert counts == [6, 0, 2, 0]
+        assert kept(registry) == 0
+
+    @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+    def test_what_a_reading_gave_never_changes(self, registry: ModelRegistry, store: Store, view: View[Any]) -> None:
+        version = deploy(registry, "a", publish=True)
+        deploy(registry, "b")
+        with registry._views.reading(view) as reading:
+            states = list(reading.within("default", 0, 2**60))
+        before = [view.dump(state) for state in states]
+        store.clock.tick()
+        registry.deactivate(version.version_id)
+        deploy(registry, "a", publish=True)
+        registry.delete_model("a")
+        with registry._views.reading(view) as reading:
+            after = [view.dump(state) for state in reading.within("default", 0, 2**60)]
+        assert [view.dump(state) for state in states] == before
+        assert after[-1] == before[-1]
+        assert after != before
+
     def test_what_is_kept_serves_other_registries_and_the_next_start(
         self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -441,6 +441,7 @@ _STATEMENTS: Final = {
     "rows": _KEPT + "WHERE view=$1::bigint AND key=ANY($2::text[])",
     "page_live": _PAGE.replace("{live}", "true") + _PAGE_END,
     # Each half has the limit, so that no plan sorts them whole.
+    # Each half has the limit, so that no plan sorts them whole.
     "page": "SELECT * FROM ((" + _PAGE.replace("{live}", "false")
     + "AND (last_position>$8::bigint OR last_us>$9::bigint) " + _PAGE_END
     + ") UNION ALL (" + _PAGE.replace("{live}", "true") + _PAGE_END + ")) AS page " + _PAGE_END,

@@ -117,7 +117,7 @@ class Questions:
 
         A kept row is a start and no truth: where anything about it is odd, it is as if there were none.
         """
-        rows = self._recorder.tail(stream, 0, limit=FIRST_EVENTS)
+        rows = self._recorder.tail(stream, 0, None, FIRST_EVENTS)
         if len(rows) == FIRST_EVENTS:
             state = self._views.kept_model(stream, cut)
             if state is not None and 0 < state.sequence <= INTEGER_MAX:

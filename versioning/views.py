@@ -31,12 +31,12 @@ from versioning.errors import (
     VersioningError,
 )
 from versioning.events import Recorded
-from versioning.persistence import EVERY, INTEGER_MAX, LAST_KEY, Among, KeptRow, decode
+from versioning.persistence import EVERY, INTEGER_MAX, LAST_KEY, Among, KeptRow, ViewPosition, decode
 from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
 from versioning.stores import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from versioning.persistence import LogRow
     from versioning.stores import Store
@@ -95,6 +95,8 @@ class View(Generic[State]):
     name_of: Callable[[State], tuple[str, str]]
     """The workspace and the model's name that the row belongs to."""
     span: Callable[[State], Span]
+    copy: Callable[[State], State]
+    """Gives what can be folded on while the state itself stays as it is."""
     as_of: Callable[[State, Cut], State] | None = None
     """What a state was as of an earlier cut, where the state itself can tell."""
 
@@ -180,6 +182,15 @@ def _evolve_model(aggregate: ModelAggregate | None, recorded: Recorded) -> Model
     return aggregate
 
 
+def _copy_of_model(aggregate: ModelAggregate) -> ModelAggregate:
+    """Copy what a fold changes in place; versions are frozen, and shared."""
+    copy = ModelAggregate(aggregate.stream)
+    for name in ModelAggregate.__slots__:
+        value = getattr(aggregate, name)
+        setattr(copy, name, value.copy() if isinstance(value, dict | list | set) else value)
+    return copy
+
+
 def _span_of_model(aggregate: ModelAggregate) -> Span:
     first_us = aggregate.lives[0][0] if aggregate.lives else aggregate.last_at_us
     return aggregate.first_position, first_us, aggregate.position, aggregate.last_at_us
@@ -201,6 +212,7 @@ MODELS: Final = View[ModelAggregate](
     load=load_aggregate,
     name_of=lambda aggregate: (aggregate.workspace, aggregate.model_name),
     span=_span_of_model,
+    copy=_copy_of_model,
 )
 """All models: what is there, primary, active, billing-eligible."""
 
@@ -213,6 +225,7 @@ LEDGERS: Final = View[VersionLedger](
     load=_ledger_decoder.decode,
     name_of=lambda ledger: (ledger.workspace, ledger.model_name),
     span=_span_of_ledger,
+    copy=lambda ledger: ledger.as_of(NOW.holds),
     as_of=lambda ledger, cut: ledger.as_of(cut.holds),
 )
 """What every version used (R19)."""
@@ -349,6 +362,15 @@ def _place(found: tuple[str, str, object]) -> tuple[str, str]:
     return found[:2]
 
 
+@attrs.frozen
+class _Ahead:
+    """What readings have made of the rest of the log, on top of what is kept: its states are never changed."""
+
+    kept: ViewPosition | None
+    last: int
+    over: dict[str, Any]
+
+
 class Views:
     """The views of one store."""
 
@@ -356,6 +378,8 @@ class Views:
         """Answer from the recorder's log and kept rows."""
         self._recorder = recorder
         self._batch_events = batch_events
+        self._ahead: dict[str, _Ahead] = {}
+        """By view, as of the last reading: the next one folds only what was recorded since."""
 
     @contextlib.contextmanager
     def reading(self, view: View[State], cut: Cut = NOW) -> Iterator[Reading[State]]:
@@ -369,9 +393,15 @@ class Views:
             kept = snapshot.view_position(view.name)
             last = 0 if kept is None else kept.position
             fold = _Fold(view, snapshot, view.name, cut)
+            ahead = self._ahead.get(view.name)
+            if cut == NOW and ahead is not None and ahead.kept == kept:
+                last = ahead.last
+                fold.go_on_from(ahead.over)
             while rows := snapshot.log(last, REBUILD_EVENTS, cut.position):
                 last = rows[-1][0]
                 fold.take_in(rows)
+            if cut == NOW:
+                self._ahead[view.name] = _Ahead(kept, last, fold.over)
             yield Reading(view, snapshot, cut, fold.over, last if cut.position is None else cut.position)
 
     def kept_model(self, stream: str, cut: Cut) -> ModelAggregate | None:
@@ -546,10 +576,15 @@ class _Fold(Generic[State]):
         """The states that the rows touch."""
         self.latest_us = 0
         """The latest timestamp seen."""
+        self._shared: set[str] = set()
         self._view = view
         self._snapshot = snapshot
         self._kept = kept
         self._cut = cut
+
+    def go_on_from(self, over: dict[str, State]) -> None:
+        """Begin with states that others read too: those that change are copied first."""
+        self.over, self._shared = dict(over), set(over)
 
     def take_in(self, rows: list[LogRow]) -> None:
         """Fold rows, taking the states that they go on from out of the kept ones.
@@ -573,6 +608,7 @@ class _Fold(Generic[State]):
         if self._kept is not None:
             keys = [key for key in dict.fromkeys(key for key, _ in touched) if key not in self.over]
             self.over.update((row.key, view.read(row)) for row in self._snapshot.view_rows(self._kept, keys))
+        self._make_own(key for key, _ in touched)
         for key, recorded in touched:
             try:
                 state = view.evolve(self.over.get(key), recorded)
@@ -583,6 +619,11 @@ class _Fold(Generic[State]):
                 raise CorruptLogError(msg, position=recorded.position) from error
             if state is not None:
                 self.over[key] = state
+
+    def _make_own(self, keys: Iterable[str]) -> None:
+        for key in self._shared.intersection(keys):
+            self.over[key] = self._view.copy(self.over[key])
+            self._shared.remove(key)
 
     def _is_skipped(self, position: int) -> bool:
         return bool(self._snapshot.view_rows(_SKIPPED, [str(position)]))
