@@ -23,7 +23,7 @@ from tests.registry_tools import DAY, noted
 from tests.stores import START, STORES, Clock
 from versioning import ModelRegistry, views
 from versioning.ids import stream_of
-from versioning.persistence import decode
+from versioning.persistence import read
 from versioning.questions import FIRST_EVENTS
 
 if TYPE_CHECKING:
@@ -239,13 +239,13 @@ def test_a_page_of_a_past_reads_the_log_of_those_only_that_went_on_since(
         for name in ("m00102", "m01000"):
             registry.deploy(URI, model_name=name)
         registry.views()
-        read: list[Any] = []
-        monkeypatch.setattr(views, "decode", noted(read, decode))
+        seen: list[Any] = []
+        monkeypatch.setattr(views, "read", noted(seen, read))
         assert past.models(after="m00100", limit=3) == page
-        assert [stream for _, stream, *_ in read] == [stream_of("default", "m00102")]
-        read.clear()
+        assert [stream for _, stream, *_ in seen] == [stream_of("default", "m00102")]
+        seen.clear()
         assert len(past.usage(START, START + DAY).lines) == 1_500
-        assert read == []
+        assert seen == []
 
 
 class _Counting:

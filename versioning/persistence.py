@@ -43,6 +43,7 @@ from versioning.events import (
     VersionDeployed,
     VersionPromoted,
 )
+from versioning.ids import model_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -304,6 +305,37 @@ def read(position: int, stream: str, sequence: int, topic: str, state: bytes) ->
     ):
         raise _corrupt(place, fault or _fault_of_row(envelope, stream, sequence))
     return envelope
+
+
+class Fact:
+    """A row that was read, as folds of many rows see it: what they ask of a `Recorded`, in one object for all rows."""
+
+    __slots__ = ("envelope", "event", "position", "stream")
+
+    envelope: Envelope[Event]
+    event: Event
+    position: int
+    stream: str
+
+    @property
+    def workspace(self) -> str:
+        return self.envelope.workspace
+
+    @property
+    def model_name(self) -> str:
+        return self.envelope.model_name
+
+    @property
+    def model_id(self) -> str:
+        return model_id_of(self.stream, self.envelope.generation)
+
+    @property
+    def actor(self) -> str | None:
+        return self.envelope.actor
+
+    @property
+    def chain(self) -> str:
+        return self.envelope.chain
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -12,7 +12,7 @@ To add one: a class with `evolve`; the laws of the test kit run on it. All momen
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -36,6 +36,8 @@ from versioning.events import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Self
+
+    from versioning.events import Event
 
 LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
 """What a ledger takes in; the others change none."""
@@ -218,7 +220,22 @@ class VersionLedger:
                 )
 
 
-def evolve_ledger(ledger: VersionLedger | None, recorded: Recorded) -> VersionLedger | None:
+class LedgerFact(Protocol):
+    """What a ledger takes of an event; a `Recorded` has it."""
+
+    @property
+    def event(self) -> Event: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def workspace(self) -> str: ...
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def model_id(self) -> str: ...
+
+
+def evolve_ledger(ledger: VersionLedger | None, recorded: LedgerFact) -> VersionLedger | None:
     """Take one event into the ledger of the version that it names; None while no version is known."""
     event, position = recorded.event, recorded.position
     if isinstance(event, VersionDeployed):

@@ -52,7 +52,7 @@ from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.rules import Policy, decide
 from versioning.sentences import sentence_of
 from versioning.timeline import Timeline, said_moment, table_of
-from versioning.views import LEDGERS, MODELS, REBUILD_EVENTS, Cut, Views
+from versioning.views import LEDGERS, MODELS, Cut, Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,8 @@ TARGETS_KEPT = 4_096
 """How many names are known by heart: at most 4 KB each."""
 FIRST_EVENTS = 100
 """How many events of the log are read at first; then more and more, because who reads on reads it all."""
+FURTHER_EVENTS: Final = 10_000
+"""How many of them are read at once at most."""
 NAMES_COMPARED_MAX = 2_000
 """How many names are looked through for one that looks alike."""
 EVENTS_DRAWN_MAX: Final = 2_000
@@ -518,7 +520,7 @@ class Questions:
     def _log(self, after: int) -> Iterator[Recorded]:
         most = FIRST_EVENTS
         while rows := self._recorder.log(after, most, self._cut.position):
-            after, most = rows[-1][0], min(most * 4, REBUILD_EVENTS)
+            after, most = rows[-1][0], min(most * 4, FURTHER_EVENTS)
             for row in rows:
                 recorded = decode(*row)
                 if recorded.workspace == self.workspace and self._cut.holds(recorded.position, recorded.event.at_us):

@@ -13,8 +13,8 @@ from versioning.aggregate import ModelAggregate
 from versioning.checkpoints import BATCH_EVENTS, RunningHead, mark_of
 from versioning.diagnosis import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
-from versioning.ids import model_id_of, stream_of
-from versioning.persistence import NO_LINK, body_of, computed_link, read
+from versioning.ids import stream_of
+from versioning.persistence import NO_LINK, Fact, body_of, computed_link, read
 from versioning.projections import LEDGER_EVENTS, evolve_ledger
 
 if TYPE_CHECKING:
@@ -76,23 +76,6 @@ class Part(NamedTuple):
         return (then.stream, then.command_id, then.place) == (self.stream, self.command_id, self.place + 1)
 
 
-class _Fact:
-    """What a ledger takes of an event."""
-
-    __slots__ = ("event", "generation", "model_name", "position", "stream", "workspace")
-
-    event: Event
-    generation: int
-    model_name: str
-    position: int
-    stream: str
-    workspace: str
-
-    @property
-    def model_id(self) -> str:
-        return model_id_of(self.stream, self.generation)
-
-
 class Rereading:
     """One reading of the whole log, from one snapshot."""
 
@@ -129,7 +112,7 @@ class Rereading:
         self._store = store
         self._snapshot = snapshot
         self._workspace = workspace
-        self._fact = _Fact()
+        self._fact = Fact()
         self._wall: int | None = None
         """The position of the next row that the database can't give, where it is known."""
 
@@ -213,10 +196,11 @@ class Rereading:
                     try:
                         thread.aggregate.evolve(event, envelope.actor)
                         if keeps_ledgers and type(event) in LEDGER_EVENTS:
-                            fact.event, fact.position, fact.stream = event, position, stream
-                            fact.generation, fact.workspace = envelope.generation, envelope.workspace
-                            fact.model_name, version_id = envelope.model_name, event.version_id  # type: ignore[union-attr]  # of these events
-                            ledgers[version_id] = evolve_ledger(ledgers.get(version_id), fact)  # type: ignore[arg-type,assignment]  # it has what a ledger takes
+                            fact.position, fact.stream, fact.envelope, fact.event = position, stream, envelope, event
+                            version_id = event.version_id  # type: ignore[union-attr]  # of these events
+                            ledger = evolve_ledger(ledgers.get(version_id), fact)
+                            if ledger is not None:
+                                ledgers[version_id] = ledger
                     except (LookupError, TypeError, ValueError):
                         self._does_not_follow(position, stream, sequence, thread)
                 if envelope.idempotency_key is not None and envelope.index == 0:
@@ -247,6 +231,8 @@ class Rereading:
         """Begin a stream."""
         workspace, name = envelope.workspace, envelope.model_name
         aggregate = ModelAggregate(stream, workspace, name) if workspace == self._workspace else None
+        if aggregate is not None:
+            aggregate.begin_folding()  # nobody else sees it
         thread = self.threads[stream] = Thread(workspace, name, aggregate)
         thread.first_position = position
         if stream in self.torn:

@@ -14,6 +14,7 @@ import bisect
 import contextlib
 import heapq
 import itertools
+import operator
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
@@ -30,8 +31,8 @@ from versioning.errors import (
     StoreError,
     VersioningError,
 )
-from versioning.events import Recorded
-from versioning.persistence import EVERY, INTEGER_MAX, LAST_KEY, Among, KeptRow, ViewPosition, decode
+from versioning.events import Event, Recorded
+from versioning.persistence import EVERY, INTEGER_MAX, LAST_KEY, Among, Envelope, Fact, KeptRow, ViewPosition, read
 from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
 from versioning.stores import Snapshot
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from versioning.stores import Store
 
 State = TypeVar("State")
+Seen: TypeAlias = Recorded | Fact
+"""An event, as a fold takes it."""
 
 BATCH_EVENTS: Final = 1_000
 """How long the rest of the log may be before it is written back."""
@@ -50,8 +53,10 @@ WRITE_PAUSE_S: Final = 0.01
 """A view never waits for the writer's lock; where it must write, it looks again after a pause, up to 2 s in all."""
 LEASE_US: Final = 60_000_000
 """How long the right to build a view lasts after its holder died."""
-REBUILD_EVENTS: Final = 10_000
-"""How many events are folded and written back at once where many are behind."""
+REBUILD_EVENTS: Final = 50_000
+"""How many events are folded and written back at once where many are behind: a row is then seldom written twice."""
+SLICE_EVENTS: Final = 1_000
+"""How many of them are read before they are folded."""
 PAGE: Final = 1_000
 """How many kept rows are read at once at most."""
 
@@ -81,13 +86,17 @@ class Cut:
 NOW: Final = Cut()
 
 
+def _nothing(_: object) -> None:
+    """Do nothing."""
+
+
 @attrs.frozen
 class View(Generic[State]):
     """A fold with a row a key, and how a row is stored."""
 
     name: str
-    key: Callable[[Recorded], str | None]
-    evolve: Callable[[State | None, Recorded], State | None]
+    key: Callable[[Seen], str | None]
+    evolve: Callable[[State | None, Seen], State | None]
     is_live: Callable[[State], bool]
     """Whether a question about what is there now needs the row."""
     dump: Callable[[State], bytes]
@@ -97,6 +106,8 @@ class View(Generic[State]):
     span: Callable[[State], Span]
     copy: Callable[[State], State]
     """Gives what can be folded on while the state itself stays as it is."""
+    own: Callable[[State], object] = _nothing
+    """Says that nobody else will see this state, so that it need not copy what it changes."""
     as_of: Callable[[State, Cut], State] | None = None
     """What a state was as of an earlier cut, where the state itself can tell."""
 
@@ -173,7 +184,7 @@ def load_aggregate(kept: bytes) -> ModelAggregate:
     return aggregate
 
 
-def _evolve_model(aggregate: ModelAggregate | None, recorded: Recorded) -> ModelAggregate:
+def _evolve_model(aggregate: ModelAggregate | None, recorded: Seen) -> ModelAggregate:
     if aggregate is None:
         aggregate = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
         aggregate.first_position = recorded.position
@@ -205,7 +216,7 @@ def _span_of_ledger(ledger: VersionLedger) -> Span:
 
 MODELS: Final = View[ModelAggregate](
     name="models.1",
-    key=lambda recorded: recorded.stream,
+    key=operator.attrgetter("stream"),
     evolve=_evolve_model,
     is_live=lambda aggregate: aggregate.exists,
     dump=dump_aggregate,
@@ -213,12 +224,13 @@ MODELS: Final = View[ModelAggregate](
     name_of=lambda aggregate: (aggregate.workspace, aggregate.model_name),
     span=_span_of_model,
     copy=_copy_of_model,
+    own=ModelAggregate.begin_folding,
 )
 """All models: what is there, primary, active, billing-eligible."""
 
 LEDGERS: Final = View[VersionLedger](
     name="ledgers.1",
-    key=lambda recorded: recorded.version_id if type(recorded.event) in LEDGER_EVENTS else None,
+    key=lambda recorded: recorded.event.version_id if type(recorded.event) in LEDGER_EVENTS else None,  # type: ignore[union-attr]  # of these events
     evolve=evolve_ledger,
     is_live=lambda ledger: ledger.is_open,
     dump=_encoder.encode,
@@ -435,14 +447,14 @@ class Views:
             rows = snapshot.log(position, REBUILD_EVENTS, None)
             if not rows:
                 return position
-            fold = _Fold(view, snapshot, name, NOW)
+            fold = _Fold(view, snapshot, name, NOW, is_private=True)
             try:
                 fold.take_in(rows)
             except (CorruptLogError, NewerFormatError) as error:
                 rows = [row for row in rows if error.position is not None and row[0] < error.position]
                 if not rows:
                     raise
-                fold = _Fold(view, snapshot, name, NOW)
+                fold = _Fold(view, snapshot, name, NOW, is_private=True)
                 fold.take_in(rows)
         latest_us = max(latest_us, fold.latest_us)
         changed = [view.row(key, state) for key, state in fold.over.items()]
@@ -571,7 +583,9 @@ class _Lease:
 class _Fold(Generic[State]):
     """A fold of log rows on top of kept ones."""
 
-    def __init__(self, view: View[State], snapshot: Snapshot, kept: str | None, cut: Cut) -> None:
+    def __init__(
+        self, view: View[State], snapshot: Snapshot, kept: str | None, cut: Cut, *, is_private: bool = False
+    ) -> None:
         self.over: dict[str, State] = {}
         """The states that the rows touch."""
         self.latest_us = 0
@@ -581,6 +595,9 @@ class _Fold(Generic[State]):
         self._snapshot = snapshot
         self._kept = kept
         self._cut = cut
+        self._fact = Fact()
+        self._own = view.own if is_private else _nothing
+        """What becomes of states that nobody but this fold will see: they are written, and then forgotten."""
 
     def go_on_from(self, over: dict[str, State]) -> None:
         """Begin with states that others read too: those that change are copied first."""
@@ -592,33 +609,50 @@ class _Fold(Generic[State]):
         Raises:
             CorruptLogError, NewerFormatError: an event can't be read, or does not follow, and is not to be skipped.
         """
-        view = self._view
-        touched: list[tuple[str, Recorded]] = []
+        for start in range(0, len(rows), SLICE_EVENTS):
+            self._take_in(self._touching(rows[start : start + SLICE_EVENTS]))
+
+    def _touching(self, rows: list[LogRow]) -> list[tuple[str, int, str, Envelope[Event]]]:
+        """Give the events that count: the keys of the states that they touch, positions, streams and what was read."""
+        fact, key_of, cut, touching = self._fact, self._view.key, self._cut, []
         for row in rows:
             try:
-                recorded = decode(*row)
+                envelope = read(*row)
             except (CorruptLogError, NewerFormatError):
                 if not self._is_skipped(row[0]):
                     raise
                 continue
-            self.latest_us = max(self.latest_us, recorded.event.at_us)
-            key = view.key(recorded)
-            if key is not None and self._cut.holds(recorded.position, recorded.event.at_us):
-                touched.append((key, recorded))
+            fact.position, fact.stream, fact.envelope, fact.event = row[0], row[1], envelope, envelope.payload
+            at_us = fact.event.at_us
+            self.latest_us = max(self.latest_us, at_us)
+            key = key_of(fact)
+            if key is not None and (cut is NOW or cut.holds(row[0], at_us)):
+                touching.append((key, row[0], row[1], envelope))
+        return touching
+
+    def _take_in(self, touching: list[tuple[str, int, str, Envelope[Event]]]) -> None:
+        view, over, fact = self._view, self.over, self._fact
+        keys = dict.fromkeys(key for key, *_ in touching)
         if self._kept is not None:
-            keys = [key for key in dict.fromkeys(key for key, _ in touched) if key not in self.over]
-            self.over.update((row.key, view.read(row)) for row in self._snapshot.view_rows(self._kept, keys))
-        self._make_own(key for key, _ in touched)
-        for key, recorded in touched:
+            missing = [key for key in keys if key not in over]
+            for row in self._snapshot.view_rows(self._kept, missing):
+                over[row.key] = view.read(row)
+                self._own(over[row.key])
+        self._make_own(keys)
+        evolve = view.evolve
+        for key, fact.position, fact.stream, envelope in touching:
+            fact.envelope, fact.event = envelope, envelope.payload
+            before = over.get(key)
             try:
-                state = view.evolve(self.over.get(key), recorded)
+                state = evolve(before, fact)
             except (LookupError, TypeError, ValueError) as error:
-                if self._is_skipped(recorded.position):
+                if self._is_skipped(fact.position):
                     continue
-                msg = f"The event at position {recorded.position} does not follow from those before it."
-                raise CorruptLogError(msg, position=recorded.position) from error
-            if state is not None:
-                self.over[key] = state
+                msg = f"The event at position {fact.position} does not follow from those before it."
+                raise CorruptLogError(msg, position=fact.position) from error
+            if state is not None and state is not before:
+                over[key] = state
+                self._own(state)
 
     def _make_own(self, keys: Iterable[str]) -> None:
         for key in self._shared.intersection(keys):
