@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnosis": {"errors", "events", "persistence"},
     "rereading": {"errors", "ids", "events", "aggregate", "projections", "persistence", "checkpoints", "diagnosis"},
     "audit": {
-        "errors", "aggregate", "persistence", "sentences", "sqlite", "checkpoints", "diagnosis", "rereading", "views",
+        "errors", "aggregate", "persistence", "sentences", "checkpoints", "diagnosis", "rereading", "views",
     },
     "transfer": {"errors", "ids", "events", "limits", "aggregate", "persistence", "changes"},
     "feeds": {"events", "sentences"},

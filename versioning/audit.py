@@ -36,7 +36,6 @@ from versioning.errors import CorruptLogError, StoreError, shown
 from versioning.persistence import EVERY, INTEGER_MAX
 from versioning.rereading import Rereading
 from versioning.sentences import plain
-from versioning.sqlite import SQLiteRecorder
 from versioning.views import LEDGERS, MODELS, VIEWS, View, pages_of
 
 if TYPE_CHECKING:
@@ -285,7 +284,7 @@ class Audit:
             if position not in told:
                 self._report(Fault("unreadable", _NOT_UTF_8, position, None, None))
         self._check_appends(told | set(log.undecodable))
-        if isinstance(self._store, SQLiteRecorder):  # elsewhere, what was rolled back leaves gaps
+        if not self._store.leaves_gaps:
             places = sorted(told)
             for gap in log.gaps:
                 self._tell_gap(gap, places[bisect_left(places, gap.start) : bisect_left(places, gap.stop)])

@@ -36,17 +36,28 @@ import weakref
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
 
 import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
-from versioning.persistence import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
+from versioning.persistence import (
+    INTEGER_MAX,
+    LIVE,
+    AppendConflict,
+    KeptRow,
+    LogRow,
+    Row,
+    TailRow,
+    ViewPosition,
+    originator_of,
+    stream_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeVar
+    from uuid import UUID
 
     from eventsourcing.persistence import Subscription
 
@@ -973,6 +984,7 @@ class PostgresRecorder(ApplicationRecorder):
     """
 
     path: None = None
+    leaves_gaps: bool = True
     """There is no file beside which artifacts could lie."""
 
     def __init__(self, settings: Settings) -> None:
@@ -1280,7 +1292,7 @@ class PostgresRecorder(ApplicationRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: object) -> Sequence[int]:
         """Record all events or none; give their positions."""
         rows = [
-            Row(_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
+            Row(stream_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
             for one in stored_events
         ]
         with _as_framework():
@@ -1296,11 +1308,11 @@ class PostgresRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """Give events of one stream."""
-        stream = _text(originator_id)
+        stream = stream_text(originator_id)
         low, high = -INTEGER_MAX if gt is None else gt, INTEGER_MAX if lte is None else lte
         with _as_framework():
             rows = self._read("backward" if desc else "forward", stream, low, high, limit)
-        return [StoredEvent(_originator(stream), sequence, topic, state) for _, sequence, topic, state in rows]
+        return [StoredEvent(originator_of(stream), sequence, topic, state) for _, sequence, topic, state in rows]
 
     def select_notifications(
         self,
@@ -1324,7 +1336,7 @@ class PostgresRecorder(ApplicationRecorder):
         with _as_framework():
             rows = self._reading(question)
         return [
-            Notification(_originator(stream), sequence, topic, state, position)
+            Notification(originator_of(stream), sequence, topic, state, position)
             for position, stream, sequence, topic, state in rows
         ]
 
@@ -1337,18 +1349,6 @@ class PostgresRecorder(ApplicationRecorder):
         """Refuse: `waiter` serves followers."""
         msg = f"The {type(self).__qualname__} recorder does not support subscriptions"
         raise NotImplementedError(msg)
-
-
-def _text(originator_id: UUID | str) -> str:
-    return originator_id.hex if isinstance(originator_id, UUID) else originator_id
-
-
-def _originator(stream: str) -> UUID | str:
-    """Give a stream as the framework names it; its own tests use streams that are no UUIDs of ours."""
-    try:
-        return UUID(stream)
-    except ValueError:
-        return stream
 
 
 @contextlib.contextmanager

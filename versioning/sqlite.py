@@ -22,7 +22,6 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
 
 import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
@@ -38,10 +37,22 @@ from versioning.connections import (
     primary_code,
 )
 from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError, shown
-from versioning.persistence import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
+from versioning.persistence import (
+    INTEGER_MAX,
+    LIVE,
+    AppendConflict,
+    KeptRow,
+    LogRow,
+    Row,
+    TailRow,
+    ViewPosition,
+    originator_of,
+    stream_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from uuid import UUID
 
     from eventsourcing.persistence import Subscription
 
@@ -205,6 +216,8 @@ class SQLiteRecorder(ApplicationRecorder):
         StoreError: the file can't be opened, or is not ours.
         NewerFormatError: a newer release wrote it.
     """
+
+    leaves_gaps: bool = False
 
     def __init__(self, path: Path | None, *, timeout_s: float = TIMEOUT_S, durability: Durability = "commit") -> None:
         """Open the file, and make it where it is missing."""
@@ -382,7 +395,7 @@ class SQLiteRecorder(ApplicationRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: object) -> Sequence[int]:
         """Record all events or none; give their positions."""
         rows = [
-            Row(_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
+            Row(stream_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
             for one in stored_events
         ]
         with _as_framework():
@@ -400,11 +413,11 @@ class SQLiteRecorder(ApplicationRecorder):
         """Give events of one stream."""
         order = "ORDER BY originator_version DESC LIMIT ?" if desc else "ORDER BY originator_version LIMIT ?"
         low, high = -INTEGER_MAX if gt is None else gt, INTEGER_MAX if lte is None else lte
-        stream = _text(originator_id)
+        stream = stream_text(originator_id)
         statement = _OF_STREAM + "AND originator_version>? AND originator_version<=? " + order
         with _as_framework():
             rows = self._read(statement, (stream, low, high, -1 if limit is None else limit))
-        return [StoredEvent(_originator(stream), sequence, topic, state) for _, sequence, topic, state in rows]
+        return [StoredEvent(originator_of(stream), sequence, topic, state) for _, sequence, topic, state in rows]
 
     def select_notifications(
         self,
@@ -422,7 +435,7 @@ class SQLiteRecorder(ApplicationRecorder):
         with _as_framework():
             rows = self._read(statement, (after, INTEGER_MAX if stop is None else stop, *topics, limit))
         return [
-            Notification(_originator(stream), sequence, topic, state, position)
+            Notification(originator_of(stream), sequence, topic, state, position)
             for position, stream, sequence, topic, state in rows
         ]
 
@@ -451,18 +464,6 @@ def _insert(rows: Sequence[Row], writer: sqlite3.Connection) -> int:
 def _drop(writer: sqlite3.Connection, name: str) -> None:
     writer.execute("DELETE FROM kept_rows WHERE view=(SELECT view FROM kept_views WHERE name=?)", (name,))
     writer.execute("DELETE FROM kept_views WHERE name=?", (name,))
-
-
-def _text(originator_id: UUID | str) -> str:
-    return originator_id.hex if isinstance(originator_id, UUID) else originator_id
-
-
-def _originator(stream: str) -> UUID | str:
-    """Give a stream as the framework names it; its own tests use streams that are no UUIDs of ours."""
-    try:
-        return UUID(stream)
-    except (ValueError, AttributeError, TypeError):
-        return stream
 
 
 _FRAMEWORK_ERRORS: Final[dict[type[BaseException | None], type[framework.PersistenceError]]] = {

@@ -56,6 +56,8 @@ class Store(Protocol):
 
     path: Path | None
     """The file, where it is one: contents of artifacts lie beside it."""
+    leaves_gaps: bool
+    """Whether what was rolled back leaves positions without a row."""
 
     def append(self, rows: Sequence[Row]) -> range:
         """Record all rows or none; give their positions, or raise AppendConflict where somebody else was first."""
