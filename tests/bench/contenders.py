@@ -23,6 +23,7 @@ from eventsourcing.domain import Aggregate, event
 from tests.bench.filling import ACTOR, ARTIFACT, METADATA, REASON
 from tests.bench.measure import Absent, Contender
 from versioning import ModelRegistry
+from versioning.ids import stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -426,7 +427,7 @@ class Insert:
         sequence = self._sequences[name] = self._sequences.get(name, 0) + 1
         self._db.execute(
             INSERT,
-            (name, sequence, "deployed.1", STATE),
+            (stream_of("default", name), sequence, "deployed.1", STATE),
         )
 
     publish = promote = deploy

@@ -65,7 +65,7 @@ def _mlflow(run: Run) -> Iterator[Table]:
     ours = Deployer(run.open(ModelRegistry(run.folder / "ours.db")))
     theirs = Mlflow(run.folder / "mlflow.db") if has("mlflow") and has("sqlalchemy") and has("alembic") else None
     rounds, seconds_max = run.pick(1, 8, 30), run.pick(1.0, 6.0, 25.0)
-    for verb, target, count in (("create", 12, 10), ("alias", None, 10), ("resolve", 150, 20)):
+    for verb, target, count in (("create", 12, 100), ("alias", None, 10), ("resolve", 150, 20)):
         title = f"{verb} {'a version' if verb == 'create' else 'of an alias' if verb == 'resolve' else 'set'}, SQLite"
         few = run.pick(2, count, count)
         other = (
