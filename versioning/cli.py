@@ -413,7 +413,7 @@ def _ask(given: Given, text: str, *, everything: bool) -> None:
             what = f"{version.number} of {name}"
             events = registry.preview("delete", version.version_id, **given.why)
         sentences = [step.sentence for step in _previewed(given, registry, name, events)]
-    stage.tell(*(f"  {sentence}" for sentence in sentences))
+    stage.tell("This would be recorded:", *(f"  {sentence}" for sentence in sentences))
     stage.tell(f"Delete {what} for ever? [y/N]")
     sys.stderr.flush()
     answer = sys.stdin.readline()
