@@ -627,7 +627,7 @@ class TestTheWayOfALog:
         refused(run("import", "gone.ndjson"), 2, "can't be read")
         refused(run("export", "-o", "log.ndjson"), 2, "already")
         refused(run("export", "nobody"), 3, "R24")
-        refused(run("export", "--csv", "-o", "log.ndjson"), 6, "File exists")
+        refused(run("export", "--csv", "-o", "log.ndjson"), 2, "already")
         with closing(sqlite3.connect("models.db", isolation_level=None)) as file:
             file.execute("UPDATE stored_events SET topic='x' WHERE rowid=7")
         refused(run("export", "--csv", "-o", "new.csv"), 6, "[corrupt-log]")

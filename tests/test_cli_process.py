@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -121,8 +122,12 @@ class TestPipes:
             seen = b""
             while b"[y/N]" not in seen:  # then it waits for an answer
                 seen += os.read(running.stderr.fileno(), 4_096)
-            running.send_signal(signal.SIGINT)
-            assert running.wait(60) == 130
+            for _ in range(100):  # one that comes just before it begins to wait is not noticed by Python
+                running.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    assert running.wait(0.5) == 130
+                    break
+            assert running.returncode == 130
             assert b"Traceback" not in running.stderr.read()
 
     def test_an_error_is_a_sentence_and_a_code(self) -> None:
@@ -131,6 +136,16 @@ class TestPipes:
             3, "", "Error: There is no store at 'sqlite:///no.db'. [not-found]",
         )  # fmt: skip
         assert not Path("no.db").exists()
+
+    def test_a_url_without_anything_in_it_is_not_the_default_store(self) -> None:
+        ran = process("deploy", "oops", "s3://x", "--url", "")
+        assert (ran.code, "has no scheme" in ran.err) == (2, True)
+
+    @pytest.mark.parametrize("form", ["--json", "--nl", "--csv"])
+    def test_a_file_that_is_there_is_not_written_over(self, form: str) -> None:
+        Path("there").touch()
+        ran = process("export", form, "-o", "there", VERSIONING_URL=URL)
+        assert (ran.code, "already" in ran.err, Path("there").read_bytes()) == (2, True, b"")
 
     def test_words_that_are_not_utf_8_are_refused(self) -> None:
         command = [sys.executable.encode(), b"-m", b"versioning", b"deploy", b"a\xff", b"s3://x"]

@@ -198,7 +198,7 @@ def test_a_commit_that_does_not_end_is_not_waited_for_for_ever(recorder: SQLiteR
 
     stuck = threading.Thread(target=take, daemon=True)
     stuck.start()
-    with pytest.raises(StoreError, match="in use by another thread"):
+    with pytest.raises(StoreError, match="did not say in time"):
         group.append(lambda _: 1, 0.05)
     stuck.join()
 

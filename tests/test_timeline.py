@@ -963,3 +963,16 @@ def test_a_moment_is_said_with_its_microseconds_where_it_has_some() -> None:
     moment = datetime(2026, 1, 2, 14, 3, tzinfo=UTC)
     assert timeline.said_moment(moment) == "2026-01-02 14:03:00 UTC"
     assert timeline.said_moment(moment + timedelta(microseconds=7)) == "2026-01-02 14:03:00.000007 UTC"
+
+
+def test_only_a_picture_is_written_over(tmp_path: Path) -> None:
+    path, drawn = tmp_path / "models.db", tmp_path / "timeline.html"
+    with ModelRegistry(path) as registry:
+        registry.deploy("s3://models/1", model_name="fraud")
+        before = path.read_bytes()
+        with pytest.raises(InvalidArgumentError, match="is no picture of ours"):
+            registry.timeline("fraud", path)
+        assert path.read_bytes() == before
+        drawn.touch()
+        for form in ("html", "svg", "html"):
+            assert registry.timeline("fraud", drawn, format=form) == drawn.read_text()

@@ -15,6 +15,7 @@ The names are those of `versioning.public`, which is imported when the first of 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f"{__name__}.{name}")  # a room, which may be on its way into `public`
     if not name.startswith("_") or name == "__all__":
         public = importlib.import_module("versioning.public")
         if name in ("__all__", *public.__all__):

@@ -114,7 +114,7 @@ class Given:
     @property
     def place(self) -> str:
         """Which store is meant."""
-        return self.url or _DEFAULT_PLACE
+        return _DEFAULT_PLACE if self.url is None else self.url
 
     @property
     def why(self) -> Why:

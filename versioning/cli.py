@@ -786,6 +786,9 @@ def _stdout_to(output: str | None) -> Iterator[None]:
     if output is None:
         yield
         return
+    if Path(output).exists():
+        msg = f"There is a file {shown(output)} already."
+        raise InvalidArgumentError(msg, hint="Name another one, or remove it first.", argument="output")
     with Path(output).open("x", encoding="utf-8", newline="\n") as file, contextlib.redirect_stdout(file):
         try:
             yield

@@ -639,14 +639,16 @@ class Group:
             if ours.woken.acquire(timeout=timeout_s):
                 return
             with self._gate:
-                is_waiting = ours in self._waiting
-            if not is_waiting and ours.woken.acquire(timeout=2 * timeout_s):  # it was being committed
+                was_waiting = ours in self._waiting
+                if was_waiting:  # and so it is certainly not recorded
+                    self._waiting.remove(ours)
+            if not was_waiting and ours.woken.acquire(timeout=2 * timeout_s):  # it was being committed
                 return
         except BaseException:
             self._leave(ours)
             raise
         self._leave(ours)
-        raise _held_up(self._connections.where, timeout_s)
+        raise _held_up(self._connections.where, timeout_s) if was_waiting else _unknown(self._connections.where)
 
     def _leave(self, ours: _Waiting) -> None:
         with self._gate:
@@ -709,6 +711,11 @@ def _copied(error: AppendConflict | StoreError) -> AppendConflict | StoreError:
     copy = StoreError(error.sentence, hint=error.hint) if isinstance(error, StoreError) else AppendConflict(*error.args)
     copy.__cause__ = error.__cause__
     return copy
+
+
+def _unknown(where: str) -> StoreError:
+    msg = f"{where} did not say in time whether it committed what another thread wrote along with this."
+    return StoreError(msg, hint="It may be recorded: look first, or ask again with the same idempotency key.")
 
 
 def _interrupted(where: str) -> StoreError:

@@ -39,6 +39,21 @@ if TYPE_CHECKING:
 
     from versioning.events import Event
 
+    class LedgerFact(Protocol):
+        """What a ledger takes of an event; a `Recorded` has it."""
+
+        @property
+        def event(self) -> Event: ...
+        @property
+        def position(self) -> int: ...
+        @property
+        def workspace(self) -> str: ...
+        @property
+        def model_name(self) -> str: ...
+        @property
+        def model_id(self) -> str: ...
+
+
 LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
 """What a ledger takes in; the others change none."""
 Name: TypeAlias = tuple[str, str]
@@ -218,21 +233,6 @@ class VersionLedger:
                     stretch.opened_by,
                     closed_by,
                 )
-
-
-class LedgerFact(Protocol):
-    """What a ledger takes of an event; a `Recorded` has it."""
-
-    @property
-    def event(self) -> Event: ...
-    @property
-    def position(self) -> int: ...
-    @property
-    def workspace(self) -> str: ...
-    @property
-    def model_name(self) -> str: ...
-    @property
-    def model_id(self) -> str: ...
 
 
 def evolve_ledger(ledger: VersionLedger | None, recorded: LedgerFact) -> VersionLedger | None:

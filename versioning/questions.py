@@ -70,6 +70,8 @@ FIRST_EVENTS = 100
 """How many events of the log are read at first; then more and more, because who reads on reads it all."""
 FURTHER_EVENTS: Final = 10_000
 """How many of them are read at once at most."""
+_PICTURES: Final = (b"<!doctype html>", b"<svg ")
+"""How what `timeline` draws begins."""
 NAMES_COMPARED_MAX = 2_000
 """How many names are looked through for one that looks alike."""
 EVENTS_DRAWN_MAX: Final = 2_000
@@ -414,12 +416,12 @@ class Questions:
 
         Args:
             about: whose history.
-            path: a file to write it to, in UTF-8; what was there is replaced.
+            path: a file to write it to, in UTF-8; a picture that was there is replaced, and nothing else.
             format: `html`: a page of one file, with a table, filters and a slider; `svg`: the drawing alone.
 
         Raises:
             ModelNotFoundError: there never was one.
-            InvalidArgumentError: another format.
+            InvalidArgumentError: another format, or a file that is no picture.
             OSError: the file can't be written.
         """
         chosen: object = format
@@ -429,7 +431,7 @@ class Questions:
         timeline = self._timeline(self._events_of(self._model_of(about)))
         drawn = timeline.svg() if chosen == "svg" else timeline.html()
         if path is not None:
-            Path(path).write_text(drawn, encoding="utf-8", newline="\n")
+            _write_picture(Path(path), drawn)
         return drawn
 
     def _model_of(self, about: str) -> str:
@@ -541,6 +543,17 @@ def _is_last_of(state: ModelAggregate, stream: str, row: TailRow) -> bool:
 def _names(recorded: Recorded) -> tuple[str | None, str | None]:
     """R26: the versions that an event is about: the one that it names, and the one that was primary before."""
     return recorded.version_id, getattr(recorded.event, "previous", None)
+
+
+def _write_picture(path: Path, drawn: str) -> None:
+    """Write over a picture, but never over a database, say, that was named by a slip."""
+    if path.is_file():
+        with path.open("rb") as file:
+            beginning = file.read(len(_PICTURES[0]))
+        if beginning and not beginning.startswith(_PICTURES):
+            msg = f"The file {shown(str(path))} is no picture of ours, and is not written over."
+            raise InvalidArgumentError(msg, hint="Name another file, or remove it first.", argument="path")
+    path.write_text(drawn, encoding="utf-8", newline="\n")
 
 
 def _primary(state: ModelAggregate) -> Version:

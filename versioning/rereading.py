@@ -198,9 +198,7 @@ class Rereading:
                         if keeps_ledgers and type(event) in LEDGER_EVENTS:
                             fact.position, fact.stream, fact.envelope, fact.event = position, stream, envelope, event
                             version_id = event.version_id  # type: ignore[union-attr]  # of these events
-                            ledger = evolve_ledger(ledgers.get(version_id), fact)
-                            if ledger is not None:
-                                ledgers[version_id] = ledger
+                            ledgers[version_id] = evolve_ledger(ledgers.get(version_id), fact)  # type: ignore[assignment]  # a known one has one
                     except (LookupError, TypeError, ValueError):
                         self._does_not_follow(position, stream, sequence, thread)
                 if envelope.idempotency_key is not None and envelope.index == 0:
