@@ -114,7 +114,9 @@ class TestPipes:
         assert (ended.value.code, capsys.readouterr().out[:5]) == (0, NAME)
 
     def test_ctrl_c_ends_it_with_130_and_without_a_traceback(self) -> None:
-        command = [sys.executable, "-m", "versioning", "delete", f"{NAME}@0.2.0"]
+        listening = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # or a job of a
+        listening += "runpy.run_module('versioning', run_name='__main__')"  # shell's background would not be told
+        command = [sys.executable, "-c", listening, "delete", f"{NAME}@0.2.0"]
         how: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(command, env=environment(VERSIONING_URL=URL), **how) as running:
             assert running.stderr is not None

@@ -188,6 +188,16 @@ def test_waiting_is_bounded(tmp_path: Path) -> None:
     recorder.close()
 
 
+def test_who_gives_up_before_its_turn_is_not_recorded(recorder: SQLiteRecorder) -> None:
+    group = files(recorder).group
+    group._is_led = True
+    with pytest.raises(StoreError, match="in use by another thread"):
+        group.append(lambda _: 1, 0.01)
+    assert not group._waiting
+    group._hand_over()
+    assert recorder.append([row(1)]) == range(1, 2)
+
+
 def test_a_commit_that_does_not_end_is_not_waited_for_for_ever(recorder: SQLiteRecorder) -> None:
     group = files(recorder).group
     group._is_led = True
