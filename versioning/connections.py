@@ -132,8 +132,13 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
 
 def _is_ours(connection: sqlite3.Connection, where: str) -> bool:
     """Say whether our tables are there; a file restored from a dump has the tables without the marks of the header."""
+    begins = not connection.in_transaction
+    if begins:  # or, beside a process that makes the tables just now, two questions would see half of it
+        connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if begins:
+        connection.execute("COMMIT")
     if application == APPLICATION_ID and schema > SCHEMA:
         msg = f"{where} was written by a newer release: its tables have version {schema}, and {SCHEMA} is known here."
         raise NewerFormatError(msg)
