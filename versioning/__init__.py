@@ -25,9 +25,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
-        return importlib.import_module(f"{__name__}.{name}")  # a room, which may be on its way into `public`
-    if not name.startswith("_") or name == "__all__":
+    if name == "__all__" or not name.startswith("_"):
+        if importlib.util.find_spec(f"{__name__}.{name}"):  # a room, which may be on its way into `public`
+            return importlib.import_module(f"{__name__}.{name}")
         public = importlib.import_module("versioning.public")
         if name in ("__all__", *public.__all__):
             return globals().setdefault(name, getattr(public, name))

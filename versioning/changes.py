@@ -50,15 +50,21 @@ def replayed(log: Iterable[Recorded], is_asked: Callable[[Recorded], bool], *, n
     """
     states: dict[str, ModelAggregate] = {}
     for recorded in log:
-        state = states.get(recorded.stream)
-        if state is None:
-            state = states[recorded.stream] = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
+        state = _state_of(states, recorded)
         asked = is_asked(recorded)
         before = _model(state) if asked else None
         evolve_checked(state, recorded)
         if asked:
             sentence = sentence_of(recorded, numbers_of(state), named=named)
             yield Replayed(recorded, before, _model(state), sentence)
+
+
+def _state_of(states: dict[str, ModelAggregate], recorded: Recorded) -> ModelAggregate:
+    """Give the state of the stream that an event is of, an empty one before the first."""
+    state = states.get(recorded.stream)
+    if state is None:
+        state = states[recorded.stream] = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
+    return state
 
 
 def evolve_checked(state: ModelAggregate, recorded: Recorded) -> None:
@@ -209,9 +215,7 @@ def transitions(log: Iterable[Recorded], *, named: bool = True) -> Iterator[Tran
     """
     states: dict[str, ModelAggregate] = {}
     for recorded in log:
-        state = states.get(recorded.stream)
-        if state is None:
-            state = states[recorded.stream] = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
+        state = _state_of(states, recorded)
         version_id = recorded.version_id
         was = state.versions.get(version_id) if version_id else None
         evolve_checked(state, recorded)
