@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.changes import Replayed, replayed
+from versioning.changes import Replayed, evolve_checked, replayed
 from versioning.commands import (
     NAMES,
     Activate,
@@ -618,11 +618,7 @@ class AsOf(Questions):
         state.begin_folding()  # nothing is handed out before the question
         for recorded in self._recorded(state.stream, rows, self._cut):
             state.workspace, state.model_name = recorded.workspace, recorded.model_name
-            try:
-                state.evolve(recorded.event, recorded.actor)
-            except (LookupError, TypeError, ValueError) as error:
-                msg = f"The event at position {recorded.position} does not follow from those before it."
-                raise CorruptLogError(msg, position=recorded.position) from error
+            evolve_checked(state, recorded)
         state.end_folding()
 
     def _now_us(self) -> int:

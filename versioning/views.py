@@ -193,15 +193,6 @@ def _evolve_model(aggregate: ModelAggregate | None, recorded: Seen) -> ModelAggr
     return aggregate
 
 
-def _copy_of_model(aggregate: ModelAggregate) -> ModelAggregate:
-    """Copy what a fold changes in place; versions are frozen, and shared."""
-    copy = ModelAggregate(aggregate.stream)
-    for name in ModelAggregate.__slots__:
-        value = getattr(aggregate, name)
-        setattr(copy, name, value.copy() if isinstance(value, dict | list | set) else value)
-    return copy
-
-
 def _span_of_model(aggregate: ModelAggregate) -> Span:
     first_us = aggregate.lives[0][0] if aggregate.lives else aggregate.last_at_us
     return aggregate.first_position, first_us, aggregate.position, aggregate.last_at_us
@@ -223,7 +214,7 @@ MODELS: Final = View[ModelAggregate](
     load=load_aggregate,
     name_of=lambda aggregate: (aggregate.workspace, aggregate.model_name),
     span=_span_of_model,
-    copy=_copy_of_model,
+    copy=ModelAggregate.fork,
     own=ModelAggregate.begin_folding,
 )
 """All models: what is there, primary, active, billing-eligible."""
