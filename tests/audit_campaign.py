@@ -17,8 +17,8 @@ from tests.bench.filling import fill as fill_quickly
 from tests.bench.filling import names
 from tests.tampering import WAYS, Trial, fill
 from versioning import ModelRegistry
+from versioning.reading.views import VIEWS
 from versioning.testing import POLICIES
-from versioning.views import VIEWS
 
 if TYPE_CHECKING:
     import argparse

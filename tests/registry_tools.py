@@ -23,7 +23,7 @@ from versioning import Model, ModelRegistry, Policy, Version, VersioningError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from versioning.questions import Questions
+    from versioning.reading.questions import Questions
 
 URI = "s3://bucket/model"
 NAME = "churn"

@@ -25,7 +25,7 @@ import pytest
 from tests import postgres_server
 from tests.postgres_server import NO_PG_VARIABLE
 from versioning import ModelRegistry, Recorded
-from versioning.postgres import parse_url
+from versioning.store.postgres import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

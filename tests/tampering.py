@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from versioning import ModelRegistry, Policy, VersioningError
 from versioning.events import EVENTS
-from versioning.persistence import NO_LINK, body_of, computed_link, decode
+from versioning.store.format import NO_LINK, body_of, computed_link, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from versioning.audit import Verification
-    from versioning.diagnosis import Kind
+    from versioning.audit.diagnose import Kind
+    from versioning.audit.verify import Verification
 
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
 FAR = 1_000_000

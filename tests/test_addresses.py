@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, VersionNotFoundError
-from versioning.addresses import (
+from versioning.cli.addresses import (
     Address,
     artifact_named,
     explained,

@@ -24,8 +24,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from versioning import artifacts
-from versioning.artifacts import (
+from versioning.artifacts import folder as artifacts
+from versioning.artifacts.folder import (
     DAY_S,
     SERIALIZERS,
     ArtifactFolder,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
     from multiprocessing.synchronize import Barrier
 
-    from versioning.artifacts import AnySerializer
+    from versioning.artifacts.folder import AnySerializer
 
 MODEL = Fraction(1, 3)
 """An object that pickle takes, and that skops takes and does not trust."""

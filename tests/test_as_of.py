@@ -17,8 +17,8 @@ from tests.registry_tools import DAY, NAME, deploy, numbers, refused, state_of
 from tests.stores import START, Clock, Store, facts
 from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, UsageLedger, VersionNotFoundError
 from versioning.events import microseconds_of
-from versioning.persistence import decode
-from versioning.views import MODELS, VIEWS, Cut
+from versioning.reading.views import MODELS, VIEWS, Cut
+from versioning.store.format import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -264,14 +264,14 @@ def compare_while_views_grow(registry: ModelRegistry, batches: tuple[int, int], 
     views = registry._views
     views._batch_events = 1_000_000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("versioning.views.PAGE", 2)
+        patch.setattr("versioning.reading.views.PAGE", 2)
         reached = -1
         while min(positions := [views._position(view) for view in VIEWS]) > reached:
             reached = min(positions)
-            patch.setattr("versioning.views.REBUILD_EVENTS", 3)
+            patch.setattr("versioning.reading.views.REBUILD_EVENTS", 3)
             compare(registry, log, hours)
             for view, batch in zip(VIEWS, batches, strict=True):
-                patch.setattr("versioning.views.REBUILD_EVENTS", batch)
+                patch.setattr("versioning.reading.views.REBUILD_EVENTS", batch)
                 views._advance(view, view.name)
 
 

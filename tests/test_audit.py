@@ -20,18 +20,18 @@ from tests import registry_tools, stores
 from tests.registry_tools import NAME, deploy, serving
 from tests.tampering import FIRST, WAYS, Trial, fill, forged, rewritten, set_state
 from versioning import InvalidArgumentError, ModelRegistry, StoreError
-from versioning import audit as audit_room
-from versioning import checkpoints as checkpoint_room
-from versioning import diagnosis as diagnosis_room
-from versioning import rereading as rereading_room
-from versioning import views as views_room
-from versioning.audit import EXIT_CODES, Audit, Finding
-from versioning.diagnosis import Piece, Walk
-from versioning.persistence import EVERY, NO_LINK, body_of, computed_link, decode, link_of
+from versioning.audit import checkpoints as checkpoint_room
+from versioning.audit import diagnose as diagnosis_room
+from versioning.audit import scan as rereading_room
+from versioning.audit import verify as audit_room
+from versioning.audit.diagnose import Piece, Walk
+from versioning.audit.scan import Rereading
+from versioning.audit.verify import EXIT_CODES, Audit, Finding
 from versioning.projections import LEDGER_EVENTS, UsageLedger
-from versioning.rereading import Rereading
+from versioning.reading import views as views_room
+from versioning.reading.views import LEDGERS, MODELS, VIEWS, View
+from versioning.store.format import EVERY, NO_LINK, body_of, computed_link, decode, link_of
 from versioning.testing import POLICIES, recorded_logs
-from versioning.views import LEDGERS, MODELS, VIEWS, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from tests.stores import Store
     from versioning import Recorded
-    from versioning.checkpoints import Checkpoint
+    from versioning.audit.checkpoints import Checkpoint
 
 store = stores.store
 shared_store = stores.shared_store

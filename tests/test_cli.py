@@ -25,9 +25,9 @@ from tests import stores
 from tests.cli_tools import NAME, URI, Ran, done, incident, run
 from tests.stores import Store, facts
 from versioning import ConcurrencyError, ModelRegistry
-from versioning.calling import EXIT_CODES, Given, exit_code_lines
 from versioning.cli import cli
-from versioning.presentation import CHANGES, CHECKS, EVENTS, FINDINGS, MODELS, PREVIEWED, REPLAYED, USAGE, VERSIONS
+from versioning.cli.options import EXIT_CODES, Given, exit_code_lines
+from versioning.cli.tables import CHANGES, CHECKS, EVENTS, FINDINGS, MODELS, PREVIEWED, REPLAYED, USAGE, VERSIONS
 
 shared_store = stores.shared_store
 PLACE = "sqlite:///models.db?durability=checkpoint"

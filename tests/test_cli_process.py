@@ -19,10 +19,11 @@ import click
 import pytest
 
 from tests.cli_tools import NAME, ROOT, URI, environment, incident, process, run, terminal
-from versioning import ModelRegistry, completion, presentation
-from versioning.calling import Given
-from versioning.cli import cli
-from versioning.presentation import Progress
+from versioning import ModelRegistry
+from versioning.cli import cli, completion
+from versioning.cli import tables as presentation
+from versioning.cli.options import Given
+from versioning.cli.tables import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -34,14 +34,14 @@ from versioning import (
     StoreError,
     Version,
 )
-from versioning.persistence import AppendConflict
 from versioning.registry import DEPLOYMENTS_AT_ONCE, TRIES_MAX, Why
+from versioning.store.format import AppendConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.faults.arena import Talk
-    from versioning.persistence import Row
+    from versioning.store.format import Row
 
 store = stores.store
 shared_store = stores.shared_store
@@ -294,7 +294,9 @@ class TestR28Limits:
         deploy(shared_store())
         other = shared_store()
         with monkeypatch.context() as patched:
-            patched.setattr("versioning.questions.stream_of", lambda *_: versioning.ids.stream_of("default", NAME))
+            patched.setattr(
+                "versioning.reading.questions.stream_of", lambda *_: versioning.ids.stream_of("default", NAME)
+            )
             with pytest.raises(CorruptLogError, match="two names have the same digest"):
                 other.deploy_many([of("of the same digest")])
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests import stores
 from tests.stores import Clock
-from versioning import ModelRegistry, Policy, StoreError, doctor
-from versioning.doctor import Check, examine
+from versioning import ModelRegistry, Policy, StoreError
+from versioning.cli import doctor
+from versioning.cli.doctor import Check, examine
 
 if TYPE_CHECKING:
     from tests.stores import Store

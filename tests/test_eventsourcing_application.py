@@ -12,9 +12,9 @@ from versioning.aggregate import ModelAggregate, project
 from versioning.commands import Deploy, Promote
 from versioning.events import ArtifactRef, Meta
 from versioning.ids import stream_of
-from versioning.persistence import VersioningMapper, computed_link, link_of
 from versioning.rules import decide
-from versioning.sqlite import SQLiteRecorder
+from versioning.store.format import VersioningMapper, computed_link, link_of
+from versioning.store.sqlite import SQLiteRecorder
 
 NOON_US = 1_750_000_000_000_000
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.test_sqlite import STREAM, row
-from versioning import connections
-from versioning.connections import FileConnections
 from versioning.errors import StoreError
-from versioning.persistence import AppendConflict
-from versioning.sqlite import SQLiteRecorder
+from versioning.store import sqlite_connections as connections
+from versioning.store.format import AppendConflict
+from versioning.store.sqlite import SQLiteRecorder
+from versioning.store.sqlite_connections import FileConnections
 
 
 @pytest.fixture

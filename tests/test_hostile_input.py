@@ -42,7 +42,7 @@ from versioning import (
 )
 from versioning.commands import Expect
 from versioning.limits import FAILURE_CHARACTERS_MAX
-from versioning.questions import AsOf
+from versioning.reading.questions import AsOf
 from versioning.registry import Follower
 
 if TYPE_CHECKING:

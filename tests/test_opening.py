@@ -14,7 +14,7 @@ from tests import registry_tools, stores
 from tests.registry_tools import BY_NAME, BY_VERSION, DAY, NAME, deploy, state_of
 from tests.stores import START, Store, facts, in_threads
 from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, Policy, StoreError
-from versioning.stores import holds_store
+from versioning.store.opening import holds_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,6 @@ from eventsourcing.persistence import JSONTranscoder, Notification, StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from versioning import persistence
 from versioning.aggregate import ModelAggregate
 from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError
 from versioning.events import (
@@ -37,7 +36,8 @@ from versioning.events import (
     VersionPublished,
 )
 from versioning.ids import activation_id_of, stream_of, version_id_of
-from versioning.persistence import (
+from versioning.store import format as persistence
+from versioning.store.format import (
     AT_US_MAX,
     AT_US_MIN,
     NO_LINK,

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from tests.campaign import untraced
-from versioning import aggregate, projections, questions, registry, rules, sqlite, views
+from versioning import aggregate, projections, registry, rules
 from versioning.aggregate import ModelAggregate
 from versioning.commands import (
     Activate,
@@ -37,10 +37,12 @@ from versioning.events import (
     VersionPublished,
 )
 from versioning.ids import activation_id_of
-from versioning.persistence import KeptRow, link_of
 from versioning.projections import UsageLine, VersionLedger
+from versioning.reading import questions, views
 from versioning.registry import Asked, ModelRegistry
 from versioning.rules import Policy, Transition, always
+from versioning.store import sqlite
+from versioning.store.format import KeptRow, link_of
 from versioning.testing import DiscrepancyError, run
 
 SEED = 1

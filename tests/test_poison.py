@@ -19,7 +19,7 @@ from versioning import (
     NewerFormatError,
     VersioningError,
 )
-from versioning.views import VIEWS
+from versioning.reading.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

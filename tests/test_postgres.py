@@ -32,10 +32,10 @@ from eventsourcing import persistence as framework
 
 from tests import postgres_server
 from versioning import ModelRegistry
-from versioning import postgres as room
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError
 from versioning.ids import stream_of
-from versioning.persistence import (
+from versioning.store import postgres as room
+from versioning.store.format import (
     EVERY,
     INTEGER_MAX,
     LAST_KEY,
@@ -47,7 +47,7 @@ from versioning.persistence import (
     Row,
     ViewPosition,
 )
-from versioning.postgres import PostgresRecorder, migrate, parse_url
+from versioning.store.postgres import PostgresRecorder, migrate, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

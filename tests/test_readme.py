@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import versioning
 from tests.cli_tools import incident, terminal
-from versioning.audit import EXIT_CODES as FOUND
-from versioning.calling import EXIT_CODES
+from versioning.audit.verify import EXIT_CODES as FOUND
+from versioning.cli.options import EXIT_CODES
 from versioning.commands import NAMES
 from versioning.rules import NOTHING, TRANSITIONS, Transition, always
 

@@ -21,10 +21,11 @@ import pytest
 
 from tests.registry_tools import DAY, noted
 from tests.stores import START, STORES, Clock
-from versioning import ModelRegistry, views
+from versioning import ModelRegistry
 from versioning.ids import stream_of
-from versioning.persistence import read
-from versioning.questions import FIRST_EVENTS
+from versioning.reading import views
+from versioning.reading.questions import FIRST_EVENTS
+from versioning.store.format import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

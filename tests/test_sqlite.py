@@ -23,12 +23,12 @@ import pytest
 from eventsourcing import persistence as framework
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
-from versioning import connections as lines
-from versioning import sqlite as room
 from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError, StoreError
 from versioning.events import ArtifactRef, Event, Meta, VersionDeactivated, VersionDeployed
 from versioning.ids import stream_of, version_id_of
-from versioning.persistence import (
+from versioning.store import sqlite as room
+from versioning.store import sqlite_connections as lines
+from versioning.store.format import (
     EVERY,
     LAST_KEY,
     LIVE,
@@ -41,7 +41,7 @@ from versioning.persistence import (
     decode,
     encode,
 )
-from versioning.sqlite import SQLiteRecorder, open_recorder
+from versioning.store.sqlite import SQLiteRecorder, open_recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -256,8 +256,8 @@ class TestAppending:
     def test_another_process_that_was_first_is_a_conflict(self, file: SQLiteRecorder, path: Path) -> None:
         code = (
             "import pathlib, sys\n"
-            "from versioning.persistence import Row\n"
-            "from versioning.sqlite import SQLiteRecorder\n"
+            "from versioning.store.format import Row\n"
+            "from versioning.store.sqlite import SQLiteRecorder\n"
             f"SQLiteRecorder(pathlib.Path(sys.argv[1])).append([Row({STREAM!r}, 1, 'deleted.1', b'theirs', 'k')])"
         )
         subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=ROOT)
@@ -532,8 +532,8 @@ class TestOpening:
         count, rounds = 8, 6
         code = (
             "import pathlib, sys\n"
-            "from versioning.persistence import Row\n"
-            "from versioning.sqlite import SQLiteRecorder\n"
+            "from versioning.store.format import Row\n"
+            "from versioning.store.sqlite import SQLiteRecorder\n"
             "print('ready', flush=True)\n"
             "for line in sys.stdin:\n"
             "    try:\n"
@@ -1026,8 +1026,8 @@ class TestForking:
         path = tmp_path / "models.db"
         code = (
             "import os, pathlib, sys\n"
-            "from versioning.persistence import Row\n"
-            "from versioning.sqlite import SQLiteRecorder\n"
+            "from versioning.store.format import Row\n"
+            "from versioning.store.sqlite import SQLiteRecorder\n"
             "def append(recorder, sequence):\n"
             "    recorder.append([Row('0' * 32, sequence, 'deleted.1', b'')])\n"
             "path = pathlib.Path(sys.argv[1])\n"
@@ -1097,8 +1097,8 @@ class TestForking:
     def test_a_child_that_ends_with_inherited_connections_closes_none(self, tmp_path: Path) -> None:
         code = (
             "import os, pathlib, sys\n"
-            "from versioning import connections, sqlite\n"
-            "from versioning.persistence import Row\n"
+            "from versioning.store import sqlite, sqlite_connections as connections\n"
+            "from versioning.store.format import Row\n"
             "connections.FORK_WAIT_S = 0.01\n"
             "recorder = sqlite.SQLiteRecorder(pathlib.Path(sys.argv[1]))\n"
             "memory = sqlite.SQLiteRecorder(None)\n"

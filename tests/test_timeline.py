@@ -41,10 +41,20 @@ from versioning import (
     UsageLedger,
     VersionNotFoundError,
     questions,
-    timeline,
 )
 from versioning.aggregate import ModelAggregate
 from versioning.events import EVENTS, microseconds_of
+from versioning.output.timeline import page as timeline
+from versioning.output.timeline.page import (
+    Story,
+    Timeline,
+    in_script,
+    kept_lanes,
+    rows_of,
+    said_length,
+    scale_of,
+    table_of,
+)
 from versioning.sentences import plain, sentence_of
 from versioning.testing import (
     activate,
@@ -58,7 +68,6 @@ from versioning.testing import (
     rollback,
 )
 from versioning.testing import recorded as log_of
-from versioning.timeline import Story, Timeline, in_script, kept_lanes, rows_of, said_length, scale_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

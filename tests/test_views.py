@@ -31,16 +31,16 @@ from versioning import (
     VersioningError,
     projections,
 )
-from versioning import views as views_room
 from versioning.aggregate import ModelAggregate, Version
-from versioning.persistence import EVERY, read
 from versioning.projections import LEDGER_EVENTS, Stretch
-from versioning.views import LEDGERS, MODELS, VIEWS
+from versioning.reading import views as views_room
+from versioning.reading.views import LEDGERS, MODELS, VIEWS
+from versioning.store.format import EVERY, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from versioning.views import View
+    from versioning.reading.views import View
 
 store = stores.store
 shared_store = stores.shared_store
@@ -64,8 +64,8 @@ class TestViews:
     @pytest.fixture
     def small(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
         """Give a registry whose views are written back when more than 5 events are behind, 4 at once."""
-        monkeypatch.setattr("versioning.views.REBUILD_EVENTS", 4)
-        monkeypatch.setattr("versioning.questions.FURTHER_EVENTS", 3)
+        monkeypatch.setattr("versioning.reading.views.REBUILD_EVENTS", 4)
+        monkeypatch.setattr("versioning.reading.questions.FURTHER_EVENTS", 3)
         registry = store()
         registry._views._batch_events = 5
         return registry
@@ -126,7 +126,7 @@ class TestViews:
         for name in "abc":
             deploy(registry, name)
         folded: list[Any] = []
-        monkeypatch.setattr("versioning.views.read", noted(folded, read))
+        monkeypatch.setattr("versioning.reading.views.read", noted(folded, read))
         counts = []
         for _ in range(2):
             for _ in range(2):
@@ -165,7 +165,7 @@ class TestViews:
         whole = first.models()
         with shared_store() as second:
             folded: list[Any] = []
-            monkeypatch.setattr("versioning.views.read", noted(folded, read))
+            monkeypatch.setattr("versioning.reading.views.read", noted(folded, read))
             assert second.models() == whole
             assert folded == []
             deploy(second, "d")
@@ -265,8 +265,8 @@ class TestViews:
 
         assert first.rebuild(meanwhile) == 1
         assert seen == [ConcurrencyError] * len(VIEWS)
-        monkeypatch.setattr("versioning.views.LEASE_US", 0)  # as if the holder had died, long ago
-        versioning.views._Lease(first._views, f"{MODELS.name}+lease").take()
+        monkeypatch.setattr("versioning.reading.views.LEASE_US", 0)  # as if the holder had died, long ago
+        versioning.reading.views._Lease(first._views, f"{MODELS.name}+lease").take()
         assert second.rebuild() == 1
 
     def test_a_rebuild_that_lost_its_lease_does_not_take_it_from_its_successor(
@@ -274,8 +274,8 @@ class TestViews:
     ) -> None:
         for _ in range(6):
             deploy(small)
-        monkeypatch.setattr("versioning.views.LEASE_US", 0)
-        successor = versioning.views._Lease(small._views, f"{MODELS.name}+lease")
+        monkeypatch.setattr("versioning.reading.views.LEASE_US", 0)
+        successor = versioning.reading.views._Lease(small._views, f"{MODELS.name}+lease")
 
         def take_over(name: str, *_: object) -> None:
             if name == MODELS.name:
@@ -290,8 +290,8 @@ class TestViews:
         for _ in range(6):
             deploy(small)
         right = small.models()
-        monkeypatch.setattr("versioning.views.WRITES_TRIED_MAX", 3)
-        monkeypatch.setattr("versioning.views.WRITE_PAUSE_S", 0)
+        monkeypatch.setattr("versioning.reading.views.WRITES_TRIED_MAX", 3)
+        monkeypatch.setattr("versioning.reading.views.WRITE_PAUSE_S", 0)
         write, busy = small._recorder.write_view, [0]
 
         def sometimes(name: str, *given: Any) -> bool:
@@ -340,7 +340,7 @@ class TestColdStart:
     @pytest.fixture
     def log(self, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
         """Give a registry in which a model of four events is long, and is kept."""
-        monkeypatch.setattr("versioning.questions.FIRST_EVENTS", 3)
+        monkeypatch.setattr("versioning.reading.questions.FIRST_EVENTS", 3)
         registry = shared_store()
         for _ in range(2):
             deploy(registry, "m", publish=True)
@@ -452,7 +452,7 @@ class TestColdStart:
         self, log: ModelRegistry, shared_store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now, before = self._restored(log, shared_store)
-        monkeypatch.setattr("versioning.questions._is_last_of", lambda *_: True)
+        monkeypatch.setattr("versioning.reading.questions._is_last_of", lambda *_: True)
         assert log.model("m") == before != now
 
 

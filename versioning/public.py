@@ -12,9 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Unpack
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.audit import Finding, Verification
-from versioning.changes import Change, Difference, Replayed
-from versioning.checkpoints import Checkpoint
+from versioning.audit.checkpoints import Checkpoint
+from versioning.audit.log_file import Transferred
+from versioning.audit.verify import Finding, Verification
 from versioning.errors import (
     ArtifactDamagedError,
     ArtifactNotFoundError,
@@ -44,13 +44,13 @@ from versioning.errors import (
 )
 from versioning.events import ArtifactRef, Recorded
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, Usage, UsageLedger, UsageLine
-from versioning.questions import AsOf, History
+from versioning.reading.changes import Change, Difference, Replayed
+from versioning.reading.questions import AsOf, History
 from versioning.registry import Deployment, ModelRegistry
 from versioning.rules import Policy
-from versioning.transfer import Transferred
 
 if TYPE_CHECKING:
-    from versioning.artifacts import Serializer
+    from versioning.artifacts.folder import Serializer
     from versioning.registry import Why
 
 __all__ = [

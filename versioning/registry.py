@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpac
 import attrs
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.artifacts import ArtifactFolder, Serializer, as_artifact, checked_serializer, load_artifact
-from versioning.audit import Verification, verify
-from versioning.changes import Difference, changes_between
-from versioning.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
+from versioning.artifacts.folder import ArtifactFolder, Serializer, as_artifact, checked_serializer, load_artifact
+from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
+from versioning.audit.log_file import Going, Transferred, export_log, import_log
+from versioning.audit.verify import Verification, verify
 from versioning.commands import (
     COMMANDS,
     NAMES,
@@ -79,24 +79,24 @@ from versioning.limits import (
     checked_workspace,
 )
 from versioning.numbers import checked_bump
-from versioning.persistence import INTEGER_MAX, AppendConflict, decode, encode, fingerprint_of, link_of, read
-from versioning.questions import Answer, AsOf, Questions, Target, cut_of
+from versioning.reading.changes import Difference, changes_between
+from versioning.reading.questions import Answer, AsOf, Questions, Target, cut_of
+from versioning.reading.views import MODELS, NOW, VIEWS, Skipped, Views
 from versioning.rules import Policy, decide
-from versioning.stores import open_store
-from versioning.transfer import Going, Transferred, export_log, import_log
-from versioning.views import MODELS, NOW, VIEWS, Skipped, Views
+from versioning.store.format import INTEGER_MAX, AppendConflict, decode, encode, fingerprint_of, link_of, read
+from versioning.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
 
-    from versioning.checkpoints import Key, Progress
+    from versioning.audit.checkpoints import Key, Progress
+    from versioning.audit.log_file import File
     from versioning.events import VersionDeployed
-    from versioning.persistence import Envelope, LogRow, Row, TailRow
-    from versioning.stores import Store, Waiter
-    from versioning.transfer import File
-    from versioning.views import ViewStatus
+    from versioning.reading.views import ViewStatus
+    from versioning.store.format import Envelope, LogRow, Row, TailRow
+    from versioning.store.opening import Store, Waiter
 
 TRIES_MAX: Final = 64
 """How often a command is decided before it gives up (R22)."""

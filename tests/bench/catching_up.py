@@ -17,7 +17,7 @@ from tests.bench.filling import fill, names
 from tests.bench.measure import OURS, Absent, Benchmark, Contender, compare
 from tests.postgres_server import PostgresServer, the_server
 from versioning import ModelRegistry
-from versioning.views import MODELS
+from versioning.reading.views import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,15 +13,15 @@ from versioning.commands import Deploy, Promote, Publish
 from versioning.events import ArtifactRef, Meta
 from versioning.ids import stream_of, version_id_of
 from versioning.numbers import checked_bump
-from versioning.persistence import encode, link_of
 from versioning.rules import Policy, decide
+from versioning.store.format import encode, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from versioning.commands import Command
-    from versioning.persistence import Row
-    from versioning.stores import Store
+    from versioning.store.format import Row
+    from versioning.store.opening import Store
 
 START_US = 1_700_000_000_000_000
 """When every log begins: in November 2023."""

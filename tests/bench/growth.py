@@ -16,7 +16,7 @@ from tests.bench.filling import START_US, fill, names
 from tests.bench.measure import US, Benchmark, Contender, Table, each, exponent, interleaved, microseconds, spread
 from versioning import ModelRegistry
 from versioning.events import moment_of
-from versioning.views import VIEWS
+from versioning.reading.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -20,7 +20,7 @@ from tests.bench.filling import START_US, fill, name_of, names
 from tests.bench.measure import Benchmark, Table, limits
 from versioning import ModelRegistry
 from versioning.events import moment_of
-from versioning.views import VIEWS
+from versioning.reading.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

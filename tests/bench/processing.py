@@ -20,8 +20,8 @@ from tests.bench.filling import names
 from tests.bench.measure import Absent, Benchmark, Contender, Table, compare, spread
 from versioning import ModelRegistry
 from versioning.ids import stream_of
-from versioning.persistence import Row
-from versioning.postgres import PostgresRecorder
+from versioning.store.format import Row
+from versioning.store.postgres import PostgresRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from tests.bench.filling import fill, names
 from tests.bench.measure import OURS, US, Benchmark, Contender, Table, compare, each, interleaved, limits, seconds_each
 from versioning import ModelRegistry
 from versioning.ids import stream_of
-from versioning.persistence import INTEGER_MAX
-from versioning.views import MODELS
+from versioning.reading.views import MODELS
+from versioning.store.format import INTEGER_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from tests.bench.filling import fill, names
 from tests.bench.measure import Benchmark, Contender, Table, each, interleaved, microseconds, spread
 from versioning import ModelRegistry
 from versioning.ids import stream_of
-from versioning.views import VIEWS
+from versioning.reading.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

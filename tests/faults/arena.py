@@ -29,14 +29,14 @@ import attrs
 
 from tests import postgres_server
 from versioning import ModelRegistry
-from versioning.persistence import NO_LINK, body_of, computed_link, decode, link_of
+from versioning.store.format import NO_LINK, body_of, computed_link, decode, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
     from versioning.events import Recorded
-    from versioning.persistence import LogRow
+    from versioning.store.format import LogRow
 
 STORES: Final = ("sqlite", "postgresql")
 MEMORY: Final = "/dev/shm"  # noqa: S108 - the folders in it are private
@@ -48,7 +48,7 @@ FINDINGS_MAX: Final = 5
 
 logging.getLogger("versioning").addHandler(logging.NullHandler())  # several processes write: on purpose
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.faults.arena", "versioning.testing", "versioning.postgres"])
+_context.set_forkserver_preload(["tests.faults.arena", "versioning.testing", "versioning.store.postgres"])
 
 
 # What comes of it.

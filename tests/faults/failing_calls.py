@@ -20,10 +20,11 @@ import attrs
 import psycopg
 
 from tests.faults.arena import Arena, Ledger, Report, check_log, plant
-from versioning import ModelRegistry, Policy, views
+from versioning import ModelRegistry, Policy
 from versioning.commands import COMMANDS
 from versioning.errors import StoreError
 from versioning.events import moment_of
+from versioning.reading import views
 from versioning.testing.walks import DiscrepancyError, Move, World
 
 if TYPE_CHECKING:

@@ -15,8 +15,10 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, plant
-from versioning import ModelRegistry, connections, postgres
+from versioning import ModelRegistry
 from versioning.errors import StoreError
+from versioning.store import postgres
+from versioning.store import sqlite_connections as connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from versioning import ModelRegistry
 from versioning.errors import StoreError
 from versioning.events import ArtifactRef, Meta, VersionDeployed
 from versioning.ids import stream_of, version_id_of
-from versioning.persistence import NO_LINK, encode
+from versioning.store.format import NO_LINK, encode
 
 if TYPE_CHECKING:
     import random

@@ -20,14 +20,14 @@ from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, plant,
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError, VersioningError
-from versioning.persistence import AppendConflict, decode
+from versioning.store.format import AppendConflict, decode
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
     from versioning import Recorded, Version
-    from versioning.persistence import Row, TailRow
+    from versioning.store.format import Row, TailRow
 
 WAYS: Final = (
     "and asked for",

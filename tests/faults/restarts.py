@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant, rows_of
 from tests.faults.failing_calls import schema_of
-from versioning import ModelRegistry, postgres
+from versioning import ModelRegistry
 from versioning.errors import StoreError, TryAgainError
-from versioning.persistence import decode
+from versioning.store import postgres
+from versioning.store.format import decode
 
 if TYPE_CHECKING:
     import random

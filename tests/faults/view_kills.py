@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.arena import Arena, Ledger, Report, Talk, dice_of, plant, rows_of
 from tests.faults.kills import commands
-from versioning import ModelRegistry, views
+from versioning import ModelRegistry
 from versioning.errors import ConcurrencyError, StoreError
 from versioning.events import moment_of
-from versioning.persistence import EVERY, KeptRow, decode
 from versioning.projections import UsageLedger
+from versioning.reading import views
+from versioning.store.format import EVERY, KeptRow, decode
 from versioning.testing.walks import known
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from versioning import Recorded
-    from versioning.views import View
+    from versioning.reading.views import View
 
 BATCH_EVENTS: Final = 7
 """Of one transaction: so few that a kill often falls between two."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from versioning.audit.log_file import answers_of, check_log
 from versioning.errors import VersioningError
 from versioning.registry import ModelRegistry
 from versioning.testing.walks import DiscrepancyError, Laws
-from versioning.transfer import answers_of, check_log
 
 if TYPE_CHECKING:
-    from versioning.transfer import Answer, File, Transferred
+    from versioning.audit.log_file import Answer, File, Transferred
 
 
 def assert_replays(file: File) -> Transferred:

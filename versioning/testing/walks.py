@@ -47,16 +47,16 @@ from versioning.events import (
 from versioning.ids import activation_id_of, model_id_of, stream_of, version_id_of
 from versioning.numbers import parts_of
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, UsageLedger
+from versioning.reading.views import dump_aggregate, load_aggregate
 from versioning.registry import ModelRegistry
 from versioning.rules import Policy
 from versioning.testing.oracle import ANY, Expected, Fact, Oracle, Outcome
-from versioning.views import dump_aggregate, load_aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from versioning.projections import Usage
-    from versioning.questions import Questions
+    from versioning.reading.questions import Questions
 
 POLICIES: Final = tuple(
     attrs.evolve(Policy(), losing_primary=losing, publishing_claims=claims, activation=activation)

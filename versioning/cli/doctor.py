@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
-from versioning.artifacts import ArtifactFolder
+from versioning.artifacts.folder import ArtifactFolder
 from versioning.errors import VersioningError, shown
 from versioning.registry import ModelRegistry
-from versioning.sqlite import WAL_RESET_MENDED
-from versioning.stores import holds_store, is_postgres, open_store
+from versioning.store.opening import holds_store, is_postgres, open_store
+from versioning.store.sqlite import WAL_RESET_MENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from versioning.checkpoints import Progress
-    from versioning.stores import Store
+    from versioning.audit.checkpoints import Progress
+    from versioning.store.opening import Store
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 

@@ -32,15 +32,15 @@ from versioning.errors import (
     VersioningError,
 )
 from versioning.events import Event, Recorded
-from versioning.persistence import EVERY, INTEGER_MAX, LAST_KEY, Among, Envelope, Fact, KeptRow, ViewPosition, read
 from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
-from versioning.stores import Snapshot
+from versioning.store.format import EVERY, INTEGER_MAX, LAST_KEY, Among, Envelope, Fact, KeptRow, ViewPosition, read
+from versioning.store.opening import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from versioning.persistence import LogRow
-    from versioning.stores import Store
+    from versioning.store.format import LogRow
+    from versioning.store.opening import Store
 
 State = TypeVar("State")
 Seen: TypeAlias = Recorded | Fact

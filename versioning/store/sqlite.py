@@ -26,18 +26,8 @@ from urllib.parse import unquote_to_bytes
 import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
-from versioning.connections import (
-    BUSY,
-    Connections,
-    FileConnections,
-    MemoryConnections,
-    Writing,
-    fetch,
-    forked,
-    primary_code,
-)
 from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError, shown
-from versioning.persistence import (
+from versioning.store.format import (
     INTEGER_MAX,
     LIVE,
     AppendConflict,
@@ -49,6 +39,16 @@ from versioning.persistence import (
     originator_of,
     stream_text,
 )
+from versioning.store.sqlite_connections import (
+    BUSY,
+    Connections,
+    FileConnections,
+    MemoryConnections,
+    Writing,
+    fetch,
+    forked,
+    primary_code,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Subscription
 
-    from versioning.connections import Durability
-    from versioning.persistence import Among
+    from versioning.store.format import Among
+    from versioning.store.sqlite_connections import Durability
 
 TIMEOUT_S: Final = 5.0
 TIMEOUT_S_MAX: Final = 86_400.0

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
-from versioning.addresses import PRIMARY
+from versioning.cli.addresses import PRIMARY
 from versioning.registry import ModelRegistry
-from versioning.stores import holds_store
+from versioning.store.opening import holds_store
 
 if TYPE_CHECKING:
     import click

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.changes import Replayed, evolve_checked, replayed
 from versioning.commands import (
     NAMES,
     Activate,
@@ -43,24 +42,25 @@ from versioning.errors import (
     shown,
 )
 from versioning.events import Recorded, moment_of
-from versioning.feeds import cloud_event_of, flat_row
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import Parts, exact_number, parse_range, parts_of
-from versioning.persistence import INTEGER_MAX, decode, read
+from versioning.output.feeds import cloud_event_of, flat_row
+from versioning.output.timeline.page import Timeline, said_moment, table_of
 from versioning.projections import Usage, UsageLedger, draw_usage
+from versioning.reading.changes import Replayed, evolve_checked, replayed
+from versioning.reading.views import LEDGERS, MODELS, Cut, Views
 from versioning.rules import Policy, decide
 from versioning.sentences import sentence_of
-from versioning.timeline import Timeline, said_moment, table_of
-from versioning.views import LEDGERS, MODELS, Cut, Views
+from versioning.store.format import INTEGER_MAX, decode, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from versioning.feeds import Scalar
-    from versioning.persistence import TailRow
-    from versioning.stores import Store
+    from versioning.output.feeds import Scalar
+    from versioning.store.format import TailRow
+    from versioning.store.opening import Store
 
 Answer = TypeVar("Answer")
 
@@ -478,7 +478,7 @@ class Questions:
         """Give events as flat rows, which pandas and polars take as they are; see `history` for what is asked about.
 
         All rows have the same columns, each of one type; a text that there is none of is empty. `csv_lines` of
-        `versioning.feeds` makes CSV of them that is safe to open in a spreadsheet.
+        `versioning.output.feeds` makes CSV of them that is safe to open in a spreadsheet.
         """
         number_of = self._numbers()
         return (flat_row(recorded, number_of) for recorded in self.history(about, after, limit))

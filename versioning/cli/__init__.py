@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import click
 
 import versioning
-from versioning.addresses import (
+from versioning.artifacts.folder import SERIALIZERS
+from versioning.audit.checkpoints import Checkpoint
+from versioning.cli.addresses import (
     artifact_named,
     explained,
     model_named,
@@ -33,8 +35,8 @@ from versioning.addresses import (
     parse_point,
     version_named,
 )
-from versioning.artifacts import SERIALIZERS
-from versioning.calling import (
+from versioning.cli.doctor import examine
+from versioning.cli.options import (
     AS_OF,
     DONE,
     DRY,
@@ -54,15 +56,7 @@ from versioning.calling import (
     complete_names,
     exit_code_lines,
 )
-from versioning.changes import transitions
-from versioning.checkpoints import Checkpoint
-from versioning.doctor import examine
-from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedError, VersionNotActiveError, shown
-from versioning.events import Recorded, VersionPromoted
-from versioning.feeds import cloud_event_of, flat_row
-from versioning.ids import parse_model_id, parse_version_id, stream_of
-from versioning.limits import checked_name
-from versioning.presentation import (
+from versioning.cli.tables import (
     CHANGES,
     CHECKS,
     EVENTS,
@@ -84,17 +78,23 @@ from versioning.presentation import (
     version_row,
     whole,
 )
-from versioning.stores import holds_store
+from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedError, VersionNotActiveError, shown
+from versioning.events import Recorded, VersionPromoted
+from versioning.ids import parse_model_id, parse_version_id, stream_of
+from versioning.limits import checked_name
+from versioning.output.feeds import cloud_event_of, flat_row
+from versioning.reading.changes import transitions
+from versioning.store.opening import holds_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from versioning.aggregate import Version
-    from versioning.calling import Decorator
-    from versioning.changes import Transition
+    from versioning.cli.options import Decorator
+    from versioning.cli.tables import Row, Stage
     from versioning.events import Event
-    from versioning.presentation import Row, Stage
-    from versioning.questions import Questions
+    from versioning.reading.changes import Transition
+    from versioning.reading.questions import Questions
     from versioning.registry import ModelRegistry
 
 TOLD_EVENTS: Final = 1_000

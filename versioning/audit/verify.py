@@ -30,20 +30,20 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from versioning.aggregate import ModelAggregate
-from versioning.checkpoints import mark_of
-from versioning.diagnosis import Fault, Kind, diagnose, is_stream
+from versioning.audit.checkpoints import mark_of
+from versioning.audit.diagnose import Fault, Kind, diagnose, is_stream
+from versioning.audit.scan import Rereading
 from versioning.errors import CorruptLogError, StoreError, shown
-from versioning.persistence import EVERY, INTEGER_MAX
-from versioning.rereading import Rereading
+from versioning.reading.views import LEDGERS, MODELS, VIEWS, View, pages_of
 from versioning.sentences import plain
-from versioning.views import LEDGERS, MODELS, VIEWS, View, pages_of
+from versioning.store.format import EVERY, INTEGER_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from versioning.checkpoints import Checkpoint, Progress, Stop
-    from versioning.persistence import KeptRow, LogRow, ViewPosition
-    from versioning.stores import Snapshot, Store
+    from versioning.audit.checkpoints import Checkpoint, Progress, Stop
+    from versioning.store.format import KeptRow, LogRow, ViewPosition
+    from versioning.store.opening import Snapshot, Store
 
 EXIT_CODES: Final[dict[Kind, int]] = {
     "changed": 10,

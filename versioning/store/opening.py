@@ -9,15 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from versioning import sqlite
-from versioning.sqlite import open_recorder
+from versioning.store import sqlite
+from versioning.store.sqlite import open_recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from versioning.persistence import Among, KeptRow, LogRow, Row, TailRow, ViewPosition
+    from versioning.store.format import Among, KeptRow, LogRow, Row, TailRow, ViewPosition
 
 
 class Snapshot(Protocol):
@@ -140,4 +140,4 @@ def is_postgres(place: str | Path) -> bool:
 
 
 def _postgres() -> Any:  # noqa: ANN401 - a module of an extra
-    return importlib.import_module("versioning.postgres")
+    return importlib.import_module("versioning.store.postgres")

@@ -27,7 +27,7 @@ from versioning.numbers import exact_number, parse_range
 
 if TYPE_CHECKING:
     from versioning.aggregate import Version
-    from versioning.questions import Questions
+    from versioning.reading.questions import Questions
 
 PRIMARY: Final = "primary"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+|sha256:[0-9a-f]{64}", re.DOTALL)

@@ -10,21 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from versioning.aggregate import ModelAggregate
-from versioning.checkpoints import BATCH_EVENTS, RunningHead, mark_of
-from versioning.diagnosis import Fault, streams_of
+from versioning.audit.checkpoints import BATCH_EVENTS, RunningHead, mark_of
+from versioning.audit.diagnose import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.ids import stream_of
-from versioning.persistence import NO_LINK, Fact, body_of, computed_link, read
 from versioning.projections import LEDGER_EVENTS, evolve_ledger
+from versioning.store.format import NO_LINK, Fact, body_of, computed_link, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from versioning.checkpoints import Progress
+    from versioning.audit.checkpoints import Progress
     from versioning.events import Event
-    from versioning.persistence import Envelope, LogRow
     from versioning.projections import VersionLedger
-    from versioning.stores import Snapshot, Store
+    from versioning.store.format import Envelope, LogRow
+    from versioning.store.opening import Snapshot, Store
 
 UNKEPT_EVENTS_MAX: Final = 100_000
 """Up to how many events a log is replayed of which no view is kept: for nothing but to see that events follow."""

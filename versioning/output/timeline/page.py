@@ -719,7 +719,7 @@ class _Drawing:
 @functools.cache
 def _asset(name: str) -> str:
     """Give a file that goes into the page; it holds nothing that could end its element, and a test says so."""
-    return importlib.resources.files("versioning").joinpath(name).read_text("utf-8")
+    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:

@@ -18,9 +18,10 @@ import attrs
 import click
 from click.shell_completion import shell_complete
 
-from versioning import completion
-from versioning.addresses import parse_point
-from versioning.audit import EXIT_CODES as FOUND
+from versioning.audit.verify import EXIT_CODES as FOUND
+from versioning.cli import completion
+from versioning.cli.addresses import parse_point
+from versioning.cli.tables import Look, Stage
 from versioning.errors import (
     InvalidArgumentError,
     InvalidInputError,
@@ -31,16 +32,15 @@ from versioning.errors import (
     VersioningError,
     shown,
 )
-from versioning.presentation import Look, Stage
 from versioning.registry import ModelRegistry
 from versioning.rules import Policy
 from versioning.sentences import plain
-from versioning.stores import holds_store, is_postgres
+from versioning.store.opening import holds_store, is_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from versioning.questions import Questions
+    from versioning.reading.questions import Questions
     from versioning.registry import Why
 
 Decorator: TypeAlias = "Callable[[Any], Any]"

@@ -41,7 +41,7 @@ import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
-from versioning.persistence import (
+from versioning.store.format import (
     INTEGER_MAX,
     LIVE,
     AppendConflict,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Subscription
 
-    from versioning.persistence import Among
+    from versioning.store.format import Among
 
     Answer = TypeVar("Answer")
 

@@ -23,12 +23,12 @@ import attrs
 
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.events import EVENTS
-from versioning.persistence import INTEGER_MAX, NO_LINK, body_of, computed_link, link_of, read
+from versioning.store.format import INTEGER_MAX, NO_LINK, body_of, computed_link, link_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from versioning.persistence import LogRow
+    from versioning.store.format import LogRow
 
 Kind: TypeAlias = Literal["changed", "swapped", "missing", "doubled", "truncated", "rewritten", "unreadable", "view"]
 

@@ -1,0 +1,1 @@
+"""How the log looks elsewhere: flat rows, CloudEvents, pictures."""
