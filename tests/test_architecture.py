@@ -17,7 +17,6 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 CORE = (
     "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "projections", "sentences",
-    "resolving", "addresses", "laws",
 )  # fmt: skip
 """The rooms of the core, in the order in which they may import each other."""
 BELOW_THE_REGISTRY = {"core", "store", "artifacts", "reading", "commanding", "audit"}
@@ -71,8 +70,8 @@ MODULES = {module_of(path): path for path in ROOMS}
 
 def ours(path: Path) -> set[str]:
     """Full names of our modules that a file imports at run time."""
-    found = {name for name in imports_at_run_time(path) if name.startswith("versioning")}
-    return {next(part for part in (name, name.rpartition(".")[0]) if part in MODULES) for name in found}
+    found = {name for name in imports_at_run_time(path) if name.partition(".")[0] == "versioning"}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in found}
 
 
 def wing_of(module: str) -> str:

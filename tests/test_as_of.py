@@ -264,14 +264,14 @@ def compare_while_views_grow(registry: ModelRegistry, batches: tuple[int, int], 
     views = registry._views
     views._batch_events = 1_000_000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("versioning.reading.views.PAGE", 2)
+        patch.setattr("versioning.reading.kept.PAGE", 2)
         reached = -1
         while min(positions := [views._position(view) for view in VIEWS]) > reached:
             reached = min(positions)
-            patch.setattr("versioning.reading.views.REBUILD_EVENTS", 3)
+            patch.setattr("versioning.reading.kept.REBUILD_EVENTS", 3)
             compare(registry, log, hours)
             for view, batch in zip(VIEWS, batches, strict=True):
-                patch.setattr("versioning.reading.views.REBUILD_EVENTS", batch)
+                patch.setattr("versioning.reading.kept.REBUILD_EVENTS", batch)
                 views._advance(view, view.name)
 
 

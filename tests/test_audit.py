@@ -28,9 +28,10 @@ from versioning.audit.diagnose import Piece, Walk
 from versioning.audit.scan import Rereading
 from versioning.audit.verify import EXIT_CODES, Audit, Finding
 from versioning.projections import LEDGER_EVENTS, UsageLedger
-from versioning.reading import views as views_room
+from versioning.reading import kept as kept_room
 from versioning.reading.views import LEDGERS, MODELS, VIEWS, View
-from versioning.store.format import EVERY, NO_LINK, body_of, computed_link, decode, link_of
+from versioning.store.contract import EVERY
+from versioning.store.format import NO_LINK, body_of, computed_link, decode, link_of
 from versioning.testing import POLICIES, recorded_logs
 
 if TYPE_CHECKING:
@@ -640,7 +641,7 @@ class TestKeptViews:
     def test_pages_end_between_two_names(
         self, shared_store: Store, kept: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(views_room, "PAGE", 2)
+        monkeypatch.setattr(kept_room, "PAGE", 2)
         assert kept.verify().ok
         row = self.rows(kept, LEDGERS)[-1]
         self.set(shared_store, LEDGERS, row.key, "live", not row.live)

@@ -32,7 +32,8 @@ from versioning import InvalidArgumentError, ModelRegistry, NewerFormatError, St
 from versioning.audit import checkpoints as checkpoint_room
 from versioning.audit import verify as audit_room
 from versioning.audit.checkpoints import FILE_BYTES_MAX, MARKS_MAX, Checkpoint
-from versioning.store.format import NO_LINK, Row, body_of, computed_link
+from versioning.store.contract import Row
+from versioning.store.format import NO_LINK, body_of, computed_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable

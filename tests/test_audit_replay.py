@@ -30,7 +30,7 @@ from versioning.events import (
     VersionActivationRequested,
     VersionPromoted,
 )
-from versioning.reading.changes import Difference
+from versioning.reading.diff import Difference
 from versioning.sentences import _SENTENCES, plain, sentence_of
 from versioning.testing import recorded, recorded_logs
 
@@ -220,7 +220,7 @@ class TestReplay:
 
     def test_an_event_that_does_not_follow_is_told(self, registry: ModelRegistry) -> None:
         log = recorded(VersionActivated(V2, at_us=0))
-        from versioning.reading.changes import replayed  # noqa: PLC0415 - of this test alone
+        from versioning.reading.replay import replayed  # noqa: PLC0415 - of this test alone
 
         with pytest.raises(CorruptLogError, match="position 1 does not follow"):
             list(replayed(log, lambda _: True, named=False))

@@ -37,8 +37,9 @@ from versioning.audit import log_file as transfer_room
 from versioning.audit.log_file import LINE_BYTES_MAX, check_log
 from versioning.audit.verify import Audit, Finding
 from versioning.events import VersionDeployed
-from versioning.output.feeds import FORMULA_OPENINGS, csv_lines, flat_row
-from versioning.store.format import NO_LINK, AppendConflict, body_of, computed_link
+from versioning.output.rows import FORMULA_OPENINGS, csv_lines, flat_row
+from versioning.store.contract import AppendConflict
+from versioning.store.format import NO_LINK, body_of, computed_link
 from versioning.testing import DiscrepancyError, assert_replays, recorded_logs
 
 if TYPE_CHECKING:
@@ -549,7 +550,7 @@ class TestCloudEvents:
 
     @given(recorded_logs(model_names=("one", "zwei\u202e")))
     def test_the_sdk_takes_every_event(self, log: list[Recorded]) -> None:
-        from versioning.output.feeds import cloud_event_of  # noqa: PLC0415 - of this test alone
+        from versioning.output.cloudevents import cloud_event_of  # noqa: PLC0415 - of this test alone
 
         for one in log:
             event = JSONFormat().read(CloudEvent, json.dumps(cloud_event_of(one)))

@@ -28,7 +28,7 @@ from versioning import (
     VersionNotFoundError,
 )
 from versioning.events import VersionPromoted
-from versioning.store.format import Row
+from versioning.store.contract import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -39,7 +39,7 @@ from versioning import (
     VersionDeletedError,
 )
 from versioning.events import VersionDeployed
-from versioning.store.format import AppendConflict
+from versioning.store.contract import AppendConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,13 +35,13 @@ from versioning import (
     Version,
 )
 from versioning.registry import DEPLOYMENTS_AT_ONCE, TRIES_MAX, Why
-from versioning.store.format import AppendConflict
+from versioning.store.contract import AppendConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.faults.arena import Talk
-    from versioning.store.format import Row
+    from versioning.store.contract import Row
 
 store = stores.store
 shared_store = stores.shared_store

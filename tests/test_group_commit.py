@@ -15,7 +15,7 @@ import pytest
 from tests.test_sqlite import STREAM, row
 from versioning.errors import StoreError
 from versioning.store import sqlite_connections as connections
-from versioning.store.format import AppendConflict
+from versioning.store.contract import AppendConflict
 from versioning.store.sqlite import SQLiteRecorder
 from versioning.store.sqlite_connections import FileConnections
 

@@ -37,12 +37,12 @@ from versioning.events import (
 )
 from versioning.ids import activation_id_of, stream_of, version_id_of
 from versioning.store import format as persistence
+from versioning.store.contract import Row
 from versioning.store.format import (
     AT_US_MAX,
     AT_US_MIN,
     NO_LINK,
     KeyedStoredEvent,
-    Row,
     VersioningMapper,
     body_of,
     computed_link,

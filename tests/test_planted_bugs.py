@@ -38,11 +38,12 @@ from versioning.events import (
 )
 from versioning.ids import activation_id_of
 from versioning.projections import UsageLine, VersionLedger
-from versioning.reading import questions, views
+from versioning.reading import kept, questions, views
 from versioning.registry import Asked, ModelRegistry
 from versioning.rules import Policy, Transition, always
 from versioning.store import sqlite
-from versioning.store.format import KeptRow, link_of
+from versioning.store.contract import KeptRow
+from versioning.store.format import link_of
 from versioning.testing import DiscrepancyError, run
 
 SEED = 1
@@ -448,10 +449,10 @@ def kept_views_miss_an_event(patch: pytest.MonkeyPatch) -> None:
 def a_past_shows_what_the_kept_rows_have_seen_since(patch: pytest.MonkeyPatch) -> None:
     """R25: a row that was kept later than the position asked about is taken as it is."""
 
-    def taken_back(reading: views.Reading[Any], late: dict[str, KeptRow]) -> dict[str, Any]:
+    def taken_back(reading: kept.Reading[Any], late: dict[str, KeptRow]) -> dict[str, Any]:
         return {key: reading.view.read(row) for key, row in late.items()}
 
-    patch.setattr(views.Reading, "_taken_back", taken_back)
+    patch.setattr(kept.Reading, "_taken_back", taken_back)
 
 
 @bug

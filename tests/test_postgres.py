@@ -35,7 +35,7 @@ from versioning import ModelRegistry
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError
 from versioning.ids import stream_of
 from versioning.store import postgres as room
-from versioning.store.format import (
+from versioning.store.contract import (
     EVERY,
     INTEGER_MAX,
     LAST_KEY,
@@ -43,10 +43,10 @@ from versioning.store.format import (
     Among,
     AppendConflict,
     KeptRow,
-    KeyedStoredEvent,
     Row,
     ViewPosition,
 )
+from versioning.store.format import KeyedStoredEvent
 from versioning.store.postgres import PostgresRecorder, migrate, parse_url
 
 if TYPE_CHECKING:

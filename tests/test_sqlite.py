@@ -28,19 +28,8 @@ from versioning.events import ArtifactRef, Event, Meta, VersionDeactivated, Vers
 from versioning.ids import stream_of, version_id_of
 from versioning.store import sqlite as room
 from versioning.store import sqlite_connections as lines
-from versioning.store.format import (
-    EVERY,
-    LAST_KEY,
-    LIVE,
-    NO_LINK,
-    Among,
-    AppendConflict,
-    KeptRow,
-    KeyedStoredEvent,
-    Row,
-    decode,
-    encode,
-)
+from versioning.store.contract import EVERY, LAST_KEY, LIVE, Among, AppendConflict, KeptRow, Row
+from versioning.store.format import NO_LINK, KeyedStoredEvent, decode, encode
 from versioning.store.sqlite import SQLiteRecorder, open_recorder
 
 if TYPE_CHECKING:

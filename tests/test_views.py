@@ -33,9 +33,11 @@ from versioning import (
 )
 from versioning.aggregate import ModelAggregate, Version
 from versioning.projections import LEDGER_EVENTS, Stretch
+from versioning.reading import kept as kept_room
 from versioning.reading import views as views_room
 from versioning.reading.views import LEDGERS, MODELS, VIEWS
-from versioning.store.format import EVERY, read
+from versioning.store.contract import EVERY
+from versioning.store.format import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +66,7 @@ class TestViews:
     @pytest.fixture
     def small(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
         """Give a registry whose views are written back when more than 5 events are behind, 4 at once."""
-        monkeypatch.setattr("versioning.reading.views.REBUILD_EVENTS", 4)
+        monkeypatch.setattr("versioning.reading.kept.REBUILD_EVENTS", 4)
         monkeypatch.setattr("versioning.reading.questions.FURTHER_EVENTS", 3)
         registry = store()
         registry._views._batch_events = 5
@@ -126,7 +128,7 @@ class TestViews:
         for name in "abc":
             deploy(registry, name)
         folded: list[Any] = []
-        monkeypatch.setattr("versioning.reading.views.read", noted(folded, read))
+        monkeypatch.setattr("versioning.reading.kept.read", noted(folded, read))
         counts = []
         for _ in range(2):
             for _ in range(2):
@@ -165,7 +167,7 @@ class TestViews:
         whole = first.models()
         with shared_store() as second:
             folded: list[Any] = []
-            monkeypatch.setattr("versioning.reading.views.read", noted(folded, read))
+            monkeypatch.setattr("versioning.reading.kept.read", noted(folded, read))
             assert second.models() == whole
             assert folded == []
             deploy(second, "d")
@@ -265,8 +267,8 @@ class TestViews:
 
         assert first.rebuild(meanwhile) == 1
         assert seen == [ConcurrencyError] * len(VIEWS)
-        monkeypatch.setattr("versioning.reading.views.LEASE_US", 0)  # as if the holder had died, long ago
-        versioning.reading.views._Lease(first._views, f"{MODELS.name}+lease").take()
+        monkeypatch.setattr("versioning.reading.kept.LEASE_US", 0)  # as if the holder had died, long ago
+        kept_room._Lease(first._views, f"{MODELS.name}+lease").take()
         assert second.rebuild() == 1
 
     def test_a_rebuild_that_lost_its_lease_does_not_take_it_from_its_successor(
@@ -274,8 +276,8 @@ class TestViews:
     ) -> None:
         for _ in range(6):
             deploy(small)
-        monkeypatch.setattr("versioning.reading.views.LEASE_US", 0)
-        successor = versioning.reading.views._Lease(small._views, f"{MODELS.name}+lease")
+        monkeypatch.setattr("versioning.reading.kept.LEASE_US", 0)
+        successor = kept_room._Lease(small._views, f"{MODELS.name}+lease")
 
         def take_over(name: str, *_: object) -> None:
             if name == MODELS.name:
@@ -290,8 +292,8 @@ class TestViews:
         for _ in range(6):
             deploy(small)
         right = small.models()
-        monkeypatch.setattr("versioning.reading.views.WRITES_TRIED_MAX", 3)
-        monkeypatch.setattr("versioning.reading.views.WRITE_PAUSE_S", 0)
+        monkeypatch.setattr("versioning.reading.kept.WRITES_TRIED_MAX", 3)
+        monkeypatch.setattr("versioning.reading.kept.WRITE_PAUSE_S", 0)
         write, busy = small._recorder.write_view, [0]
 
         def sometimes(name: str, *given: Any) -> bool:

@@ -44,8 +44,9 @@ from versioning.errors import (
 )
 from versioning.events import ArtifactRef, Recorded
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, Usage, UsageLedger, UsageLine
-from versioning.reading.changes import Change, Difference, Replayed
+from versioning.reading.diff import Change, Difference
 from versioning.reading.questions import AsOf, History
+from versioning.reading.replay import Replayed
 from versioning.registry import Deployment, ModelRegistry
 from versioning.rules import Policy
 

@@ -79,11 +79,13 @@ from versioning.limits import (
     checked_workspace,
 )
 from versioning.numbers import checked_bump
-from versioning.reading.changes import Difference, changes_between
+from versioning.reading.diff import Difference, changes_between
+from versioning.reading.kept import Skipped, Views
 from versioning.reading.questions import Answer, AsOf, Questions, Target, cut_of
-from versioning.reading.views import MODELS, NOW, VIEWS, Skipped, Views
+from versioning.reading.views import MODELS, NOW, VIEWS
 from versioning.rules import Policy, decide
-from versioning.store.format import INTEGER_MAX, AppendConflict, decode, encode, fingerprint_of, link_of, read
+from versioning.store.contract import INTEGER_MAX, AppendConflict
+from versioning.store.format import decode, encode, fingerprint_of, link_of, read
 from versioning.store.opening import open_store
 
 if TYPE_CHECKING:
@@ -94,9 +96,9 @@ if TYPE_CHECKING:
     from versioning.audit.checkpoints import Key, Progress
     from versioning.audit.log_file import File
     from versioning.events import VersionDeployed
-    from versioning.reading.views import ViewStatus
-    from versioning.store.format import Envelope, LogRow, Row, TailRow
-    from versioning.store.opening import Store, Waiter
+    from versioning.reading.kept import ViewStatus
+    from versioning.store.contract import LogRow, Row, Store, TailRow, Waiter
+    from versioning.store.format import Envelope
 
 TRIES_MAX: Final = 64
 """How often a command is decided before it gives up (R22)."""

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from versioning.commands import Command
-    from versioning.store.format import Row
-    from versioning.store.opening import Store
+    from versioning.store.contract import Row, Store
 
 START_US = 1_700_000_000_000_000
 """When every log begins: in November 2023."""

@@ -20,7 +20,7 @@ from tests.bench.filling import names
 from tests.bench.measure import Absent, Benchmark, Contender, Table, compare, spread
 from versioning import ModelRegistry
 from versioning.ids import stream_of
-from versioning.store.format import Row
+from versioning.store.contract import Row
 from versioning.store.postgres import PostgresRecorder
 
 if TYPE_CHECKING:

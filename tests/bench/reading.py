@@ -13,7 +13,7 @@ from tests.bench.measure import OURS, US, Benchmark, Contender, Table, compare, 
 from versioning import ModelRegistry
 from versioning.ids import stream_of
 from versioning.reading.views import MODELS
-from versioning.store.format import INTEGER_MAX
+from versioning.store.contract import INTEGER_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from versioning.events import Recorded
-    from versioning.store.format import LogRow
+    from versioning.store.contract import LogRow
 
 STORES: Final = ("sqlite", "postgresql")
 MEMORY: Final = "/dev/shm"  # noqa: S108 - the folders in it are private

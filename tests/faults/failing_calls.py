@@ -24,7 +24,7 @@ from versioning import ModelRegistry, Policy
 from versioning.commands import COMMANDS
 from versioning.errors import StoreError
 from versioning.events import moment_of
-from versioning.reading import views
+from versioning.reading import kept
 from versioning.testing.walks import DiscrepancyError, Move, World
 
 if TYPE_CHECKING:
@@ -231,12 +231,12 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None, stride: int 
 @contextlib.contextmanager
 def _leases_that_end_at_once() -> Iterator[None]:
     """Who fails while building a view keeps others from it for a minute, and a campaign does not want to wait."""
-    lease_us = views.LEASE_US
+    lease_us = kept.LEASE_US
     try:
-        plant(views, LEASE_US=0)
+        plant(kept, LEASE_US=0)
         yield
     finally:
-        plant(views, LEASE_US=lease_us)
+        plant(kept, LEASE_US=lease_us)
 
 
 def _play_some(store: str, ledger: Ledger, name: str, faults: list[Fault], bug: str | None) -> list[Fault]:

@@ -23,13 +23,14 @@ from versioning import ModelRegistry
 from versioning.errors import StoreError
 from versioning.events import ArtifactRef, Meta, VersionDeployed
 from versioning.ids import stream_of, version_id_of
-from versioning.store.format import NO_LINK, AppendConflict, encode, link_of
+from versioning.store.contract import AppendConflict
+from versioning.store.format import NO_LINK, encode, link_of
 
 if TYPE_CHECKING:
     import random
 
     from versioning.registry import Follower
-    from versioning.store.format import LogRow
+    from versioning.store.contract import LogRow
 
 WRITERS: Final = 6
 SHARED: Final = 3

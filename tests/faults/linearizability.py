@@ -17,7 +17,7 @@ from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, 
 from versioning import ModelRegistry, Policy
 from versioning.errors import ConcurrencyError, ModelNotFoundError, StoreError, VersioningError
 from versioning.ids import activation_id_of, parse_version_id
-from versioning.store.format import AppendConflict
+from versioning.store.contract import AppendConflict
 from versioning.testing.linearizability import Call, linearizable
 from versioning.testing.oracle import ANY, Expected, Oracle
 from versioning.testing.walks import POLICIES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.faults.arena import Child
     from versioning import Version
     from versioning.registry import Why, _Live
-    from versioning.store.format import Row, TailRow
+    from versioning.store.contract import Row, TailRow
 
 PROCESSES: Final = 8
 CALLS: Final = 7

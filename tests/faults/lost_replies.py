@@ -20,14 +20,15 @@ from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, plant,
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError, VersioningError
-from versioning.store.format import AppendConflict, decode
+from versioning.store.contract import AppendConflict
+from versioning.store.format import decode
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
     from versioning import Recorded, Version
-    from versioning.store.format import Row, TailRow
+    from versioning.store.contract import Row, TailRow
 
 WAYS: Final = (
     "and asked for",

@@ -16,8 +16,9 @@ from versioning import ModelRegistry
 from versioning.errors import ConcurrencyError, StoreError
 from versioning.events import moment_of
 from versioning.projections import UsageLedger
-from versioning.reading import views
-from versioning.store.format import EVERY, KeptRow, decode
+from versioning.reading import kept, views
+from versioning.store.contract import EVERY, KeptRow
+from versioning.store.format import decode
 from versioning.testing.walks import known
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _answers(registry: ModelRegistry, log: list[Recorded], dice: random.Random) 
         )
         if whole != parts + registry.usage(start, end).total_microseconds:
             wrong.append("usage of two parts does not add up")
-        lease_us = views.LEASE_US
+        lease_us = kept.LEASE_US
         plant(views, LEASE_US=0)  # the last one was killed, perhaps while building
         registry.rebuild()
         plant(views, LEASE_US=lease_us)

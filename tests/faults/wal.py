@@ -19,14 +19,14 @@ import attrs
 from tests.faults.arena import Arena, Ledger, Report, check_log, dice_of, plant, rows_of
 from tests.faults.kills import append_wide
 from versioning import ModelRegistry
-from versioning.store.format import LogRow
+from versioning.store.contract import LogRow
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
     from pathlib import Path
 
-    from versioning.store.format import Row
+    from versioning.store.contract import Row
 
 HEADER_BYTES: Final = 32
 FRAME_HEADER_BYTES: Final = 24

@@ -27,13 +27,13 @@ import msgspec
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
 from versioning.events import moment_of
-from versioning.store.format import INTEGER_MAX, NO_LINK, link_of
+from versioning.store.contract import INTEGER_MAX
+from versioning.store.format import NO_LINK, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from versioning.store.format import LogRow
-    from versioning.store.opening import Store
+    from versioning.store.contract import LogRow, Store
 
     Progress: TypeAlias = Callable[[str, int, int], None]
     """Is called now and then with what is being done, how far it has come, and how far it will go."""

@@ -23,12 +23,13 @@ import attrs
 
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.events import EVENTS
-from versioning.store.format import INTEGER_MAX, NO_LINK, body_of, computed_link, link_of, read
+from versioning.store.contract import INTEGER_MAX
+from versioning.store.format import NO_LINK, body_of, computed_link, link_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from versioning.store.format import LogRow
+    from versioning.store.contract import LogRow
 
 Kind: TypeAlias = Literal["changed", "swapped", "missing", "doubled", "truncated", "rewritten", "unreadable", "view"]
 

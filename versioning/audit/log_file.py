@@ -39,15 +39,15 @@ from versioning.errors import (
 from versioning.events import Recorded, moment_of
 from versioning.ids import stream_of
 from versioning.limits import checked_key, checked_name, checked_workspace
-from versioning.reading.changes import evolve_checked
-from versioning.store.format import INTEGER_MAX, AppendConflict, Row, body_of, computed_link, decode
+from versioning.reading.replay import evolve_checked
+from versioning.store.contract import INTEGER_MAX, AppendConflict, Row
+from versioning.store.format import body_of, computed_link, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from versioning.audit.checkpoints import Progress
-    from versioning.store.format import LogRow
-    from versioning.store.opening import Store
+    from versioning.store.contract import LogRow, Store
 
 FORMAT: Final = "model-versioning.log.1"
 LINE_BYTES_MAX: Final = 262_144

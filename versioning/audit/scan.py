@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from versioning.audit.checkpoints import Progress
     from versioning.events import Event
     from versioning.projections import VersionLedger
-    from versioning.store.format import Envelope, LogRow
-    from versioning.store.opening import Snapshot, Store
+    from versioning.store.contract import LogRow, Snapshot, Store
+    from versioning.store.format import Envelope
 
 UNKEPT_EVENTS_MAX: Final = 100_000
 """Up to how many events a log is replayed of which no view is kept: for nothing but to see that events follow."""

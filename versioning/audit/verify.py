@@ -34,16 +34,16 @@ from versioning.audit.checkpoints import mark_of
 from versioning.audit.diagnose import Fault, Kind, diagnose, is_stream
 from versioning.audit.scan import Rereading
 from versioning.errors import CorruptLogError, StoreError, shown
-from versioning.reading.views import LEDGERS, MODELS, VIEWS, View, pages_of
+from versioning.reading.kept import pages_of
+from versioning.reading.views import LEDGERS, MODELS, VIEWS, View
 from versioning.sentences import plain
-from versioning.store.format import EVERY, INTEGER_MAX
+from versioning.store.contract import EVERY, INTEGER_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from versioning.audit.checkpoints import Checkpoint, Progress, Stop
-    from versioning.store.format import KeptRow, LogRow, ViewPosition
-    from versioning.store.opening import Snapshot, Store
+    from versioning.store.contract import KeptRow, LogRow, Snapshot, Store, ViewPosition
 
 EXIT_CODES: Final[dict[Kind, int]] = {
     "changed": 10,

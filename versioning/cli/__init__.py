@@ -82,8 +82,9 @@ from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedE
 from versioning.events import Recorded, VersionPromoted
 from versioning.ids import parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_name
-from versioning.output.feeds import cloud_event_of, flat_row
-from versioning.reading.changes import transitions
+from versioning.output.cloudevents import cloud_event_of
+from versioning.output.rows import flat_row
+from versioning.reading.replay import transitions
 from versioning.store.opening import holds_store
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ if TYPE_CHECKING:
     from versioning.cli.options import Decorator
     from versioning.cli.tables import Row, Stage
     from versioning.events import Event
-    from versioning.reading.changes import Transition
     from versioning.reading.questions import Questions
+    from versioning.reading.replay import Transition
     from versioning.registry import ModelRegistry
 
 TOLD_EVENTS: Final = 1_000

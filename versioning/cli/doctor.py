@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from versioning.audit.checkpoints import Progress
-    from versioning.store.opening import Store
+    from versioning.store.contract import Store
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 

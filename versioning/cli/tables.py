@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import attrs
 
-from versioning.output.feeds import csv_lines
+from versioning.output.rows import csv_lines
 from versioning.sentences import plain
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from versioning.aggregate import Model, Version
-    from versioning.output.feeds import Cell
+    from versioning.output.rows import Cell
     from versioning.projections import UsageLine
-    from versioning.reading.changes import Change, Replayed, Transition
+    from versioning.reading.diff import Change
+    from versioning.reading.replay import Replayed, Transition
 
 Look: TypeAlias = Literal["text", "json", "nl", "csv"]
 Row: TypeAlias = Mapping[str, Any]

@@ -45,22 +45,24 @@ from versioning.events import Recorded, moment_of
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
 from versioning.numbers import Parts, exact_number, parse_range, parts_of
-from versioning.output.feeds import cloud_event_of, flat_row
+from versioning.output.cloudevents import cloud_event_of
+from versioning.output.rows import flat_row
 from versioning.output.timeline.page import Timeline, said_moment, table_of
 from versioning.projections import Usage, UsageLedger, draw_usage
-from versioning.reading.changes import Replayed, evolve_checked, replayed
-from versioning.reading.views import LEDGERS, MODELS, Cut, Views
+from versioning.reading.replay import Replayed, evolve_checked, replayed
+from versioning.reading.views import LEDGERS, MODELS, Cut
 from versioning.rules import Policy, decide
 from versioning.sentences import sentence_of
-from versioning.store.format import INTEGER_MAX, decode, read
+from versioning.store.contract import INTEGER_MAX
+from versioning.store.format import decode, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from versioning.output.feeds import Scalar
-    from versioning.store.format import TailRow
-    from versioning.store.opening import Store
+    from versioning.output.rows import Scalar
+    from versioning.reading.kept import Views
+    from versioning.store.contract import Store, TailRow
 
 Answer = TypeVar("Answer")
 
@@ -478,7 +480,7 @@ class Questions:
         """Give events as flat rows, which pandas and polars take as they are; see `history` for what is asked about.
 
         All rows have the same columns, each of one type; a text that there is none of is empty. `csv_lines` of
-        `versioning.output.feeds` makes CSV of them that is safe to open in a spreadsheet.
+        `versioning.output.rows` makes CSV of them that is safe to open in a spreadsheet.
         """
         number_of = self._numbers()
         return (flat_row(recorded, number_of) for recorded in self.history(about, after, limit))

@@ -22,7 +22,7 @@ import functools
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -44,6 +44,7 @@ from versioning.events import (
     VersionPromoted,
 )
 from versioning.ids import model_id_of
+from versioning.store.contract import INTEGER_MAX, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +64,6 @@ NO_LINK: Final = bytes(32)
 AT_US_MIN: Final = -62_135_596_800_000_000
 AT_US_MAX: Final = 253_402_300_799_999_999
 """The moments that `datetime` can hold: the years 1 to 9999."""
-INTEGER_MAX: Final = 2**63 - 1
 
 _OPENING: Final = b'{"_chain":"'
 _LINK_LENGTH: Final = 64
@@ -76,67 +76,6 @@ _is_number: Final = re.compile(r"(?:0|[1-9][0-9]{0,80})(?:\.(?:0|[1-9][0-9]{0,80
 
 Payload = TypeVar("Payload")
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
-
-TailRow: TypeAlias = tuple[int, int, str, bytes]
-"""Position, sequence, topic and state of a row of one stream."""
-LogRow: TypeAlias = tuple[int, str, int, str, bytes]
-"""Position, stream, sequence, topic and state."""
-
-
-class Row(NamedTuple):
-    """What is appended."""
-
-    stream: str
-    sequence: int
-    topic: str
-    state: bytes
-    key: str | None = None
-    """The idempotency key, on the first row of an append that has one."""
-
-
-class KeptRow(NamedTuple):
-    """A row of a kept view."""
-
-    workspace: str
-    model_name: str
-    key: str
-    live: bool
-    state: bytes
-    first_position: int = 0
-    first_us: int = 0
-    """Of the first event that it holds: its position and its moment."""
-    last_position: int = 0
-    last_us: int = 0
-    """Of the last one."""
-
-
-class Among(NamedTuple):
-    """Which rows of a kept view a question needs: those that begin early enough, and are live or go on late enough."""
-
-    upto_position: int = INTEGER_MAX
-    upto_us: int = INTEGER_MAX
-    """The first event lies up to here."""
-    behind_position: int = INTEGER_MAX
-    behind_us: int = INTEGER_MAX
-    """Of a row that is not live, the last event lies behind the one or the other."""
-
-
-LIVE: Final = Among()
-EVERY: Final = Among(behind_position=-1)
-LAST_KEY: Final = "~"
-"""Behind every key, so that with a model's name it is the place behind all rows of the model."""
-
-
-class ViewPosition(NamedTuple):
-    """How far a kept view has come."""
-
-    position: int
-    latest_us: int
-    """The latest timestamp that it has seen."""
-
-
-class AppendConflict(Exception):  # noqa: N818 - no error: somebody else was first, so the tail is read and decided again
-    """The stream has an event at this sequence, or the idempotency key, already; nothing was recorded."""
 
 
 class Envelope(

@@ -41,18 +41,8 @@ import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
-from versioning.store.format import (
-    INTEGER_MAX,
-    LIVE,
-    AppendConflict,
-    KeptRow,
-    LogRow,
-    Row,
-    TailRow,
-    ViewPosition,
-    originator_of,
-    stream_text,
-)
+from versioning.store.contract import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
+from versioning.store.format import originator_of, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +51,7 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Subscription
 
-    from versioning.store.format import Among
+    from versioning.store.contract import Among
 
     Answer = TypeVar("Answer")
 

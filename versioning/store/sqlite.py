@@ -27,18 +27,8 @@ import eventsourcing.persistence as framework
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
 from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError, shown
-from versioning.store.format import (
-    INTEGER_MAX,
-    LIVE,
-    AppendConflict,
-    KeptRow,
-    LogRow,
-    Row,
-    TailRow,
-    ViewPosition,
-    originator_of,
-    stream_text,
-)
+from versioning.store.contract import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
+from versioning.store.format import originator_of, stream_text
 from versioning.store.sqlite_connections import (
     BUSY,
     Connections,
@@ -56,7 +46,7 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Subscription
 
-    from versioning.store.format import Among
+    from versioning.store.contract import Among
     from versioning.store.sqlite_connections import Durability
 
 TIMEOUT_S: Final = 5.0

@@ -22,7 +22,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from versioning.errors import CorruptLogError, NewerFormatError, StoreError, VersioningError, shown
-from versioning.store.format import AppendConflict
+from versioning.store.contract import AppendConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

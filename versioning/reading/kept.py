@@ -1,0 +1,464 @@
+"""TODO: what this room answers."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import heapq
+import itertools
+import time
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+import attrs
+import msgspec
+
+from versioning.errors import (
+    ConcurrencyError,
+    CorruptLogError,
+    InvalidArgumentError,
+    NewerFormatError,
+    StoreError,
+    VersioningError,
+)
+from versioning.reading.views import MODELS, NOW, Cut, State, View, _encoder, _nothing
+from versioning.store.contract import EVERY, LAST_KEY, Among, KeptRow, Snapshot, ViewPosition
+from versioning.store.format import Envelope, Fact, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from versioning.aggregate import ModelAggregate
+    from versioning.events import Event
+    from versioning.store.contract import LogRow, Store
+
+BATCH_EVENTS: Final = 1_000
+"""How long the rest of the log may be before it is written back."""
+WRITES_TRIED_MAX: Final = 200
+WRITE_PAUSE_S: Final = 0.01
+"""A view never waits for the writer's lock; where it must write, it looks again after a pause, up to 2 s in all."""
+LEASE_US: Final = 60_000_000
+"""How long the right to build a view lasts after its holder died."""
+REBUILD_EVENTS: Final = 50_000
+"""How many events are folded and written back at once where many are behind: a row is then seldom written twice."""
+SLICE_EVENTS: Final = 1_000
+"""How many of them are read before they are folded."""
+PAGE: Final = 1_000
+"""How many kept rows are read at once at most."""
+
+
+@attrs.frozen
+class ViewStatus:
+    """How far a kept view is."""
+
+    name: str
+    position: int
+    """Of the last event that it holds."""
+    behind: int
+    """How many positions the log is further: no fewer than the events that it does not hold yet."""
+    stopped_by: int | None = None
+    """Position of the event that it can't pass, if there is one: writers go on, questions across models are errors."""
+    problem: str | None = None
+
+
+@attrs.frozen
+class Skipped:
+    """An event that the views pass over, because somebody said so."""
+
+    position: int
+    at_us: int
+    actor: str | None = None
+    reason: str | None = None
+
+
+_SKIPPED: Final = "skipped.1"
+_skipped_decoder = msgspec.msgpack.Decoder(Skipped)
+
+
+def pages_of(  # noqa: PLR0917 - what view_page takes, and how long the first page is
+    snapshot: Snapshot, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), first: int = PAGE
+) -> Iterator[list[KeptRow]]:
+    """Give kept rows of a workspace a page at a time, so that never more of them are held."""
+    most = min(first, PAGE)
+    while rows := snapshot.view_page(name, workspace, among, after, most):
+        yield rows
+        if len(rows) < most:
+            return
+        after, most = (rows[-1].model_name, rows[-1].key), min(4 * most, PAGE)
+
+
+@attrs.frozen
+class Reading(Generic[State]):
+    """A view as of a cut: the kept rows, and on top what the rest of the log made of those that it touches.
+
+    Of a past, a kept row that holds nothing later is as it was; each other one is taken back to what it was then: by
+    itself where its state can tell, else by folding its own stream from the log. So a page costs what is on it.
+    """
+
+    view: View[State]
+    snapshot: Snapshot
+    cut: Cut
+    over: dict[str, State]
+    position: int
+    """Of the last event that counts."""
+
+    def live(self, workspace: str, *, after: str = "", limit: int | None = None) -> Iterator[State]:
+        """Give the states that are live, of a workspace, whose model's name lies behind `after`, in order of names."""
+        return (self._state(one) for _, one in self._live(workspace, after, limit))
+
+    def names(self, workspace: str, limit: int) -> list[str]:
+        """Give the first names that are in use in a workspace."""
+        return [name for name, _ in self._live(workspace, "", limit)]
+
+    def within(self, workspace: str, start_us: int, end_us: int) -> Iterator[State]:
+        """Give all states of a workspace but those that were over before `start_us` or began from `end_us` on."""
+        among = self.cut.among
+        among = among._replace(upto_us=min(among.upto_us, end_us - 1), behind_us=start_us)
+        return (self._state(one) for _, _, one in self._found(workspace, among))
+
+    def latest_us(self, workspace: str) -> int:
+        """Give the latest moment of a workspace; 0 where there is none."""
+        found = self._found(workspace, EVERY)
+        return max(
+            (one.last_us if isinstance(one, KeptRow) else self.view.span(one)[3] for _, _, one in found), default=0
+        )
+
+    def _state(self, one: State | KeptRow) -> State:
+        return self.view.read(one) if isinstance(one, KeptRow) else one
+
+    def _live(self, workspace: str, after: str, limit: int | None) -> Iterator[tuple[str, State | KeptRow]]:
+        found = self._found(workspace, self.cut.among, after, PAGE if limit is None else limit)
+        live = ((name, one) for name, _, one in found if isinstance(one, KeptRow) or self.view.is_live(one))
+        return itertools.islice(live, limit)
+
+    def _found(
+        self, workspace: str, among: Among, after: str = "", first: int = PAGE
+    ) -> Iterator[tuple[str, str, State | KeptRow]]:
+        """Give kept rows as they are where they hold nothing later, and states, in the order of names and keys."""
+        over: list[tuple[str, str, State | KeptRow]] = []
+        for key, state in self.over.items():
+            space, name = self.view.name_of(state)
+            if space == workspace and name > after:
+                over.append((name, key, state))
+        kept = self._kept(workspace, among, after, first)
+        return heapq.merge(kept, sorted(over, key=_place), key=_place) if over else kept
+
+    def _kept(self, workspace: str, among: Among, after: str, first: int) -> Iterator[tuple[str, str, State | KeptRow]]:
+        cut, over = self.cut, self.over
+        for page in pages_of(
+            self.snapshot, self.view.name, workspace, among, (after, LAST_KEY if after else ""), first
+        ):
+            late = {
+                row.key: row for row in page if row.key not in over and not cut.holds(row.last_position, row.last_us)
+            }
+            past = self._taken_back(late) if late else {}
+            for row in page:
+                if row.key in late:
+                    if row.key in past:
+                        yield row.model_name, row.key, past[row.key]
+                elif row.key not in over:
+                    yield row.model_name, row.key, row
+
+    def _taken_back(self, late: dict[str, KeptRow]) -> dict[str, State]:
+        """Give states as of the cut, of rows that hold later events; a row that did not begin by then has none."""
+        if self.view.as_of is not None:
+            return {key: self.view.as_of(self.view.read(row), self.cut) for key, row in late.items()}
+        fold = _Fold(self.view, self.snapshot, None, self.cut)
+        streams, after = sorted(late), ("", 0)
+        while rows := self.snapshot.tails(streams, after, REBUILD_EVENTS, self.cut.position):
+            fold.take_in(rows)
+            after = rows[-1][1], rows[-1][2]
+            streams = streams[bisect.bisect_left(streams, after[0]) :]
+        return fold.over
+
+
+def _place(found: tuple[str, str, object]) -> tuple[str, str]:
+    return found[:2]
+
+
+@attrs.frozen
+class _Ahead:
+    """What readings have made of the rest of the log, on top of what is kept: its states are never changed."""
+
+    kept: ViewPosition | None
+    last: int
+    over: dict[str, Any]
+
+
+class Views:
+    """The views of one store."""
+
+    def __init__(self, recorder: Store, *, batch_events: int = BATCH_EVENTS) -> None:
+        """Answer from the recorder's log and kept rows."""
+        self._recorder = recorder
+        self._batch_events = batch_events
+        self._ahead: dict[str, _Ahead] = {}
+        """By view, as of the last reading: the next one folds only what was recorded since."""
+
+    @contextlib.contextmanager
+    def reading(self, view: View[State], cut: Cut = NOW) -> Iterator[Reading[State]]:
+        """Give a view as of now, of a position or of a moment, all from one snapshot."""
+        end = self._recorder.head() if cut.position is None else cut.position
+        if end - self._position(view) > self._batch_events:
+            # A full disk must not stop reading; an event that can't be read does below, if it counts.
+            with contextlib.suppress(StoreError, CorruptLogError, NewerFormatError):
+                self.catch_up(view)
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(view.name)
+            last = 0 if kept is None else kept.position
+            fold = _Fold(view, snapshot, view.name, cut)
+            ahead = self._ahead.get(view.name)
+            if cut == NOW and ahead is not None and ahead.kept == kept:
+                last = ahead.last
+                fold.go_on_from(ahead.over)
+            while rows := snapshot.log(last, REBUILD_EVENTS, cut.position):
+                last = rows[-1][0]
+                fold.take_in(rows)
+            if cut == NOW:
+                self._ahead[view.name] = _Ahead(kept, last, fold.over)
+            yield Reading(view, snapshot, cut, fold.over, last if cut.position is None else cut.position)
+
+    def kept_model(self, stream: str, cut: Cut) -> ModelAggregate | None:
+        """Give what is kept of a stream, if it is readable and holds nothing later; it may be of another history."""
+        with contextlib.suppress(StoreError), self._recorder.snapshot() as snapshot:
+            for row in snapshot.view_rows(MODELS.name, [stream]):
+                state = MODELS.read(row)
+                return state if cut.holds(state.position, state.last_at_us) else None
+        return None
+
+    def _position(self, view: View[Any]) -> int:
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(view.name)
+            return 0 if kept is None else kept.position
+
+    def catch_up(self, view: View[Any]) -> int:
+        """Fold what is behind and write it back; give the position reached, which a busy writer may keep low."""
+        position = -1
+        while (reached := self._advance(view, view.name)) > position:
+            position = reached
+        return reached
+
+    def _advance(self, view: View[Any], name: str) -> int:
+        """Fold one batch into the view that is kept under a name; give the position that it has then.
+
+        An event that can't be read or folded ends the batch before it; as the first one, it is an error.
+        """
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(name)
+            position, latest_us = (0, 0) if kept is None else (kept.position, kept.latest_us)
+            rows = snapshot.log(position, REBUILD_EVENTS, None)
+            if not rows:
+                return position
+            fold = _Fold(view, snapshot, name, NOW, is_private=True)
+            try:
+                fold.take_in(rows)
+            except (CorruptLogError, NewerFormatError) as error:
+                rows = [row for row in rows if error.position is not None and row[0] < error.position]
+                if not rows:
+                    raise
+                fold = _Fold(view, snapshot, name, NOW, is_private=True)
+                fold.take_in(rows)
+        latest_us = max(latest_us, fold.latest_us)
+        changed = [view.row(key, state) for key, state in fold.over.items()]
+        reached = rows[-1][0]
+        return reached if self._recorder.write_view(name, position, reached, latest_us, changed) else position
+
+    def status(self, view: View[Any]) -> ViewStatus:
+        """Say how far a view is, after it has caught up as far as it can, and what stopped it."""
+        problem: VersioningError | None = None
+        try:
+            self.catch_up(view)
+        except (CorruptLogError, NewerFormatError) as error:
+            problem = error
+        position, head = self._position(view), self._recorder.head()
+        if problem is None:
+            return ViewStatus(view.name, position, head - position)
+        return ViewStatus(view.name, position, head - position, getattr(problem, "position", None), problem.sentence)
+
+    def skip(self, skipped: Skipped) -> None:
+        """Let the views pass over an event where they can't read or fold it, and keep who said so and why.
+
+        Raises:
+            InvalidArgumentError: there is no event at this position.
+            StoreError: the store was busy all the time.
+        """
+        if skipped.position == 0 or not self._recorder.log(skipped.position - 1, 1, skipped.position):
+            msg = f"There is no event at position {skipped.position}."
+            raise InvalidArgumentError(msg, hint="views() names the event that stops a view.", argument="position")
+        place = str(skipped.position)
+        row = KeptRow("", f"{place:0>19}", place, live=True, state=_encoder.encode(skipped))
+        self._write(_SKIPPED, lambda count: count + 1, [row])
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Give the events that the views pass over, in the order of their positions."""
+        with self._recorder.snapshot() as snapshot:
+            rows = snapshot.view_page(_SKIPPED, "", EVERY)
+        return tuple(_skipped_decoder.decode(row.state) for row in rows)
+
+    def _write(self, name: str, moved: Callable[[int], int], rows: list[KeptRow]) -> None:
+        """Keep rows under a name, whoever else keeps some there."""
+        for _ in range(WRITES_TRIED_MAX):
+            with self._recorder.snapshot() as snapshot:
+                kept = snapshot.view_position(name)
+            position = 0 if kept is None else kept.position
+            if self._recorder.write_view(name, position, moved(position), 0, rows):
+                return
+            time.sleep(WRITE_PAUSE_S)
+        msg = f"The store was too busy to keep what belongs to {name}."
+        raise StoreError(msg, hint="Try again.")
+
+    def rebuild(self, view: View[Any], progress: Callable[[str, int, int], None] | None = None) -> int:
+        """Build a view anew beside the kept one, from the first event, and swap; give the position reached.
+
+        Only one process builds a view at a time: it holds a lease that it renews with every batch.
+
+        Raises:
+            ConcurrencyError: another process builds it just now.
+            CorruptLogError, NewerFormatError: an event can't be read; the kept view stays as it is.
+        """
+        beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}+lease")
+        lease.take()
+        try:
+            self._recorder.drop_view(beside)
+            idle_tries = position = 0
+            while position < (head := self._recorder.head()):
+                reached = self._advance(view, beside)
+                lease.renew()
+                idle_tries = 0 if reached > position else idle_tries + 1
+                if idle_tries == WRITES_TRIED_MAX:
+                    msg = f"The store was too busy to build {view.name} anew."
+                    raise StoreError(msg, hint="Try again; the kept view stays as it was.")
+                if idle_tries:
+                    time.sleep(WRITE_PAUSE_S)
+                position = reached
+                if progress is not None:
+                    progress(view.name, position, head)
+            self._recorder.swap_view(beside, view.name)
+        finally:
+            self._recorder.drop_view(beside)
+            lease.give_back()
+        return position
+
+
+class _Lease:
+    """The right of one process to build a view: kept in the store, so that a dead holder loses it after a while."""
+
+    def __init__(self, views: Views, name: str) -> None:
+        self._recorder = views._recorder  # noqa: SLF001 - a part of the views
+        self._name = name
+        self._turn = 0
+
+    def take(self) -> None:
+        turn, until_us = self._held()
+        now_us = time.time_ns() // 1_000
+        if now_us < until_us or not self._hold(turn, now_us + LEASE_US):
+            msg = f"Another process holds {self._name} just now."
+            raise ConcurrencyError(msg, hint="Let it finish, or try again in a minute.")
+
+    def renew(self) -> None:
+        """Prolong it; where the store is busy, the next batch will."""
+        now_us = time.time_ns() // 1_000
+        if self._recorder.write_view(self._name, self._turn, self._turn + 1, now_us + LEASE_US, []):
+            self._turn += 1
+
+    def give_back(self) -> None:
+        self._hold(self._turn, 0)
+
+    def _held(self) -> tuple[int, int]:
+        """Say whose turn it is, and until when."""
+        with self._recorder.snapshot() as snapshot:
+            kept = snapshot.view_position(self._name)
+        return (0, 0) if kept is None else kept
+
+    def _hold(self, turn: int, until_us: int) -> bool:
+        """Hold it until then, unless somebody else has taken the turn; try again while the store is only busy."""
+        for _ in range(WRITES_TRIED_MAX):
+            if self._recorder.write_view(self._name, turn, turn + 1, until_us, []):
+                self._turn = turn + 1
+                return True
+            if self._held()[0] != turn:
+                return False
+            time.sleep(WRITE_PAUSE_S)
+        return False
+
+
+class _Fold(Generic[State]):
+    """A fold of log rows on top of kept ones."""
+
+    def __init__(
+        self, view: View[State], snapshot: Snapshot, kept: str | None, cut: Cut, *, is_private: bool = False
+    ) -> None:
+        self.over: dict[str, State] = {}
+        """The states that the rows touch."""
+        self.latest_us = 0
+        """The latest timestamp seen."""
+        self._shared: set[str] = set()
+        self._view = view
+        self._snapshot = snapshot
+        self._kept = kept
+        self._cut = cut
+        self._fact = Fact()
+        self._own = view.own if is_private else _nothing
+        """What becomes of states that nobody but this fold will see: they are written, and then forgotten."""
+
+    def go_on_from(self, over: dict[str, State]) -> None:
+        """Begin with states that others read too: those that change are copied first."""
+        self.over, self._shared = dict(over), set(over)
+
+    def take_in(self, rows: list[LogRow]) -> None:
+        """Fold rows, taking the states that they go on from out of the kept ones.
+
+        Raises:
+            CorruptLogError, NewerFormatError: an event can't be read, or does not follow, and is not to be skipped.
+        """
+        for start in range(0, len(rows), SLICE_EVENTS):
+            self._take_in(self._touching(rows[start : start + SLICE_EVENTS]))
+
+    def _touching(self, rows: list[LogRow]) -> list[tuple[str, int, str, Envelope[Event]]]:
+        """Give the events that count: the keys of the states that they touch, positions, streams and what was read."""
+        fact, key_of, cut, touching = self._fact, self._view.key, self._cut, []
+        for row in rows:
+            try:
+                envelope = read(*row)
+            except (CorruptLogError, NewerFormatError):
+                if not self._is_skipped(row[0]):
+                    raise
+                continue
+            fact.position, fact.stream, fact.envelope, fact.event = row[0], row[1], envelope, envelope.payload
+            at_us = fact.event.at_us
+            self.latest_us = max(self.latest_us, at_us)
+            key = key_of(fact)
+            if key is not None and (cut is NOW or cut.holds(row[0], at_us)):
+                touching.append((key, row[0], row[1], envelope))
+        return touching
+
+    def _take_in(self, touching: list[tuple[str, int, str, Envelope[Event]]]) -> None:
+        view, over, fact = self._view, self.over, self._fact
+        keys = dict.fromkeys(key for key, *_ in touching)
+        if self._kept is not None:
+            missing = [key for key in keys if key not in over]
+            for row in self._snapshot.view_rows(self._kept, missing):
+                over[row.key] = view.read(row)
+                self._own(over[row.key])
+        self._make_own(keys)
+        evolve = view.evolve
+        for key, fact.position, fact.stream, envelope in touching:
+            fact.envelope, fact.event = envelope, envelope.payload
+            before = over.get(key)
+            try:
+                state = evolve(before, fact)
+            except (LookupError, TypeError, ValueError) as error:
+                if self._is_skipped(fact.position):
+                    continue
+                msg = f"The event at position {fact.position} does not follow from those before it."
+                raise CorruptLogError(msg, position=fact.position) from error
+            if state is not None and state is not before:
+                over[key] = state
+                self._own(state)
+
+    def _make_own(self, keys: Iterable[str]) -> None:
+        for key in self._shared.intersection(keys):
+            self.over[key] = self._view.copy(self.over[key])
+            self._shared.remove(key)
+
+    def _is_skipped(self, position: int) -> bool:
+        return bool(self._snapshot.view_rows(_SKIPPED, [str(position)]))
