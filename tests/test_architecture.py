@@ -17,6 +17,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 CORE = (
     "errors", "ids", "events", "commands", "numbers", "limits", "aggregate", "rules", "projections", "sentences",
+    "resolving", "addresses", "laws",
 )  # fmt: skip
 """The rooms of the core, in the order in which they may import each other."""
 BELOW_THE_REGISTRY = {"core", "store", "artifacts", "reading", "commanding", "audit"}

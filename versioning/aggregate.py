@@ -12,14 +12,14 @@ from __future__ import annotations
 import html
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from uuid import UUID
 
 import attrs
 import semver
 
 import versioning.events as happened
-from versioning.events import EARLIEST_US, ArtifactRef, Event, Meta, Recorded, moment_of
+from versioning.events import EARLIEST_US, ArtifactRef, Event, Meta, Recorded, Value, moment_of
 from versioning.ids import model_id_of
 
 if TYPE_CHECKING:
@@ -33,8 +33,14 @@ BILLABLE_STATUSES: frozenset[Status] = frozenset({"activating", "active"})
 
 
 @attrs.frozen(slots=False)  # a __dict__ makes the fold's copies about six times cheaper than slots do
-class Version:
+class Version(Value):
     """A version as it is at one moment; frozen, so it can be kept and shared."""
+
+    _MEMBERS: ClassVar[tuple[str, ...]] = (
+        "version_id", "model_id", "workspace", "model_name", "number", "stage", "status", "is_primary", "is_billable",
+        "artifact", "deployed_at", "deployed_by", "published_at", "activation_id", "waiting_since", "attempts",
+        "failure", "metadata",
+    )  # fmt: skip
 
     version_id: str
     model_id: str
@@ -97,7 +103,7 @@ class Version:
 
 
 @attrs.frozen
-class Model:
+class Model(Value):
     """A model as it is at one moment: one life of its name."""
 
     name: str
@@ -119,6 +125,11 @@ class Model:
     def billable(self) -> tuple[Version, ...]:
         """R18: the billing-eligible versions, in the order of their numbers."""
         return tuple(version for version in self.versions if version.is_billable)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the model in JSON types; `active` and `billable` are the numbers of those versions."""
+        numbers = {"active": [one.number for one in self.active], "billable": [one.number for one in self.billable]}
+        return {**super().to_dict(), **numbers}
 
     def _repr_html_(self) -> str:
         """Give what a notebook shows: the versions that are left, and which one answers; the picture needs a log."""

@@ -10,8 +10,10 @@ everywhere. `at_us` is the moment of the fact, in microseconds since 1970 UTC.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 from uuid import UUID
 
 import attrs
@@ -39,8 +41,62 @@ EARLIEST_US = microseconds_of(datetime(1, 1, 1, tzinfo=UTC))
 """The first moment that a datetime can hold."""
 
 
+def rfc3339(moment: datetime) -> str:
+    """Return an aware moment as RFC 3339 text in UTC, such as `2025-03-14T14:03:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def as_json(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Return a value in JSON types: moments as RFC 3339 text, values of ours as objects, tuples as lists.
+
+    Raises:
+        TypeError: JSON has no form for it.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Value):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Mapping):
+        return {name: as_json(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [as_json(item) for item in value]
+    msg = f"JSON has no form for a {type(value).__name__}."
+    raise TypeError(msg)
+
+
+class Value:
+    """A value that users get, and that can be written as JSON under the names of its attributes."""
+
+    __slots__ = ()
+    _MEMBERS: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that are written; without any, the fields."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the value in JSON types: moments are RFC 3339 text in UTC, what is absent is None."""
+        names = self._MEMBERS or [field.name for field in attrs.fields(type(self))]  # type: ignore[arg-type]  # an attrs class
+        return {name: as_json(getattr(self, name)) for name in names}
+
+
+class _Event(Value):
+    """What all events have in common."""
+
+    __slots__ = ()
+    at_us: int
+    """Moment of the event, in microseconds since 1970 UTC."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event's name, its fields, and its moment as `timestamp`, in JSON types; metadata is an object."""
+        fields = {field.name: as_json(getattr(self, field.name)) for field in attrs.fields(type(self))}  # type: ignore[arg-type]  # an attrs class
+        if "metadata" in fields:
+            fields["metadata"] = json.loads(fields["metadata"])
+        del fields["at_us"]
+        return {"event": type(self).__name__, **fields, "timestamp": rfc3339(moment_of(self.at_us))}
+
+
 @attrs.frozen
-class ArtifactRef:
+class ArtifactRef(Value):
     """Where a deployed artifact is; the rules never look inside."""
 
     uri: str
@@ -52,7 +108,7 @@ class ArtifactRef:
 
 
 @attrs.frozen
-class VersionDeployed:
+class VersionDeployed(_Event):
     """A version was deployed; without an `activation_id` it is active at once (R14)."""
 
     version_id: str
@@ -68,7 +124,7 @@ class VersionDeployed:
 
 
 @attrs.frozen
-class VersionPublished:
+class VersionPublished(_Event):
     """A draft became a published version."""
 
     version_id: str
@@ -77,7 +133,7 @@ class VersionPublished:
 
 
 @attrs.frozen
-class VersionPromoted:
+class VersionPromoted(_Event):
     """A version became primary, or renewed its claim (R20: `previous` is then itself)."""
 
     version_id: str
@@ -88,7 +144,7 @@ class VersionPromoted:
 
 
 @attrs.frozen
-class PrimaryCleared:
+class PrimaryCleared(_Event):
     """The model is left without a primary."""
 
     previous: str
@@ -96,7 +152,7 @@ class PrimaryCleared:
 
 
 @attrs.frozen
-class VersionDeactivated:
+class VersionDeactivated(_Event):
     """A version stopped, or a failed version's claim was withdrawn (R10)."""
 
     version_id: str
@@ -104,7 +160,7 @@ class VersionDeactivated:
 
 
 @attrs.frozen
-class VersionActivationRequested:
+class VersionActivationRequested(_Event):
     """A version's serving environment was asked to start again."""
 
     version_id: str
@@ -113,7 +169,7 @@ class VersionActivationRequested:
 
 
 @attrs.frozen
-class VersionActivated:
+class VersionActivated(_Event):
     """A version became active; `activation_id` is the wait that it ends, if there was one."""
 
     version_id: str
@@ -122,7 +178,7 @@ class VersionActivated:
 
 
 @attrs.frozen
-class VersionActivationFailed:
+class VersionActivationFailed(_Event):
     """A version's serving environment did not start."""
 
     version_id: str
@@ -132,7 +188,7 @@ class VersionActivationFailed:
 
 
 @attrs.frozen
-class VersionDeleted:
+class VersionDeleted(_Event):
     """A version was deleted, for ever."""
 
     version_id: str
@@ -140,7 +196,7 @@ class VersionDeleted:
 
 
 @attrs.frozen
-class ModelDeleted:
+class ModelDeleted(_Event):
     """The last version is gone, and with it the model; its name is free."""
 
     at_us: int = attrs.field(kw_only=True)
@@ -193,7 +249,7 @@ class Meta:
 
 
 @attrs.frozen(slots=False)  # making one with a __dict__ takes 0.7 µs, with slots 1.2
-class Recorded:
+class Recorded(Value):
     """An event with its place in the log and all that R26 asks for: who, why, when, with what key and correlation."""
 
     position: int
@@ -218,6 +274,26 @@ class Recorded:
     """How many events the append has."""
     chain: str = ""
     """SHA-256 over the link before it in its stream and all of this event, 64 hexadecimal digits."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return who did what, when, why and where it stands, in JSON types; `facts` are the event's own fields."""
+        facts = self.event.to_dict()
+        return {
+            "position": self.position,
+            "timestamp": facts.pop("timestamp"),
+            "workspace": self.workspace,
+            "model_name": self.model_name,
+            "model_id": self.model_id,
+            "version_id": self.version_id,
+            "sequence": self.sequence,
+            "event": facts.pop("event"),
+            "facts": facts,
+            "actor": self.actor,
+            "reason": self.reason,
+            "correlation_id": self.correlation_id,
+            "idempotency_key": self.idempotency_key,
+            "event_id": self.event_id,
+        }
 
     @property
     def event_id(self) -> str:

@@ -12,7 +12,7 @@ To add one: a class with `evolve`; the laws of the test kit run on it. All momen
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -22,6 +22,7 @@ from versioning.events import (
     ModelDeleted,
     PrimaryCleared,
     Recorded,
+    Value,
     VersionActivated,
     VersionActivationFailed,
     VersionActivationRequested,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         def model_id(self) -> str: ...
 
 
+MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
 """What a ledger takes in; the others change none."""
 Name: TypeAlias = tuple[str, str]
@@ -139,7 +141,7 @@ class BillableVersions(_VersionSets):
 
 
 @attrs.frozen
-class UsageLine:
+class UsageLine(Value):
     """A stretch of time in which one version was billing-eligible in one stage."""
 
     workspace: str
@@ -156,9 +158,18 @@ class UsageLine:
     closed_by: int | None
     """Position of the event that closed it; None where the period or the present cuts it."""
 
+    @property
+    def hours(self) -> float:
+        """Length in hours, to be read; `microseconds` is exact."""
+        return self.microseconds / MICROSECONDS_PER_HOUR
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line in JSON types, with its `hours`."""
+        return {**super().to_dict(), "hours": self.hours}
+
 
 @attrs.frozen
-class Usage:
+class Usage(Value):
     """What was used in `[start, end)` (R19)."""
 
     start: datetime
@@ -171,6 +182,16 @@ class Usage:
     def total_microseconds(self) -> int:
         """The sum of the lines."""
         return sum(line.microseconds for line in self.lines)
+
+    @property
+    def total_hours(self) -> float:
+        """The sum of the lines in hours, to be read; `total_microseconds` is exact."""
+        return self.total_microseconds / MICROSECONDS_PER_HOUR
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bill in JSON types, with its totals."""
+        totals = {"total_microseconds": self.total_microseconds, "total_hours": self.total_hours}
+        return {**super().to_dict(), **totals}
 
 
 @attrs.define

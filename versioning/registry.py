@@ -83,6 +83,7 @@ from versioning.reading.diff import Difference, changes_between
 from versioning.reading.kept import Skipped, Views
 from versioning.reading.questions import Answer, AsOf, Questions, Target, cut_of
 from versioning.reading.views import MODELS, NOW, VIEWS
+from versioning.resolving import wanted_of
 from versioning.rules import Policy, decide
 from versioning.store.contract import INTEGER_MAX, AppendConflict
 from versioning.store.format import decode, encode, fingerprint_of, link_of, read
@@ -1024,7 +1025,7 @@ class ModelRegistry(Questions, Commands):
 
     def _resolved(self, model_name: str, version: str | None, max_staleness_s: float) -> Version:
         """Look at the store, and keep the answer together with what makes it old: a later event, and the time."""
-        target, question = self._wanted(model_name, version)
+        target, question = self._named(model_name), wanted_of(version).find
         read_s = time.monotonic()
         answer, sequence = self._ask_model(target, lambda state: (question(state), state.sequence))
         live = self._cached.get(target.stream)

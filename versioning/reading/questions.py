@@ -6,7 +6,6 @@ from is for its two children: `ModelRegistry`, which asks the present, and `AsOf
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import difflib
 import functools
@@ -33,24 +32,22 @@ from versioning.errors import (
     InvalidArgumentError,
     ModelNotFoundError,
     NewerFormatError,
-    NoPrimaryVersionError,
     RefusedError,
-    VersionDeletedError,
     VersioningError,
-    VersionNotActiveError,
     VersionNotFoundError,
     shown,
 )
 from versioning.events import Recorded, moment_of
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
 from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
-from versioning.numbers import Parts, exact_number, parse_range, parts_of
+from versioning.numbers import exact_number
 from versioning.output.cloudevents import cloud_event_of
 from versioning.output.rows import flat_row
 from versioning.output.timeline.page import Timeline, said_moment, table_of
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.reading.replay import Replayed, evolve_checked, replayed
 from versioning.reading.views import LEDGERS, MODELS, Cut
+from versioning.resolving import numbered, wanted_of
 from versioning.rules import Policy, decide
 from versioning.sentences import sentence_of
 from versioning.store.contract import INTEGER_MAX
@@ -240,7 +237,7 @@ class Questions:
         if exact is None:
             msg = f"number is not a semantic version: {shown(number)}."
             raise InvalidArgumentError(msg, rule="R24", hint='Numbers look like "1.2.0".', argument="number")
-        return self._ask_model(target, lambda state: _numbered(state, exact))
+        return self._ask_model(target, lambda state: numbered(state, exact))
 
     def versions(self, model_name: str, include_deleted: bool = False) -> tuple[Version, ...]:  # noqa: FBT001, FBT002 - promised so
         """Give the versions of a model in the order of their numbers.
@@ -303,40 +300,7 @@ class Questions:
             VersionNotActiveError, VersionDeletedError: the version that was named exactly can't answer.
             ModelNotFoundError: there is no such model.
         """
-        return self._ask_model(*self._wanted(model_name, version))
-
-    def _wanted(self, model_name: object, version: object) -> tuple[Target, Callable[[ModelAggregate], Version]]:
-        """Turn what `resolve` was given into a question to the state of a model."""
-        target, wanted = self._named(model_name), version
-        if version is None:
-            return target, _primary
-        if not isinstance(wanted, str):
-            msg = f"version is text, not {type(version).__name__}."
-            raise InvalidArgumentError(msg, rule="R24", hint='For example "1.2.0" or "^1.2".', argument="version")
-        text = str.__str__(wanted)
-        if parse_version_id(text) is not None:
-            return target, lambda state: _serving(_identified(state, text))
-        exact = exact_number(text)
-        if exact is not None:
-            return target, lambda state: _serving(_numbered(state, exact))
-        inside = parse_range(text)
-
-        def ask(state: ModelAggregate) -> Version:
-            def number_of(version_id: str) -> Parts:
-                return parts_of(state.versions[version_id].number)
-
-            ours = state.allocated
-            end = len(ours) if inside.high is None else bisect.bisect_right(ours, inside.high, key=number_of)
-            for place in range(end - 1, -1, -1):
-                number, candidate = number_of(ours[place]), state.versions[ours[place]]
-                if number < inside.low:
-                    break
-                if candidate.is_serving and inside(number):
-                    return candidate
-            msg = f"No active published version of {shown(state.model_name)} is inside {shown(text)}."
-            raise VersionNotFoundError(msg, model_name=state.model_name)
-
-        return target, ask
+        return self._ask_model(self._named(model_name), wanted_of(version).find)
 
     def allowed(self, version_id: str) -> tuple[str, ...]:
         """Give the commands on a version that would not be refused now: a host's menu.
@@ -556,41 +520,6 @@ def _write_picture(path: Path, drawn: str) -> None:
             msg = f"The file {shown(str(path))} is no picture of ours, and is not written over."
             raise InvalidArgumentError(msg, hint="Name another file, or remove it first.", argument="path")
     path.write_text(drawn, encoding="utf-8", newline="\n")
-
-
-def _primary(state: ModelAggregate) -> Version:
-    if state.primary is None:
-        msg = f"{shown(state.model_name)} has no primary version."
-        raise NoPrimaryVersionError(msg, model_name=state.model_name)
-    return state.versions[state.primary]
-
-
-def _numbered(state: ModelAggregate, number: str) -> Version:
-    version_id = state.by_number.get(number)
-    if version_id is None:
-        msg = f"{shown(state.model_name)} has no version {shown(number)}."
-        raise VersionNotFoundError(msg, model_name=state.model_name)
-    return state.versions[version_id]
-
-
-def _identified(state: ModelAggregate, version_id: str) -> Version:
-    version = state.versions.get(version_id)
-    if version is None:
-        msg = f"{shown(state.model_name)} has no version {version_id}."
-        raise VersionNotFoundError(msg, model_name=state.model_name, version_id=version_id)
-    return version
-
-
-def _serving(version: Version) -> Version:
-    """R24: what is named exactly must be active, drafts too."""
-    if version.status == "active":
-        return version
-    facts = {"version_id": version.version_id, "version_status": version.status}
-    if version.status == "deleted":
-        msg = f"{version.number} of {shown(version.model_name)} was deleted."
-        raise VersionDeletedError(msg, **facts)
-    msg = f"{version.number} of {shown(version.model_name)} is {version.status}, so it can't be invoked."
-    raise VersionNotActiveError(msg, rule="R24", **facts)
 
 
 def _would_do(state: ModelAggregate, command: Command, policy: Policy) -> bool:
