@@ -25,18 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from versioning.artifacts import folder as artifacts
-from versioning.artifacts.folder import (
-    DAY_S,
-    SERIALIZERS,
-    ArtifactFolder,
-    PickleSerializer,
-    Serializer,
-    SkopsSerializer,
-    as_artifact,
-    checked_reference,
-    checked_serializer,
-    load_artifact,
-)
+from versioning.artifacts.folder import DAY_S, ArtifactFolder
+from versioning.artifacts.formats import SERIALIZERS, PickleSerializer, Serializer, SkopsSerializer, checked_serializer
+from versioning.artifacts.loading import as_artifact, checked_reference, load_artifact
 from versioning.errors import (
     ArtifactDamagedError,
     ArtifactNotFoundError,
@@ -51,7 +42,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
     from multiprocessing.synchronize import Barrier
 
-    from versioning.artifacts.folder import AnySerializer
+    from versioning.artifacts.formats import AnySerializer
 
 MODEL = Fraction(1, 3)
 """An object that pickle takes, and that skops takes and does not trust."""
@@ -292,7 +283,7 @@ class TestDeploying:
     ) -> None:
         monkeypatch.setattr(artifacts, "_CHUNK_BYTES", 4)
         (tmp_path / "model").write_bytes(CONTENTS)
-        assert max(map(len, artifacts._chunks_of(tmp_path / "model"))) == 4
+        assert max(map(len, artifacts.chunks_of(tmp_path / "model"))) == 4
         assert folder.read(deployed(tmp_path / "model", folder)) == CONTENTS
 
     @pytest.mark.parametrize("path", ["", "missing", "n" * 300, "a\0b", "/dev/zero", "/proc/self/mem"])

@@ -17,7 +17,7 @@ from versioning import (
     ModelRegistry,
     VersionNotActiveError,
 )
-from versioning.artifacts.folder import load_artifact
+from versioning.artifacts.loading import load_artifact
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,21 +40,15 @@ from versioning import (
     Policy,
     UsageLedger,
     VersionNotFoundError,
-    questions,
 )
 from versioning.aggregate import ModelAggregate
 from versioning.events import EVENTS, microseconds_of
-from versioning.output.timeline import page as timeline
-from versioning.output.timeline.page import (
-    Story,
-    Timeline,
-    in_script,
-    kept_lanes,
-    rows_of,
-    said_length,
-    scale_of,
-    table_of,
-)
+from versioning.output.timeline import layout, svg
+from versioning.output.timeline.layout import kept_lanes, rows_of, scale_of
+from versioning.output.timeline.page import Timeline, in_script, table_of
+from versioning.output.timeline.story import Story
+from versioning.output.timeline.svg import said_length
+from versioning.reading import questions
 from versioning.sentences import plain, sentence_of
 from versioning.testing import (
     activate,
@@ -154,9 +148,9 @@ class Elements(HTMLParser):
 
 class TestTheStory:
     def test_every_event_has_a_mark_of_its_own_shape(self) -> None:
-        assert set(timeline._MARKS) == set(EVENTS.values())
-        shapes = [mark.shape for mark in timeline._MARKS.values()]
-        kinds = [mark.kind for mark in timeline._MARKS.values()]
+        assert set(svg.MARKS) == set(EVENTS.values())
+        shapes = [mark.shape for mark in svg.MARKS.values()]
+        kinds = [mark.kind for mark in svg.MARKS.values()]
         assert len(set(shapes)) == len(set(kinds)) == len(EVENTS)
 
     @hypothesis_given(stories())
@@ -228,8 +222,8 @@ class TestTheAxis:
         scale = scale_of([*busy, *(at_us + 900 * HOUR_US for at_us in busy)], 5_000 * HOUR_US)
         assert scale.cuts == {4, 9}
         widths = [later - earlier for earlier, later in itertools.pairwise(scale.places)]
-        assert widths[4] == widths[9] == timeline._CUT
-        assert sorted(widths)[2] > timeline._CUT
+        assert widths[4] == widths[9] == layout.CUT_WIDE
+        assert sorted(widths)[2] > layout.CUT_WIDE
 
     def test_steady_time_is_not_cut(self) -> None:
         assert scale_of([0, 10 * HOUR_US], 20 * HOUR_US).cuts == frozenset()
@@ -243,13 +237,13 @@ class TestTheAxis:
         scale = scale_of(times, times[0] + more_us)
         widths = [later - earlier for earlier, later in itertools.pairwise(scale.places)]
         assert len(widths) == len(times)
-        assert min(widths) >= timeline._APART_MIN
-        assert sum(widths) <= timeline._PLOT_MAX * 1.01
+        assert min(widths) >= layout.APART_MIN
+        assert sum(widths) <= layout.PLOT_MAX * 1.01
         assert len(scale.cuts) < len(times)
 
     def test_two_thousand_appends_at_one_moment_are_apart(self) -> None:
         widths = [later - earlier for earlier, later in itertools.pairwise(scale_of([5] * 2_000, 5).places)]
-        assert min(widths) >= timeline._APART_MIN
+        assert min(widths) >= layout.APART_MIN
 
     @pytest.mark.parametrize(
         ("length_us", "said"),
@@ -293,13 +287,13 @@ class TestTheLanes:
         told = many_versions(300).given(promote("v3"), promote("v290"))
         story = Story(told.log)
         kept = kept_lanes(story)
-        assert len(kept) == timeline.LANES_KEPT
+        assert len(kept) == layout.LANES_KEPT
         assert {3, 290, 299, 298} <= kept
         rows, _, bottom = rows_of(story, kept)
         assert sorted(lane for row in rows for lane in row.lanes) == list(range(300))
         assert bottom < 1_500
         assert all(row.is_folded == (len(row.lanes) > 1) for row in rows)
-        assert max(len(row.lanes) for row in rows) <= timeline._FOLDED_MAX
+        assert max(len(row.lanes) for row in rows) <= layout.FOLDED_MAX
         assert all(row.top < row.middle_of(lane) < row.top + row.height for row in rows for lane in row.lanes)
 
     def test_lives_of_the_name_have_headings_and_are_never_folded_together(self) -> None:
@@ -315,7 +309,7 @@ class TestTheLanes:
         page = drawn(many_versions(60).log).html()
         assert page.count("<svg ") == 2
         assert "Show all 60 lanes" in page
-        assert len(re.findall(r'data-lane="\d+"', page)) == timeline.LANES_KEPT + 60
+        assert len(re.findall(r'data-lane="\d+"', page)) == layout.LANES_KEPT + 60
         assert drawn(many_versions(3).log).html().count("<svg ") == 1
 
 
@@ -331,7 +325,7 @@ class TestTheDrawing:
             said = sentence_of(recorded, picture.story.number_of)
             assert title == f"{said} ({recorded.timestamp:%Y-%m-%d %H:%M:%S} UTC, position {recorded.position})"
             assert mark.get("tabindex") == "0"
-            assert timeline._MARKS[type(recorded.event)].kind in mark.get("class", "")
+            assert svg.MARKS[type(recorded.event)].kind in mark.get("class", "")
             assert picture.told(index) == title
 
     def test_every_hand_over_is_a_step_and_every_gap_is_shown(self) -> None:
@@ -446,7 +440,7 @@ class TestNothingThatUsersWroteIsMoreThanText:
         ]  # fmt: skip
 
     def test_style_and_script_can_stand_in_a_page_and_in_a_drawing(self) -> None:
-        style, script = timeline._asset("timeline.css"), timeline._asset("timeline.js")
+        style, script = svg.asset("timeline.css"), svg.asset("timeline.js")
         assert not re.search(r"</|<!--|\r", style + script)
         assert not re.search("[<&]", style)  # it stands in an SVG as it is, which is XML
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function|fetch|https?:", script)
@@ -970,8 +964,8 @@ class TestInABrowser:
 
 def test_a_moment_is_said_with_its_microseconds_where_it_has_some() -> None:
     moment = datetime(2026, 1, 2, 14, 3, tzinfo=UTC)
-    assert timeline.said_moment(moment) == "2026-01-02 14:03:00 UTC"
-    assert timeline.said_moment(moment + timedelta(microseconds=7)) == "2026-01-02 14:03:00.000007 UTC"
+    assert svg.said_moment(moment) == "2026-01-02 14:03:00 UTC"
+    assert svg.said_moment(moment + timedelta(microseconds=7)) == "2026-01-02 14:03:00.000007 UTC"
 
 
 def test_only_a_picture_is_written_over(tmp_path: Path) -> None:

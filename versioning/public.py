@@ -51,7 +51,7 @@ from versioning.registry import Deployment, ModelRegistry
 from versioning.rules import Policy
 
 if TYPE_CHECKING:
-    from versioning.artifacts.folder import Serializer
+    from versioning.artifacts.formats import Serializer
     from versioning.registry import Why
 
 __all__ = [

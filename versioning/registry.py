@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypedDict, Unpac
 import attrs
 
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.artifacts.folder import ArtifactFolder, Serializer, as_artifact, checked_serializer, load_artifact
+from versioning.artifacts.folder import ArtifactFolder
+from versioning.artifacts.formats import Serializer, checked_serializer
+from versioning.artifacts.loading import as_artifact, load_artifact
 from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
 from versioning.audit.log_file import Going, Transferred, export_log, import_log
 from versioning.audit.verify import Verification, verify

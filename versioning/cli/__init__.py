@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import click
 
 import versioning
-from versioning.artifacts.folder import SERIALIZERS
+from versioning.artifacts.formats import SERIALIZERS
 from versioning.audit.checkpoints import Checkpoint
 from versioning.cli.addresses import (
     artifact_named,

@@ -43,7 +43,8 @@ from versioning.limits import checked_flag, checked_limit, checked_moment, check
 from versioning.numbers import exact_number
 from versioning.output.cloudevents import cloud_event_of
 from versioning.output.rows import flat_row
-from versioning.output.timeline.page import Timeline, said_moment, table_of
+from versioning.output.timeline.page import Timeline, table_of
+from versioning.output.timeline.svg import said_moment
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.reading.replay import Replayed, evolve_checked, replayed
 from versioning.reading.views import LEDGERS, MODELS, Cut

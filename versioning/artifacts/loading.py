@@ -1,0 +1,194 @@
+"""Objects become contents with a reference, and contents objects (R26, R27, R28).
+
+The law of this room: what is referred to is there. Contents are stored before the event that names them is recorded,
+and the digest is looked at before a byte is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from versioning.artifacts.folder import (
+    SCHEME,
+    ArtifactFolder,
+    chunks_of,
+    digest_in_folder,
+    digest_named_by,
+    is_digest,
+    summary_of,
+)
+from versioning.artifacts.formats import (
+    BUILT_IN,
+    MEDIA_TYPE_CHARACTERS_MAX,
+    SERIALIZERS,
+    checked_serializer,
+    refuse,
+    text_problem,
+)
+from versioning.errors import ArtifactUntrustedError, VersioningError, shown
+from versioning.events import ArtifactRef
+from versioning.limits import is_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from versioning.artifacts.formats import AnySerializer, Serializer
+
+URI_CHARACTERS_MAX: Final = 2_000
+SIZE_BYTES_MAX: Final = 2**63 - 1
+
+
+# References: what the event keeps.
+
+
+def checked_reference(reference: object) -> ArtifactRef:
+    """Give a reference that can be kept and read back exactly (R28).
+
+    `sha256:<digest>` names contents in the folder, so its digest is filled in: keys (R21) and `collect` go by it.
+
+    Raises:
+        InvalidArgumentError: neither text nor an `ArtifactRef`, or a part has another form.
+    """
+    if isinstance(reference, str):
+        reference = ArtifactRef(str.__str__(reference))
+        if _is_plain(reference.uri):
+            return reference
+    if not isinstance(reference, ArtifactRef):
+        _bad_reference("A reference", f"is a URI as text or an ArtifactRef, not {type(reference).__name__}")
+    uri, digest = reference.uri, reference.digest
+    size_bytes, media_type = reference.size_bytes, reference.media_type
+    if problem := text_problem(uri, URI_CHARACTERS_MAX) or (None if uri.strip() else "is blank"):
+        hint = "Text is taken as a URI; pass contents as bytes, and a file as a Path."
+        _bad_reference("The artifact's uri", problem, hint)
+    if not (digest is None or is_digest(digest)):
+        _bad_reference("The artifact's digest", f"is 64 lowercase hexadecimal digits, not {shown(digest)}")
+    named = digest_named_by(uri)
+    if digest not in {None, named} and named is not None:
+        _bad_reference("The artifact's digest", "is not the one that its uri names")
+    if not (size_bytes is None or (type(size_bytes) is int and 0 <= size_bytes <= SIZE_BYTES_MAX)):
+        _bad_reference("The artifact's size_bytes", f"is a whole number below 2**63, not {shown(size_bytes)}")
+    if media_type is not None and (problem := text_problem(media_type, MEDIA_TYPE_CHARACTERS_MAX)):
+        _bad_reference("The artifact's media_type", problem)
+    digest, media_type = (None if text is None else str.__str__(text) for text in (digest or named, media_type))
+    return ArtifactRef(str.__str__(uri), digest, size_bytes, media_type)
+
+
+def _is_plain(uri: str) -> bool:
+    """Say whether a text is a URI as most are: printable ASCII that names no digest."""
+    return (
+        len(uri) <= URI_CHARACTERS_MAX
+        and is_plain(uri)
+        and not uri.isspace()
+        and uri != ""
+        and not uri.startswith(SCHEME)
+    )
+
+
+def _bad_reference(part: str, problem: str, hint: str = "") -> NoReturn:
+    refuse("model_or_reference", f"{part} {problem}.", rule="R28", hint=hint)
+
+
+# What the registry calls.
+
+
+def as_artifact(
+    model: object,
+    serializer: AnySerializer | None,
+    default: AnySerializer | None,
+    folder: ArtifactFolder | None,
+    *,
+    preview: bool = False,
+) -> ArtifactRef:
+    """Give the reference that the event keeps; contents are stored first, unless it is a preview.
+
+    Text and `ArtifactRef` are references, and a serializer does nothing to them. A `Path` is a file, whose format the
+    serializer names. Bytes are contents as they are, unless a serializer is given. Anything else becomes bytes by the
+    serializer, or by the default.
+
+    Raises:
+        InvalidArgumentError: the reference, the file, the object or the serializer can't be accepted.
+        StoreError: the folder can't be written.
+    """
+    given = None if serializer is None else checked_serializer(serializer)
+    if isinstance(model, str | ArtifactRef):
+        reference = checked_reference(model)
+        if folder is not None and not preview:
+            folder.refresh(reference)
+        return reference
+    if model is None:
+        hint = "Pass a model object, bytes, a Path to a file, or a URI."
+        refuse("model_or_reference", "There is nothing to deploy: None is no model.", hint=hint)
+    folder = _present(folder)
+    if isinstance(model, Path):
+        media_type = (given or SERIALIZERS["bytes"]).media_type
+        return summary_of(chunks_of(model), media_type) if preview else folder.store_file(model, media_type)
+    raw = isinstance(model, bytes | bytearray | memoryview)
+    given = given or checked_serializer("bytes" if raw else default)
+    contents = _dumped(given, model)
+    return summary_of([contents], given.media_type) if preview else folder.store(contents, given.media_type)
+
+
+def load_artifact(
+    reference: ArtifactRef,
+    folder: ArtifactFolder | None,
+    *,
+    trusted: bool = False,
+    serializers: Iterable[AnySerializer | None] = (),
+    serializer: AnySerializer | None = None,
+) -> object:
+    """Give the object that was deployed.
+
+    The format is `serializer`, or else the first of `serializers` and the built-in ones that has the media type.
+
+    Raises:
+        ArtifactNotFoundError: only a reference was deployed, or the contents are gone.
+        ArtifactUntrustedError: the format can run code, and `trusted` is not set; nothing was read.
+        ArtifactDamagedError: the contents are not those that were deployed; nothing was loaded.
+        InvalidArgumentError: no format has the media type, or it can't load the contents.
+    """
+    if not isinstance(trusted, bool):
+        refuse("trusted", f"trusted is True or False, not {shown(trusted)}.")
+    known = [checked_serializer(one) for one in serializers if one is not None]
+    matching = [one for one in (*known, *BUILT_IN) if one.media_type == reference.media_type]
+    digest_in_folder(reference)
+    folder = _present(folder)
+    if serializer is None and not matching:
+        hint = 'Pass serializer= with the one that does; "bytes" gives the contents as they are.'
+        refuse("serializer", f"No serializer has the media type {shown(reference.media_type)}.", hint=hint)
+    chosen = checked_serializer(serializer, *matching[:1])
+    if chosen.runs_code and not trusted:
+        msg = f"Loading with the serializer {shown(chosen.name)} can run code that the artifact holds."
+        raise ArtifactUntrustedError(msg, uri=reference.uri)
+    contents = folder.read(reference)
+    with _calling(chosen, "serializer", "load the contents"):
+        return chosen.loads(contents)
+
+
+def _dumped(serializer: Serializer, model: object) -> bytes:
+    with _calling(serializer, "model_or_reference", f"write a {type(model).__name__}"):
+        contents: object = serializer.dumps(model)
+    if not isinstance(contents, bytes):
+        problem = f"The serializer {shown(serializer.name)} made {type(contents).__name__}, not bytes."
+        refuse("serializer", problem)
+    return contents
+
+
+@contextlib.contextmanager
+def _calling(serializer: Serializer, argument: str, deed: str) -> Iterator[None]:
+    try:
+        yield
+    except VersioningError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what formats and objects raise has no end, and is told as the cause
+        hint = "Use the serializer that fits, where the object's modules are; or bytes, or a Path to a file."
+        problem = f"The serializer {shown(serializer.name)} can't {deed}: {shown(error)}."
+        refuse(argument, problem, hint=hint, cause=error)
+
+
+def _present(folder: ArtifactFolder | None) -> ArtifactFolder:
+    if folder is None:
+        hint = "Open the registry with artifacts= and a folder, or deploy a URI."
+        refuse("artifacts", "This registry has no folder for the contents of artifacts.", hint=hint)
+    return folder
