@@ -14,7 +14,7 @@ import pytest
 
 from tests.test_sqlite import STREAM, row
 from versioning.errors import StoreError
-from versioning.store import sqlite_connections as connections
+from versioning.store import group_commit
 from versioning.store.contract import AppendConflict
 from versioning.store.sqlite import SQLiteRecorder
 from versioning.store.sqlite_connections import FileConnections
@@ -231,10 +231,10 @@ def test_who_is_being_committed_when_its_time_is_over_waits_for_the_answer(
                 taken.position, taken.is_done = 7, True
             return self.waits != 1
 
-    class Waiting(connections._Waiting):
+    class Waiting(group_commit.PendingAppend):
         def __init__(self, insert: Callable[[sqlite3.Connection], int]) -> None:
             super().__init__(insert)
             self.woken: Any = Late()
 
-    monkeypatch.setattr(connections, "_Waiting", Waiting)
+    monkeypatch.setattr(group_commit, "PendingAppend", Waiting)
     assert group.append(lambda _: 1, 1) == 7

@@ -35,6 +35,7 @@ from versioning import ModelRegistry
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError
 from versioning.ids import stream_of
 from versioning.store import postgres as room
+from versioning.store import postgres_connections as lines
 from versioning.store.contract import (
     EVERY,
     INTEGER_MAX,
@@ -48,11 +49,13 @@ from versioning.store.contract import (
 )
 from versioning.store.format import KeyedStoredEvent
 from versioning.store.postgres import PostgresRecorder, migrate, parse_url
+from versioning.store.postgres_errors import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tests.postgres_server import PostgresServer
+    from versioning.store.postgres_listener import Waiter
 
 with mock.patch.dict(sys.modules):
     # What ciphers need is not installed here, and the tests of recorders don't use one.
@@ -347,15 +350,15 @@ class TestAppending:
     ) -> None:
         steps = f"ALTER SEQUENCE {schema_of(recorder)}.stored_positions INCREMENT BY "
         execute(raw, steps + "2")  # as if others drew every second one
-        ask, tries = room._Connection.ask, []
+        ask, tries = lines.Connection.ask, []
 
-        def ask_and_count(self: room._Connection, name: str, *values: object) -> list[Any]:
+        def ask_and_count(self: lines.Connection, name: str, *values: object) -> list[Any]:
             tries.append((name, values[-1]))
             if len(tries) == 3:
                 execute(raw, steps + "1")
             return ask(self, name, *values)
 
-        monkeypatch.setattr(room._Connection, "ask", ask_and_count)
+        monkeypatch.setattr(lines.Connection, "ask", ask_and_count)
         assert recorder.append(rows(3)) == range(12, 15)
         assert tries[:3] == [("append_all", False)] * 3
 
@@ -483,18 +486,18 @@ class TestGaps:
         recorder.append(rows(1))
         execute(raw, f"SELECT nextval('{schema_of(recorder)}.stored_positions')")
         recorder.append(rows(1, after=1))
-        begin = room._Connection.begin_snapshot
+        begin = lines.Connection.begin_snapshot
         begun = []
 
-        def be_late(self: room._Connection, settled: int) -> tuple[int, str | None]:
+        def be_late(self: lines.Connection, settled: int, counted_max: int) -> tuple[int, str | None]:
             begun.append(settled)
             if len(begun) == 2:  # between the settling and the snapshot
                 begin_append(raw, recorder, 1)
                 with contextlib.closing(PostgresRecorder(recorder._pool.settings)) as another:
                     another.append(rows(1, after=2))
-            return begin(self, settled)
+            return begin(self, settled, counted_max)
 
-        monkeypatch.setattr(room._Connection, "begin_snapshot", be_late)
+        monkeypatch.setattr(lines.Connection, "begin_snapshot", be_late)
         with recorder.snapshot() as snapshot:
             assert positions(snapshot.log(0, 10)) == positions(snapshot.log(0, 10, 5)) == [1, 3]
         assert begun == [0, 3]
@@ -725,7 +728,7 @@ class TestOpening:
 
     def test_without_psycopg_it_is_said_what_to_install(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "psycopg", None)
-        room._psycopg.cache_clear()
+        lines.load_psycopg.cache_clear()
         with pytest.raises(StoreError, match=r"pip install .model-versioning\[postgres\]"):
             PostgresRecorder.open(url)
 
@@ -870,8 +873,7 @@ class TestTrouble:
         ],
     )
     def test_what_libpq_says_while_connecting_is_understood(self, words: str, expected: str) -> None:
-        connection = types.SimpleNamespace(_where="The database")
-        assert expected in room._Connection._unreachable(connection, words).sentence  # type: ignore[arg-type]  # all it asks for
+        assert expected in unreachable("The database", words).sentence
 
     @pytest.mark.parametrize(
         ("state", "expected"),
@@ -972,7 +974,7 @@ class TestTrouble:
     def test_a_server_that_becomes_silent_is_an_error_in_time(
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(room, "GRACE_S", 0.1)
+        monkeypatch.setattr(lines, "GRACE_S", 0.1)
         with contextlib.closing(
             PostgresRecorder.open(server.url(schema_of(recorder), statement_timeout_s=0.1, application_name="stopped"))
         ) as mine:
@@ -991,7 +993,7 @@ class TestTrouble:
         self, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(room._Connection, "_wait", mock.Mock(side_effect=KeyboardInterrupt))
+            patched.setattr(lines.Connection, "_wait", mock.Mock(side_effect=KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 recorder.head()
         recorder.append(rows(1))
@@ -1046,7 +1048,7 @@ class TestLostConnections:
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recorder.append(rows(1))
-        monkeypatch.setattr(room._Connection, "is_alive", lambda _: True)
+        monkeypatch.setattr(lines.Connection, "is_alive", lambda _: True)
         server.terminate_backends()
         assert recorder.head() == 1
         server.terminate_backends()
@@ -1057,7 +1059,7 @@ class TestLostConnections:
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recorder.append(rows(1))
-        monkeypatch.setattr(room._Connection, "is_alive", lambda _: True)
+        monkeypatch.setattr(lines.Connection, "is_alive", lambda _: True)
         server.terminate_backends()
         with pytest.raises(StoreError, match=r"is stopping or starting|closed the connection"):
             recorder.append(rows(1, after=1))
@@ -1116,15 +1118,15 @@ class TestLostConnections:
     def test_a_view_that_is_written_on_a_lost_connection_is_not_kept(
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ask = room._Connection.ask
+        ask = lines.Connection.ask
 
-        def be_ended(self: room._Connection, name: str, *values: object) -> list[Any]:
+        def be_ended(self: lines.Connection, name: str, *values: object) -> list[Any]:
             if name == "move_view":
                 server.terminate_backends()
             return ask(self, name, *values)
 
         with monkeypatch.context() as patched:
-            patched.setattr(room._Connection, "ask", be_ended)
+            patched.setattr(lines.Connection, "ask", be_ended)
             with pytest.raises(StoreError):
                 recorder.write_view("v", 0, 1, 0, [])
         with recorder.snapshot() as snapshot:
@@ -1272,7 +1274,7 @@ class TestForking:
             broken = pool.connect(patient=False)
             broken.finish()
             open_before = {one.pg.socket for one in pool._open if one is not broken}
-            room._after_fork_in_child()
+            lines._after_fork_in_child()
             assert {call.args[1] for call in dup2.mock_calls} >= open_before
             assert connection.is_broken
             assert pool.free is not free
@@ -1396,13 +1398,13 @@ class TestKeptViews:
 
 class TestWaiting:
     @pytest.fixture
-    def waiter(self, recorder: PostgresRecorder) -> Iterator[room.Waiter]:
+    def waiter(self, recorder: PostgresRecorder) -> Iterator[Waiter]:
         with contextlib.closing(recorder.waiter()) as waiter:
             while waiter.wait(0.02):
                 pass
             yield waiter
 
-    def test_what_another_process_records_is_noticed_soon(self, url: str, waiter: room.Waiter) -> None:
+    def test_what_another_process_records_is_noticed_soon(self, url: str, waiter: Waiter) -> None:
         def work() -> None:
             with contextlib.closing(PostgresRecorder.open(url)) as another:
                 for sequence in range(1, 4):
@@ -1415,13 +1417,13 @@ class TestWaiting:
         assert time.monotonic() - started < 0.45, "nobody was told"
         assert ended_well(child)
 
-    def test_nothing_is_noticed_where_nothing_happens(self, waiter: room.Waiter) -> None:
+    def test_nothing_is_noticed_where_nothing_happens(self, waiter: Waiter) -> None:
         started = time.monotonic()
         assert not waiter.wait(0.1)
         assert 0.1 <= time.monotonic() - started < 0.4
 
     def test_what_nobody_told_is_noticed_all_the_same(
-        self, recorder: PostgresRecorder, waiter: room.Waiter, monkeypatch: pytest.MonkeyPatch
+        self, recorder: PostgresRecorder, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(recorder, "_notify", lambda _: None)
         recorder.append(rows(1))
@@ -1465,7 +1467,7 @@ class TestWaiting:
             until(lambda: len(server.connections("ending")) == 1)
 
     def test_a_restart_of_the_server_is_survived(
-        self, server: PostgresServer, recorder: PostgresRecorder, waiter: room.Waiter
+        self, server: PostgresServer, recorder: PostgresRecorder, waiter: Waiter
     ) -> None:
         server.restart()
         assert waiter.wait(5), "something may have been recorded meanwhile"
@@ -1476,9 +1478,7 @@ class TestWaiting:
         assert waiter.wait(10)
         assert time.monotonic() - started < 0.45
 
-    def test_while_the_server_is_away_who_waits_looks_for_himself(
-        self, server: PostgresServer, waiter: room.Waiter
-    ) -> None:
+    def test_while_the_server_is_away_who_waits_looks_for_himself(self, server: PostgresServer, waiter: Waiter) -> None:
         server.stop()
         try:
             assert waiter.wait(5)
@@ -1492,7 +1492,7 @@ class TestTime:
     def test_the_machine_s_clock_is_right_when_it_can_not_be_told_from_the_server_s(
         self, recorder: PostgresRecorder
     ) -> None:
-        recorder._pool.clock.set(time.time_ns() // 1_000, room._now_us(), room._now_us())
+        recorder._pool.clock.set(time.time_ns() // 1_000, lines.now_us(), lines.now_us())
         recorder._look_at_clock(recorder._pool._idle[0])
         assert abs(recorder.server_offset_us()) < 1_000
         recorder._pool.clock.set(5, 3, 7)
@@ -1503,8 +1503,9 @@ class TestTime:
     def test_a_machine_s_wrong_clock_is_corrected(
         self, url: str, monkeypatch: pytest.MonkeyPatch, wrong_by_s: int
     ) -> None:
-        right = room._now_us
-        monkeypatch.setattr(room, "_now_us", lambda: right() + wrong_by_s * 1_000_000)
+        right = lines.now_us
+        for module in (room, lines):
+            monkeypatch.setattr(module, "now_us", lambda: right() + wrong_by_s * 1_000_000)
         with contextlib.closing(PostgresRecorder.open(url)) as recorder:
             assert abs(recorder.now_us() - right()) < 1_000_000
             assert abs(recorder.server_offset_us() + wrong_by_s * 1_000_000) < 1_000_000
@@ -1516,10 +1517,10 @@ class TestTime:
         monkeypatch.setattr(recorder, "_look_at_clock", look)
         recorder.now_us()
         assert look.call_count == 0
-        recorder._pool.clock._checked_s -= room.CLOCK_S
+        recorder._pool.clock._checked_s -= lines.CLOCK_S
         recorder.now_us()
         assert look.call_count == 1
-        recorder._pool.clock._ahead_s += 2 * room.CLOCK_STEP_S
+        recorder._pool.clock._ahead_s += 2 * lines.CLOCK_STEP_S
         recorder.now_us()
         recorder.now_us()
         assert look.call_count == 2

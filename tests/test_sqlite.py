@@ -270,7 +270,7 @@ class TestAppending:
     def test_an_interrupted_append_leaves_nothing_behind(self, recorder: SQLiteRecorder) -> None:
         def interrupted() -> None:
             connections = recorder._connections
-            with lines.Writing(connections, connections.take_writer()) as connection:
+            with connections.session() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(room._INSERT_ONE, row(1))
                 raise KeyboardInterrupt
@@ -612,7 +612,7 @@ class TestTrouble:
         before = writer(file)
 
         def write() -> None:
-            with lines.Writing(file._connections, file._connections.take_writer()) as connection:
+            with file._connections.session() as connection:
                 if begin:
                     connection.execute("BEGIN IMMEDIATE")
                 raise lost

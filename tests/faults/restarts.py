@@ -19,7 +19,7 @@ from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, 
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError, TryAgainError
-from versioning.store import postgres
+from versioning.store import postgres_connections
 from versioning.store.format import decode
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def work(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
     """Give commands until told to end; say of each what came of it."""
     dice = dice_of(seed, number)
     if bug == "waits without a deadline":
-        plant(postgres, GRACE_S=60.0)
+        plant(postgres_connections, GRACE_S=60.0)
     with ModelRegistry(url) as registry:
         talk.say("ready")
         for count in range(1_000_000):

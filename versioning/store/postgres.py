@@ -22,19 +22,13 @@ as always; what the URL says, and what is set here, they can't change.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import math
-import os
-import queue
 import re
-import selectors
-import struct
-import threading
 import time
 import weakref
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import unquote_to_bytes
 
 import eventsourcing.persistence as framework
@@ -43,6 +37,22 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, StoredE
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
 from versioning.store.contract import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
 from versioning.store.format import originator_of, stream_text
+from versioning.store.postgres_connections import (
+    BIGINT,
+    BOOLEAN,
+    BYTEA,
+    GRACE_S,
+    NOW,
+    TEXT,
+    Clock,
+    Connection,
+    Pool,
+    Secret,
+    Settings,
+    array,
+    now_us,
+)
+from versioning.store.postgres_listener import Listener, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,10 +77,6 @@ LOCK_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
 TIMEOUT_S_MIN: Final = 0.001
 TIMEOUT_S_MAX: Final = 86_400.0
-GRACE_S: Final = 2.0
-"""How much longer than its own timeout the server may take to say that a statement took too long."""
-RETRY_S: Final = 0.05
-"""How often a server that was there before, and is not now, is tried again."""
 PAUSE_S_MAX: Final = 0.02
 """How often a reader at a gap looks at most whether the writers that it waits for are done."""
 COUNTED_MAX: Final = 1_000
@@ -81,17 +87,6 @@ DRAWS_MAX: Final = 20
 """How often the positions of one append are drawn before it has the log for itself: others may draw between its own."""
 NOTIFY_S: Final = 0.02
 """How often one process tells listeners at most that something was recorded."""
-HOT_S: Final = 0.1
-"""How long a listener looks by itself after a notification: for what the writers did not notify again."""
-POLL_S: Final = 0.01
-LOOK_S: Final = 0.5
-"""How often a listener looks whatever it hears, because a notification can be lost."""
-SLICE_S: Final = 0.05
-"""How long a waiter takes at most to see that it was closed."""
-CLOCK_S: Final = 60.0
-"""How often the server's clock is asked for."""
-CLOCK_STEP_S: Final = 0.1
-"""How far this machine's clock moves by itself before the server's is asked for again."""
 IDLE_TIMEOUT_S: Final = 60.0
 """How long a process that stands still may hold the lock of a view or of a migration."""
 
@@ -105,34 +100,6 @@ _LIBPQ_OPTIONS: Final = frozenset(
     {"host", "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "require_auth", "application_name"}
 )
 _URL_HINT: Final = "Use postgresql://user:password@host:5432/database?schema=versioning, percent-encoded."
-
-
-# The URL.
-
-
-class Settings(NamedTuple):
-    """What a URL says."""
-
-    conninfo: _Secret
-    where: str
-    """The database as errors name it: without user and password."""
-    schema: str
-    connections: int
-    connect_timeout_s: float
-    lock_timeout_s: float
-    statement_timeout_s: float
-
-
-class _Secret:
-    """A text that is shown nowhere."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return "<secret>"
 
 
 def _invalid(sentence: str, hint: str = _URL_HINT) -> InvalidArgumentError:
@@ -197,7 +164,7 @@ def parse_url(url: str) -> Settings:
     schema = _checked_schema(options.get("schema", SCHEMA_NAME))
     statement_timeout_s = _seconds(options, "statement_timeout_s", STATEMENT_TIMEOUT_S)
     return Settings(
-        conninfo=_Secret(_conninfo({"application_name": "versioning"} | params | _fixed(statement_timeout_s))),
+        conninfo=Secret(_conninfo({"application_name": "versioning"} | params | _fixed(statement_timeout_s))),
         where=f"The PostgreSQL database {shown(params['dbname'])}{at}",
         schema=schema,
         connections=_connections(options),
@@ -267,74 +234,6 @@ def _conninfo(params: dict[str, str]) -> str:
     return " ".join(f"{name}='{value}'" for name, value in quoted.items())
 
 
-# Errors.
-
-_SENTENCES: Final = {
-    "08": ("can't be reached", "Look whether the server is running, and at the network."),
-    "08006": ("closed the connection", "Look whether the server is running, and at the network."),
-    "22021": ("can't hold a text of this form", "Leave out NUL characters."),
-    "25006": ("can only be read", "Name the primary server, or look at default_transaction_read_only."),
-    "28": ("refused the user or the password", "Look at the user and the password in the URL, and at pg_hba.conf."),
-    "3D": ("does not exist", "Make it with CREATE DATABASE, or name another one."),
-    "3F": ("has no such schema any more", "Open the store again, which makes it."),
-    "40": ("could not order what several clients did at once", "Try again."),
-    "42501": ("does not allow this user what is needed", "Grant it, or let the owner run `migrate` first."),
-    "42P01": ("has no tables of ours any more", "Open the store again, which makes them."),
-    "53": ("is out of memory or of another resource", "Look at the server's log."),
-    "53100": ("can't grow: the disk is full", "Make room; nothing was recorded."),
-    "53300": ("has no connection left", "Raise max_connections, or let fewer processes connect."),
-    "55P03": (
-        "kept this waiting for somebody else's lock",
-        "Try again; lock_timeout_s in the URL says how long to wait.",
-    ),
-    "57": ("is stopping or starting", "Try again in a moment."),
-    "57014": ("took too long", "Try again; statement_timeout_s in the URL says how long a statement may take."),
-    "58": ("can't be read or written", "Look at the server's disk and at its log."),
-    "XX": ("is damaged", "Keep a copy of it, look at the server's log, and restore a backup."),
-}
-"""By SQLSTATE, or by its class."""
-_REACHED: Final = (
-    (re.compile("too many (?:clients|connections)|remaining connection slots"), "53300"),
-    (re.compile("permission denied"), "42501"),
-    (
-        re.compile(
-            'password authentication failed|no password supplied|no pg_hba.conf entry|role ".*" (?:does|is) not'
-        ),
-        "28",
-    ),
-    (re.compile('database ".*" does not exist'), "3D"),
-    (re.compile("the database system is"), "57"),
-    (re.compile("server is in hot standby mode"), "25006"),
-)
-"""While connecting, libpq gives the server's words only."""
-
-
-def _store_error(where: str, state: str, message: str = "", constraint: str | None = None) -> StoreError:
-    known = _SENTENCES.get(state) or _SENTENCES.get(state[:2])
-    sentence, hint = known or (f"failed: {shown(message)}", None)
-    return StoreError(f"{where} {sentence}.", hint=hint, sqlstate=state, constraint=constraint)
-
-
-def _closed(where: str) -> StoreError:
-    return StoreError(f"{where} is closed.", hint="Open it again.")
-
-
-@functools.cache
-def _psycopg() -> Any:  # noqa: ANN401 - the module, which is an extra
-    """Load psycopg, which only users of PostgreSQL have.
-
-    Raises:
-        StoreError: it is not installed.
-    """
-    try:
-        import psycopg  # noqa: PLC0415 - an extra: `import versioning` must work without it
-        import psycopg.adapt  # noqa: PLC0415
-    except ImportError as error:
-        msg = "PostgreSQL needs psycopg, which is not installed or can't be loaded."
-        raise StoreError(msg, hint='pip install "model-versioning[postgres]"') from error
-    return psycopg
-
-
 # The statements. `{s}` is the schema, `{w}` the lock of writers.
 
 _TABLES: Final = """
@@ -396,7 +295,6 @@ _PAGE: Final = _KEPT + (
     "AND first_position<=$6::bigint AND first_us<=$7::bigint "
 )
 _PAGE_END: Final = "ORDER BY model_name,key LIMIT $5::bigint"
-_NOW: Final = "(extract(epoch FROM clock_timestamp())*1000000)::bigint"
 
 _STATEMENTS: Final = {
     # The lock comes before the position, because no row passes the condition without it.
@@ -461,7 +359,7 @@ _STATEMENTS: Final = {
     "drop_rows": "DELETE FROM {s}.kept_rows WHERE view=(SELECT view FROM {s}.kept_views WHERE name=$1::text)",
     "drop_view": "DELETE FROM {s}.kept_views WHERE name=$1::text",
     "name_view": "UPDATE {s}.kept_views SET name=$2::text WHERE name=$1::text",
-    "clock": "SELECT " + _NOW,
+    "clock": "SELECT " + NOW,
     "newest": "SELECT coalesce(max(position),0) FROM {s}.stored_events",
     # A commit of its own, which nobody waits for; in the append's, it would let only one commit at a time.
     "notify": "SELECT set_config('synchronous_commit','off',true),set_config('lock_timeout','50ms',true),"
@@ -474,7 +372,6 @@ _STATEMENTS: Final = {
 
 _CONFLICT: Final = "Somebody else was first."
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 def _digest(*names: str) -> int:
@@ -499,417 +396,15 @@ def _filled(text: str, words: dict[str, str]) -> str:
     return re.sub(r"\{[skqw]\}", lambda found: words[found[0]], text)
 
 
-_TEXT, _BYTEA, _BIGINT, _BOOLEAN = 25, 17, 20, 16
-"""Types, as PostgreSQL numbers them for ever."""
-_bigint: Final = struct.Struct("!q").pack
-_BINARY: Final[dict[type, Callable[[Any], bytes | None]]] = {
-    str: str.encode,
-    int: _bigint,
-    bytes: bytes,
-    bool: lambda value: b"\1" if value else b"\0",
-    type(None): lambda _: None,
-}
-
-
-def _array(kind: int, items: Sequence[object]) -> bytes:
-    """Give an array as PostgreSQL takes it: one dimension, counted from 1."""
-    parts = [struct.pack("!iiIii", 1, 1, kind, len(items), 1)]
-    for item in items:
-        value = _BINARY[type(item)](item)
-        parts.append(b"\xff\xff\xff\xff" if value is None else struct.pack("!i", len(value)) + value)
-    return b"".join(parts) if items else struct.pack("!iiI", 0, 0, kind)
-
-
-# Connections.
-
-
-class _Connection:
-    """One connection, which asks prepared statements; nothing that it asks takes longer than its deadline."""
-
-    def __init__(self, settings: Settings, statements: dict[str, bytes], clock: _Clock) -> None:
-        """Connect, within the time that the settings give."""
-        psycopg = _psycopg()
-        self._pq = psycopg.pq
-        self._error: type[Exception] = psycopg.Error
-        self._settings = settings
-        self._where = settings.where
-        self._statements = statements
-        self._prepared: set[str] = set()
-        self._loader = psycopg.adapt.Transformer()
-        self.is_broken = False
-        """Whether it can't be used any more."""
-        self.was_lost = False
-        """Whether that is because it was ended from outside, and not because the server was silent."""
-        self._answer_s = settings.connect_timeout_s
-        self.pg = self._connected(time.monotonic() + self._answer_s)
-        self._selector = _Selector()
-        self._selector.register(self.pg.socket, selectors.EVENT_READ)
-        try:
-            self._set_up(clock)
-        except BaseException:
-            self.finish()
-            raise
-        self._answer_s = settings.statement_timeout_s + GRACE_S
-
-    def _connected(self, deadline: float) -> Any:  # noqa: ANN401 - a PGconn of psycopg
-        polling = self._pq.PollingStatus
-        pg = self._pq.PGconn.connect_start(self._settings.conninfo.text.encode())
-        try:
-            status = polling.WRITING
-            while status != polling.OK:
-                if status == polling.FAILED or pg.status == self._pq.ConnStatus.BAD:
-                    raise self._unreachable(pg.get_error_message("utf-8"))  # noqa: TRY301 - it closes what was begun
-                with _Selector() as selector:
-                    selector.register(
-                        pg.socket, selectors.EVENT_READ if status == polling.READING else selectors.EVENT_WRITE
-                    )
-                    if not selector.select(max(0.0, deadline - time.monotonic())):
-                        raise self._silent()  # noqa: TRY301 - the same
-                status = pg.connect_poll()
-        except BaseException:
-            pg.finish()
-            raise
-        pg.nonblocking = 1
-        return pg
-
-    def _unreachable(self, message: str) -> StoreError:
-        for words, state in _REACHED:
-            if words.search(message):
-                return _store_error(self._where, state)
-        sentence, hint = _SENTENCES["08"]
-        told = shown(" ".join(message.split()))
-        return StoreError(f"{self._where} {sentence}: {told}.", hint=hint, sqlstate="08001")
-
-    def _silent(self) -> StoreError:
-        msg = f"{self._where} did not answer within {self._answer_s:g} s."
-        return StoreError(msg, hint=_SENTENCES["08"][1])
-
-    def _set_up(self, clock: _Clock) -> None:
-        """Say how this session behaves, whatever the server, the database or the user have as their defaults."""
-        if (encoding := self.pg.parameter_status(b"server_encoding")) != b"UTF8":
-            msg = f"{self._where} is not UTF-8, but {encoding.decode()}."
-            raise StoreError(msg, hint="Make a database with ENCODING 'UTF8', or name another one.")
-        settings = {
-            "search_path": "pg_catalog",
-            "lock_timeout": _milliseconds(self._settings.lock_timeout_s),
-            "statement_timeout": _milliseconds(self._settings.statement_timeout_s),
-            "default_transaction_isolation": "read committed",
-            "default_transaction_deferrable": "off",
-        }
-        calls = ",".join(f"set_config('{name}','{value}',false)" for name, value in settings.items())
-        before_us = _now_us()
-        ((server_us, self.backend, *_),) = self.ask_text(
-            f"SELECT {_NOW},pid || '/' || backend_start,CASE current_setting('synchronous_commit') "
-            f"WHEN 'off' THEN set_config('synchronous_commit','on',false) END,{calls} "
-            "FROM pg_stat_activity WHERE pid=pg_backend_pid()"
-        )
-        clock.set(server_us, before_us, _now_us())
-
-    # Asking.
-
-    def ask(self, name: str, *values: object) -> list[Any]:
-        """Ask a prepared statement; give its rows.
-
-        Raises:
-            StoreError: anything that goes wrong.
-        """
-        params = [_BINARY[type(value)](value) for value in values]
-        if name not in self._prepared:
-            self._prepare(name)
-        return self._exchange(self.pg.send_query_prepared, name.encode(), params, [1] * len(params), 1)
-
-    def _prepare(self, name: str) -> None:
-        self._exchange(self.pg.send_prepare, name.encode(), self._statements[name])
-        self._prepared.add(name)
-
-    def ask_text(self, text: str) -> list[Any]:
-        """Ask one statement that is not prepared."""
-        return self._exchange(self.pg.send_query_params, text.encode(), None, None, None, 1)
-
-    def begin_snapshot(self, settled: int) -> tuple[int, str | None]:
-        """Begin a transaction that stands still, and ask `head` in it, all on one way to the server and back."""
-        if "head" not in self._prepared:
-            self._prepare("head")
-        text = f"{_BEGIN_SNAPSHOT}; EXECUTE head({settled},{COUNTED_MAX})"
-        (found,) = self._exchange(self.pg.send_query, text.encode())
-        return cast("tuple[int, str | None]", found)
-
-    def run(self, text: str) -> None:
-        """Run statements without values and rows, one or several."""
-        self._exchange(self.pg.send_query, text.encode())
-
-    def roll_back(self) -> None:
-        """End a transaction without effect, as losing the connection also does."""
-        if not self.is_broken:
-            with contextlib.suppress(StoreError):
-                self.run("ROLLBACK")
-
-    def _exchange(self, send: Callable[..., None], *values: object) -> list[Any]:
-        pg, result, is_done = self.pg, None, False
-        deadline = time.monotonic() + self._answer_s
-        try:
-            send(*values)
-            while pg.flush():
-                self._flush(deadline)
-            while True:
-                while pg.is_busy():
-                    self._wait(deadline)
-                    pg.consume_input()
-                answer = pg.get_result()
-                if answer is None:
-                    break
-                result = answer  # of several statements the last one, or the one that failed
-            is_done = True
-        except self._error as error:
-            self.was_lost = True
-            raise _store_error(self._where, "08006") from error
-        finally:
-            if not is_done:
-                self.is_broken = True
-        return self._rows(result)
-
-    def _wait(self, deadline: float) -> None:
-        if not self._selector.select(max(0.0, deadline - time.monotonic())):
-            raise self._silent()
-
-    def _flush(self, deadline: float) -> None:
-        """Let a large statement out, and take in meanwhile what the server says."""
-        self._selector.modify(self.pg.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        try:
-            self._wait(deadline)
-            self.pg.consume_input()
-        finally:
-            self._selector.modify(self.pg.socket, selectors.EVENT_READ)
-
-    def _rows(self, result: Any) -> list[Any]:  # noqa: ANN401 - a PGresult of psycopg
-        if result.status == self._pq.ExecStatus.TUPLES_OK:
-            self._loader.set_pgresult(result)
-            rows: list[Any] = self._loader.load_rows(0, result.ntuples, tuple)
-            return rows
-        if result.status == self._pq.ExecStatus.COMMAND_OK:
-            return []
-        field = self._pq.DiagnosticField
-        severity, state, message, constraint = (
-            (result.error_field(code) or b"").decode(errors="replace")
-            for code in (field.SEVERITY_NONLOCALIZED, field.SQLSTATE, field.MESSAGE_PRIMARY, field.CONSTRAINT_NAME)
-        )
-        if severity in {"FATAL", "PANIC"} or not state:
-            self.is_broken = self.was_lost = True
-        raise _store_error(self._where, state or "08006", message, constraint or None)
-
-    # Its life.
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the next one who needs a connection can use it."""
-        return not self.is_broken and bool(self.pg.transaction_status == self._pq.TransactionStatus.IDLE)
-
-    def is_alive(self) -> bool:
-        """Say whether the server has not ended it while it was idle: then there would be something to read."""
-        return not self._selector.select(0)
-
-    def heard(self, timeout_s: float) -> bool:
-        """Say whether there was a notification; wait for it at most so long."""
-        self._selector.select(timeout_s)
-        try:
-            self.pg.consume_input()
-        except self._error as error:
-            raise _store_error(self._where, "08006") from error
-        some = False
-        while self.pg.notifies() is not None:
-            some = True
-        return some
-
-    def finish(self) -> None:
-        """End it."""
-        self.is_broken = True
-        self._selector.close()
-        self.pg.finish()
-
-    def abandon(self) -> None:
-        """Let go of what was inherited through a fork, without a word to the server: it is the parent's."""
-        self.is_broken = True
-        with contextlib.suppress(self._error):  # it had no socket any more
-            socket = self.pg.socket
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, socket)
-            os.close(nowhere)
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{max(1, int(seconds * 1_000))}ms"
-
-
-_Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""Without a file of its own, which forks would share; Windows has the second only."""
-
-
-class _Pool:
-    """A few connections, each used by one thread at a time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.settled = 0
-        """No position up to here will become visible any more."""
-        self._statements = _statements(settings.schema)
-        self._closed: StoreError | None = None
-        self._was_reached = False
-        self._begin()
-        _FORKED.add(self)
-
-    def _begin(self) -> None:
-        self.free: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(self.settings.connections):
-            self.free.put(None)
-        self._idle: list[_Connection] = []
-        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        self.clock = _Clock()
-
-    def check(self) -> None:
-        """Refuse, once the store is closed."""
-        if self._closed is not None:
-            raise self._closed
-
-    def connect(self, *, patient: bool) -> _Connection:
-        """Open a connection; `patient`: wait for a server that was there before, and may be starting again."""
-        deadline = time.monotonic() + self.settings.connect_timeout_s
-        while True:
-            try:
-                connection = _Connection(self.settings, self._statements, self.clock)
-            except StoreError as error:
-                state = str(error.facts.get("sqlstate"))
-                again = patient and self._was_reached and state[:2] in {"08", "57"}
-                if not again or time.monotonic() + RETRY_S > deadline:
-                    raise
-                time.sleep(RETRY_S)
-                continue
-            self._was_reached = True
-            self.settled = 0  # it may be another server than before, which took over from it
-            self._open.add(connection)
-            return connection
-
-    def use(self) -> _Use:
-        """Give a connection for as long as a block lasts."""
-        return _Use(self)
-
-    def take(self) -> _Connection:
-        """Give a connection that nobody else uses."""
-        while True:
-            self.check()
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return self.connect(patient=True)
-            if connection.is_alive():
-                return connection
-            connection.finish()
-
-    def give(self, connection: _Connection) -> None:
-        """Take a connection back."""
-        if connection.is_idle:
-            self._idle.append(connection)
-        else:
-            connection.finish()
-        if connection.was_lost or self._closed is not None:
-            self.drop_idle()  # where one was ended, the others were too
-
-    def close(self) -> None:
-        """Close what is idle now, and the rest when it is given back."""
-        self._closed = self._closed or _closed(self.settings.where)
-        self.drop_idle()
-
-    def drop_idle(self) -> None:
-        """End the connections that nobody uses just now."""
-        while self._idle:
-            with contextlib.suppress(IndexError):  # another thread was faster
-                self._idle.pop().finish()
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew: with connections of this process."""
-        for connection in list(self._open):
-            connection.abandon()
-        self._begin()
-
-
-class _Use:
-    """A connection of a pool, until the block ends."""
-
-    __slots__ = ("_connection", "_free", "_pool")
-
-    def __init__(self, pool: _Pool) -> None:
-        self._pool = pool
-
-    def __enter__(self) -> _Connection:
-        pool = self._pool
-        self._free = pool.free
-        timeout_s = pool.settings.lock_timeout_s
-        try:
-            self._free.get(timeout=timeout_s)
-        except queue.Empty:
-            msg = f"{pool.settings.where} is in use by other threads for more than {timeout_s:g} s."
-            raise StoreError(msg, hint="Try again, or raise the URL's option connections.") from None
-        try:
-            self._connection = pool.take()
-        except BaseException:
-            self._free.put(None)
-            raise
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        if self._free is self._pool.free:  # else it was inherited from the parent process, and abandoned
-            self._pool.give(self._connection)
-            self._free.put(None)
-
-
-_FORKED: Final[weakref.WeakSet[_Pool | _Listener]] = weakref.WeakSet()
-"""What must know when this process is forked."""
-
-
-def _after_fork_in_child() -> None:
-    for held in list(_FORKED):
-        held.after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-class _Clock:
-    """The server's clock: this machine's, and by how much that is wrong."""
-
-    def __init__(self) -> None:
-        self.offset_us = 0
-        """How far the server's clock is ahead; 0 where it can't be told from this machine's."""
-        self._checked_s = -math.inf
-        self._ahead_s = 0.0
-        """Of the clock that nobody sets, when the server's was looked at."""
-
-    def set(self, server_us: int, before_us: int, after_us: int) -> None:
-        """Take in what the server's clock said between two moments of this machine's."""
-        is_right = before_us <= server_us <= after_us
-        self.offset_us = 0 if is_right else server_us - (before_us + after_us) // 2
-        self._checked_s = time.monotonic()
-        self._ahead_s = time.time() - self._checked_s
-
-    def is_stale(self) -> bool:
-        """Say whether it is long ago, or this machine was asleep or its clock set meanwhile."""
-        now_s = time.monotonic()
-        return now_s - self._checked_s > CLOCK_S or abs(time.time() - now_s - self._ahead_s) > CLOCK_STEP_S
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000
-
-
 # The recorder.
 
 
 class Snapshot:
     """The log and the kept views as of one moment."""
 
-    def __init__(self, connection: _Connection, where: str, settled: int) -> None:
+    def __init__(self, connection: Connection, where: str, settled: int) -> None:
         """Read from a connection that is inside a transaction; behind `settled` the log is not read."""
-        self._connection: _Connection | None = connection
+        self._connection: Connection | None = connection
         self._where = where
         self._settled = settled
         self._views: dict[str, tuple[int, int, int] | None] = {}
@@ -940,7 +435,7 @@ class Snapshot:
         found = self._view(name)
         if found is None or not keys:
             return []
-        return [KeptRow(*row) for row in self._ask("rows", found[0], _array(_TEXT, keys))]
+        return [KeptRow(*row) for row in self._ask("rows", found[0], array(TEXT, keys))]
 
     def view_page(
         self, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None
@@ -961,7 +456,7 @@ class Snapshot:
     def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
         """Give rows of these streams up to a position, in the order of streams and sequences, from behind a place."""
         end = self._settled if upto is None else min(upto, self._settled)
-        return self._ask("tails", _array(_TEXT, streams), *after, end, limit)
+        return self._ask("tails", array(TEXT, streams), *after, end, limit)
 
 
 class PostgresRecorder(ApplicationRecorder):
@@ -974,16 +469,16 @@ class PostgresRecorder(ApplicationRecorder):
     """
 
     path: None = None
+    """None: there is no file beside which artifacts could lie."""
     leaves_gaps: bool = True
-    """There is no file beside which artifacts could lie."""
 
     def __init__(self, settings: Settings) -> None:
         """Connect, and make the tables where they are missing."""
-        self._pool = _Pool(settings)
+        self._pool = Pool(settings, _statements(settings.schema))
         self._where = settings.where
         self._channel = f"versioning_{_digest(settings.schema)}"
         self._notified_s = -math.inf
-        self._listener = _Listener(self._pool, self._channel)
+        self._listener = Listener(self._pool, self._channel)
         weakref.finalize(self, self._pool.close)
         try:
             with self._pool.use() as connection:
@@ -1009,7 +504,7 @@ class PostgresRecorder(ApplicationRecorder):
 
     # Asking.
 
-    def _reading(self, question: Callable[[_Connection], Answer]) -> Answer:
+    def _reading(self, question: Callable[[Connection], Answer]) -> Answer:
         """Ask something that changes nothing; on a second connection, where the first one was lost."""
         connection = None
         try:
@@ -1051,18 +546,18 @@ class PostgresRecorder(ApplicationRecorder):
             raise AppendConflict(_CONFLICT)
         return range(first, first + len(rows))
 
-    def _end(self, lost: _Connection) -> None:
+    def _end(self, lost: Connection) -> None:
         """See that what was sent on a lost connection is over: what the stream then holds, it came to."""
         with contextlib.suppress(StoreError), self._pool.use() as connection:
             connection.ask("end", lost.backend)
 
-    def _appended(self, connection: _Connection, rows: Sequence[Row]) -> int | None:
+    def _appended(self, connection: Connection, rows: Sequence[Row]) -> int | None:
         """Append, and give the first position; None where the first row is there already."""
         if len(rows) == 1:
             found = connection.ask("append", *rows[0])
             return found[0][0] if found else None
-        kinds = (_TEXT, _BIGINT, _TEXT, _BYTEA, _TEXT)
-        columns = [_array(kind, column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
+        kinds = (TEXT, BIGINT, TEXT, BYTEA, TEXT)
+        columns = [array(kind, column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
         for alone in [False] * (DRAWS_MAX if len(rows) <= INTERLEAVED_MAX else 0) + [True]:
             ((taken, first),) = connection.ask("append_all", *columns, alone)
             if taken or first is not None:
@@ -1070,7 +565,7 @@ class PostgresRecorder(ApplicationRecorder):
         msg = f"{self._where} gives positions that do not follow each other."
         raise StoreError(msg, hint="Let the sequence stored_positions count in steps of 1.")
 
-    def _notify(self, connection: _Connection) -> None:
+    def _notify(self, connection: Connection) -> None:
         """Tell listeners that something was recorded: a hint, so that nothing depends on it."""
         now_s = time.monotonic()
         if now_s - self._notified_s >= NOTIFY_S:
@@ -1078,7 +573,7 @@ class PostgresRecorder(ApplicationRecorder):
             with contextlib.suppress(StoreError):
                 connection.ask("notify", self._channel)
 
-    def _settle(self, connection: _Connection) -> int:
+    def _settle(self, connection: Connection) -> int:
         """Give the position of the last row; what is missing up to there will never come.
 
         Raises:
@@ -1090,7 +585,7 @@ class PostgresRecorder(ApplicationRecorder):
         self._pool.settled = position
         return cast("int", position)
 
-    def _await_writers(self, connection: _Connection, writers: set[str]) -> None:
+    def _await_writers(self, connection: Connection, writers: set[str]) -> None:
         """Wait until these transactions are over; others that began later do not matter."""
         timeout_s = self._pool.settings.lock_timeout_s
         deadline = time.monotonic() + timeout_s
@@ -1105,7 +600,7 @@ class PostgresRecorder(ApplicationRecorder):
             ((holders,),) = connection.ask("holders")
             writers &= set(holders.split(","))
 
-    def _log(self, connection: _Connection, name: str, after: int, upto: int, limit: int, *values: object) -> list[Any]:
+    def _log(self, connection: Connection, name: str, after: int, upto: int, limit: int, *values: object) -> list[Any]:
         """Read the log, and see that nothing is missing that may still come."""
         settled = self._pool.settled
         rows = connection.ask(name, after, upto, limit, *values)
@@ -1127,7 +622,7 @@ class PostgresRecorder(ApplicationRecorder):
     def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
         """Give the rows of several streams, each at its sequences after the one and up to the other, by streams."""
         columns = (list(spans), *zip(*spans.values(), strict=True)) if spans else ((), (), ())
-        arrays = (_array(kind, column) for kind, column in zip((_TEXT, _BIGINT, _BIGINT), columns, strict=True))
+        arrays = (array(kind, column) for kind, column in zip((TEXT, BIGINT, BIGINT), columns, strict=True))
         return self._read("ranges", *arrays)
 
     def last(self, stream: str) -> TailRow | None:
@@ -1164,7 +659,7 @@ class PostgresRecorder(ApplicationRecorder):
 
         So that one process whose clock is wrong can't pin a model in the future.
         """
-        return _now_us() + self.server_offset_us()
+        return now_us() + self.server_offset_us()
 
     def server_offset_us(self) -> int:
         """Say how far the server's clock is ahead of this machine's; 0 where they can't be told apart.
@@ -1175,10 +670,10 @@ class PostgresRecorder(ApplicationRecorder):
             self._reading(self._look_at_clock)
         return self._pool.clock.offset_us
 
-    def _look_at_clock(self, connection: _Connection) -> None:
-        before_us = _now_us()
+    def _look_at_clock(self, connection: Connection) -> None:
+        before_us = now_us()
         ((server_us,),) = connection.ask("clock")
-        self._pool.clock.set(server_us, before_us, _now_us())
+        self._pool.clock.set(server_us, before_us, now_us())
 
     # The kept views.
 
@@ -1194,7 +689,7 @@ class PostgresRecorder(ApplicationRecorder):
                 snapshot.end()
                 connection.roll_back()
 
-    def _begun(self, stack: contextlib.ExitStack) -> tuple[_Connection, int]:
+    def _begun(self, stack: contextlib.ExitStack) -> tuple[Connection, int]:
         """Begin a transaction that sees all up to the position given; a second time, where the connection was lost."""
         connection = stack.enter_context(self._pool.use())
         try:
@@ -1206,18 +701,18 @@ class PostgresRecorder(ApplicationRecorder):
         connection = stack.enter_context(self._pool.use())
         return connection, self._begin(connection)
 
-    def _begin(self, connection: _Connection) -> int:
-        position, holders = connection.begin_snapshot(self._pool.settled)
+    def _begin(self, connection: Connection) -> int:
+        position, holders = connection.begin_snapshot(self._pool.settled, COUNTED_MAX)
         if holders is None:
             self._pool.settled = position
             return position
         connection.run("ROLLBACK")  # what is missing may be there by now, and would not be seen
         settled = self._settle(connection)
-        connection.begin_snapshot(settled)
+        connection.begin_snapshot(settled, COUNTED_MAX)
         return settled
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[_Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         with self._pool.use() as connection:
             connection.run(_BEGIN)
             try:
@@ -1249,8 +744,8 @@ class PostgresRecorder(ApplicationRecorder):
                 ((view,),) = connection.ask("new_view", name)
             if rows:
                 latest = {row.key: row for row in rows}.values()  # one statement can't change a row twice
-                kinds = (_TEXT, _TEXT, _TEXT, _BOOLEAN, _BYTEA, _BIGINT, _BIGINT, _BIGINT, _BIGINT)
-                columns = [_array(kind, column) for kind, column in zip(kinds, zip(*latest, strict=True), strict=True)]
+                kinds = (TEXT, TEXT, TEXT, BOOLEAN, BYTEA, BIGINT, BIGINT, BIGINT, BIGINT)
+                columns = [array(kind, column) for kind, column in zip(kinds, zip(*latest, strict=True), strict=True)]
                 connection.ask("keep", view, *columns)
             connection.ask("move_view", view, new_position, latest_us)
         return True
@@ -1269,11 +764,11 @@ class PostgresRecorder(ApplicationRecorder):
             self._lock_views(connection, name)
             self._drop(connection, name)
 
-    def _lock_views(self, connection: _Connection, *names: str) -> None:
+    def _lock_views(self, connection: Connection, *names: str) -> None:
         for lock in sorted({self._view_lock(name) for name in names}):
             connection.ask("lock_view", *lock)
 
-    def _drop(self, connection: _Connection, name: str) -> None:
+    def _drop(self, connection: Connection, name: str) -> None:
         connection.ask("drop_rows", name)
         connection.ask("drop_view", name)
 
@@ -1317,11 +812,11 @@ class PostgresRecorder(ApplicationRecorder):
         after = 0 if start is None else start - inclusive_of_start
         end = INTEGER_MAX if stop is None else stop
 
-        def question(connection: _Connection) -> list[Any]:
+        def question(connection: Connection) -> list[Any]:
             if not topics:
                 return self._log(connection, "log", after, end, limit)
             settled = self._settle(connection)  # among chosen rows, nobody sees what is missing
-            return connection.ask("of_topics", after, min(end, settled), limit, _array(_TEXT, topics))
+            return connection.ask("of_topics", after, min(end, settled), limit, array(TEXT, topics))
 
         with _as_framework():
             rows = self._reading(question)
@@ -1352,115 +847,6 @@ def _as_framework() -> Iterator[None]:
         raise framework.OperationalError(str(error)) from error
 
 
-# Waiting.
-
-
-class _Listener:
-    """The one connection of a store that listens, for all who wait: whoever waits first listens for the others too."""
-
-    def __init__(self, pool: _Pool, channel: str) -> None:
-        self.pool = pool
-        self.heard = 0
-        """How often something may have been recorded, as far as is known."""
-        self.waiters: set[Waiter] = set()
-        self._channel = channel
-        self._turn = threading.Lock()
-        self._connection: _Connection | None = None
-        self._hot_until_s = 0.0
-        """0 when there was no notification lately."""
-        self._looked_s = 0.0
-        self._newest = 0
-        _FORKED.add(self)
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew: the connection is the parent's."""
-        if self._connection is not None:
-            self._connection.abandon()
-        self._turn, self._connection = threading.Lock(), None
-
-    def listen(self, timeout_s: float) -> bool:
-        """Listen for a while, unless somebody else does; say whether it was done."""
-        if not self._turn.acquire(blocking=False):
-            return False
-        try:
-            if self._has_news(timeout_s):
-                self.heard += 1
-        except StoreError:
-            self._hang_up()
-            time.sleep(min(SLICE_S, timeout_s))
-            self.heard += 1  # who waits looks for himself then, and is told what is wrong
-        finally:
-            self._turn.release()
-            self.hang_up_if_unused()
-        return True
-
-    def _has_news(self, timeout_s: float) -> bool:
-        if self._connection is None:
-            self._connection = self.pool.connect(patient=False)
-            self._connection.run(f"LISTEN {self._channel}")
-            self._hot_until_s = time.monotonic() + HOT_S
-            return True  # whatever was recorded and told before went unheard
-        now_s = time.monotonic()
-        if self._hot_until_s:
-            if self._connection.heard(min(POLL_S, timeout_s)):
-                self._hot_until_s = now_s + HOT_S
-            elif now_s > self._hot_until_s:
-                self._hot_until_s = 0.0
-            return True
-        if now_s > self._looked_s + LOOK_S:
-            self._looked_s = now_s
-            seen, ((self._newest,),) = self._newest, self._connection.ask("newest")
-            return self._newest != seen
-        if self._connection.heard(timeout_s):
-            self._hot_until_s = time.monotonic() + HOT_S
-            return True
-        return False
-
-    def hang_up_if_unused(self) -> None:
-        """Close the connection when nobody waits any more."""
-        if not self.waiters and self._turn.acquire(blocking=False):
-            self._hang_up()
-            self._turn.release()
-
-    def _hang_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.finish()
-
-
-class Waiter:
-    """Waits until something may have been recorded, by whomever."""
-
-    def __init__(self, listener: _Listener) -> None:
-        """Begin now: what is recorded from here on is noticed by the first `wait`."""
-        self._listener = listener
-        self._seen = listener.heard
-        self._closed = threading.Event()
-        listener.waiters.add(self)
-
-    def wait(self, timeout_s: float) -> bool:
-        """Say whether something may have been recorded since the last call; wait for it at most so long."""
-        listener = self._listener
-        deadline = time.monotonic() + timeout_s
-        while not self._closed.is_set():
-            listener.pool.check()
-            if listener.heard != self._seen:
-                self._seen = listener.heard
-                return True
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            if not listener.listen(min(SLICE_S, left_s)):
-                self._closed.wait(min(POLL_S, left_s))
-        return False
-
-    def close(self) -> None:
-        """End the waiting, also from another thread."""
-        self._closed.set()
-        self._listener.waiters.discard(self)
-        self._listener.hang_up_if_unused()
-
-
 # The tables.
 
 
@@ -1475,7 +861,7 @@ def migrate(url: str) -> None:
         NewerFormatError: a newer release wrote it.
     """
     settings = parse_url(url)
-    connection = _Connection(settings, _statements(settings.schema), _Clock())
+    connection = Connection(settings, _statements(settings.schema), Clock())
     try:
         _migrate(connection, settings)
     finally:
@@ -1490,14 +876,14 @@ def holds_store(url: str) -> bool:
         NewerFormatError: a newer release wrote it.
     """
     settings = parse_url(url)
-    connection = _Connection(settings, _statements(settings.schema), _Clock())
+    connection = Connection(settings, _statements(settings.schema), Clock())
     try:
         return _version(connection, settings) is not None
     finally:
         connection.finish()
 
 
-def _migrate(connection: _Connection, settings: Settings) -> None:
+def _migrate(connection: Connection, settings: Settings) -> None:
     if _version(connection, settings) == SCHEMA:
         return
     connection.run(_BEGIN)
@@ -1514,7 +900,7 @@ def _migrate(connection: _Connection, settings: Settings) -> None:
         raise
 
 
-def _version(connection: _Connection, settings: Settings) -> int | None:
+def _version(connection: Connection, settings: Settings) -> int | None:
     """Give the version of the tables, None where there are none.
 
     Raises:
@@ -1531,7 +917,7 @@ def _version(connection: _Connection, settings: Settings) -> int | None:
     return cast("int", version)
 
 
-def _make_tables(connection: _Connection, settings: Settings) -> None:
+def _make_tables(connection: Connection, settings: Settings) -> None:
     quoted = '"' + settings.schema.replace('"', '""') + '"'
     ((has_schema, _),) = connection.ask("has_version", settings.schema)
     if not has_schema:

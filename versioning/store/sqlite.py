@@ -29,16 +29,8 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, StoredE
 from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError, shown
 from versioning.store.contract import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
 from versioning.store.format import originator_of, stream_text
-from versioning.store.sqlite_connections import (
-    BUSY,
-    Connections,
-    FileConnections,
-    MemoryConnections,
-    Writing,
-    fetch,
-    forked,
-    primary_code,
-)
+from versioning.store.sqlite_connections import Connections, FileConnections, MemoryConnections, WriterSession, fetch
+from versioning.store.sqlite_errors import BUSY, forked, primary_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -240,7 +232,7 @@ class SQLiteRecorder(ApplicationRecorder):
         if count <= ROWS_AT_ONCE and connections.group is not None:
             end = 1 + connections.group.append(functools.partial(_insert, rows), self._timeout_s)
             return range(end - count, end)
-        with Writing(connections, connections.take_writer()) as writer:
+        with connections.session() as writer:
             if count <= ROWS_AT_ONCE:
                 last = _insert(rows, writer)
             else:
@@ -338,7 +330,7 @@ class SQLiteRecorder(ApplicationRecorder):
         writer = self._connections.try_writer()
         if writer is None:
             return False
-        with Writing(self._connections, writer):
+        with WriterSession(self._connections, writer):
             if not self._begun(writer):
                 return False
             found = writer.execute(_VIEW, (name,)).fetchone() or (None, 0, 0)
@@ -366,7 +358,7 @@ class SQLiteRecorder(ApplicationRecorder):
 
     def swap_view(self, beside: str, name: str) -> None:
         """Let a view that was built under another name take this name; what had it is dropped."""
-        with Writing(self._connections, self._connections.take_writer()) as writer:
+        with self._connections.session() as writer:
             writer.execute("BEGIN IMMEDIATE")
             if writer.execute(_VIEW, (beside,)).fetchone():
                 _drop(writer, name)
@@ -375,7 +367,7 @@ class SQLiteRecorder(ApplicationRecorder):
 
     def drop_view(self, name: str) -> None:
         """Keep nothing under this name any more."""
-        with Writing(self._connections, self._connections.take_writer()) as writer:
+        with self._connections.session() as writer:
             writer.execute("BEGIN IMMEDIATE")
             _drop(writer, name)
             writer.execute("COMMIT")

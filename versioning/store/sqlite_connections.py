@@ -4,9 +4,9 @@ The law of this room: whatever goes wrong, **no lock stays taken and no connecti
 what went wrong is a StoreError with a sentence and a hint, never a raw sqlite3.Error.
 
 One connection writes, under a lock. Threads that append at the same time share one transaction, and so one sync of the
-disk: whoever comes first commits for all who came in the meantime (`Group`). Readings take a connection from a stack of
-idle ones and put it back: there are as many as readings at the same time, whatever threads come and go, and a snapshot
-keeps its own. A memory store has one connection for everything, under a lock.
+disk (`group_commit.py`). Readings take a connection from a stack of idle ones and put it back: there are as many as
+readings at the same time, whatever threads come and go, and a snapshot keeps its own. A memory store has one connection
+for everything, under a lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from versioning.errors import CorruptLogError, NewerFormatError, StoreError, VersioningError, shown
-from versioning.store.contract import AppendConflict
+from versioning.store.group_commit import GroupCommit
+from versioning.store.sqlite_errors import BUSY, LOST, closed, forked, held_up, primary_code, store_error, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,38 +73,6 @@ ON stored_events (originator_id, idempotency_key) WHERE idempotency_key IS NOT N
 )""",
     "kept_rows_by_name": "CREATE INDEX kept_rows_by_name ON kept_rows (view, workspace, live, model_name, key)",
 }
-
-BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SENTENCES: Final = {
-    sqlite3.SQLITE_BUSY: ("is locked by another process or connection", "Try again, or look who holds it."),
-    sqlite3.SQLITE_LOCKED: ("is locked by another connection", "Try again, or look who holds it."),
-    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "Make room; nothing was recorded."),
-    sqlite3.SQLITE_READONLY: ("can't be written to", "Look at the rights on the file and on its folder."),
-    sqlite3.SQLITE_IOERR: ("can't be read or written", "Look at the disk and at the system's log."),
-    sqlite3.SQLITE_CORRUPT: ("is damaged", "Keep a copy of the file and restore a backup."),
-    sqlite3.SQLITE_NOTADB: ("is not an SQLite database", "Name another file."),
-    sqlite3.SQLITE_CANTOPEN: ("can't be opened", "Look at the rights on the file and on its folder."),
-}
-_LOST: Final = frozenset(
-    {
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""After these, the connection is given up and another one opened."""
-
-
-def primary_code(error: BaseException | None) -> int:
-    """Give SQLite's code for what went wrong, without its details; 0 where it is not SQLite's."""
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-
-
-def _store_error(error: sqlite3.Error, where: str) -> StoreError:
-    sentence, hint = _SENTENCES.get(primary_code(error), (f"failed: {shown(str(error))}", None))
-    return StoreError(f"{where} {sentence}.", hint=hint)
 
 
 # The file's header and tables.
@@ -182,7 +151,7 @@ class FileConnections:
         self._watches = 0
         """How many connections have watched so far: the counts of two can't be compared."""
         self._held: list[threading.Lock] = []
-        self.group = Group(self)
+        self.group = GroupCommit(self.where, self.session)
         """Where appends of several threads meet."""
         self._writer = self._create()
         _STORES.add(self)
@@ -226,7 +195,7 @@ class FileConnections:
             except sqlite3.Error as error:
                 # SQLite does not wait by itself where several switch to the write-ahead log at the same time.
                 if primary_code(error) not in BUSY or time.monotonic() > deadline:
-                    raise _store_error(error, self.where) from error
+                    raise store_error(error, self.where) from error
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - keeps no secret
 
     def _prepared(self) -> sqlite3.Connection:
@@ -244,10 +213,14 @@ class FileConnections:
         if self._lost is not None:
             raise self._lost(self.where)
 
+    def session(self) -> WriterSession:
+        """Return the connection that writes for the length of a block; taken at once, given back at its end."""
+        return WriterSession(self, self.take_writer())
+
     def take_writer(self) -> sqlite3.Connection:
         """Give the connection that writes, to nobody else until it is given back."""
         if not self._writing.acquire(timeout=self._timeout_s):
-            raise _held_up(self.where, self._timeout_s)
+            raise held_up(self.where, self._timeout_s)
         return self._taken_writer()
 
     def try_writer(self) -> sqlite3.Connection | None:
@@ -261,7 +234,7 @@ class FileConnections:
                 self._writer = self._connect("rw")
         except sqlite3.Error as error:
             self._writing.release()
-            raise _store_error(error, self.where) from error
+            raise store_error(error, self.where) from error
         except BaseException:
             self._writing.release()
             raise
@@ -290,7 +263,7 @@ class FileConnections:
                 connection = self._connect("rw")
                 connection.execute("PRAGMA query_only=ON")
             except sqlite3.Error as error:
-                raise _store_error(error, self.where) from error
+                raise store_error(error, self.where) from error
             self._readers.add(connection)
         return connection
 
@@ -333,7 +306,7 @@ class FileConnections:
                 (count,) = self._watch.execute("PRAGMA data_version").fetchone()
             except sqlite3.Error as error:
                 self._close_watch()
-                raise _store_error(error, self.where) from error
+                raise store_error(error, self.where) from error
             return self._watches, count
 
     def _close_watch(self) -> None:
@@ -343,7 +316,7 @@ class FileConnections:
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it is given back."""
-        self._lost = self._lost or _closed
+        self._lost = self._lost or closed
         with self._watching:
             self._close_watch()
         self._close_idle()
@@ -380,7 +353,7 @@ class FileConnections:
 
     def after_fork_in_child(self) -> None:
         """Open anew what the parent closed; where the parent could not close everything, refuse."""
-        self.group = Group(self)  # whoever led the old one is a thread of the parent
+        self.group = GroupCommit(self.where, self.session)  # whoever led the old one is a thread of the parent
         if self._held == self._locks() and not self._readers:
             self.after_fork()
             return
@@ -410,9 +383,12 @@ class MemoryConnections:
         migrate(self._connection, self.where)
         _STORES.add(self)
 
+    def session(self) -> WriterSession:
+        return WriterSession(self, self.take_writer())
+
     def take_writer(self) -> sqlite3.Connection:
         if not self._using.acquire(timeout=self._timeout_s):
-            raise _held_up(self.where, self._timeout_s)
+            raise held_up(self.where, self._timeout_s)
         return self._taken()
 
     def try_writer(self) -> sqlite3.Connection | None:
@@ -444,7 +420,7 @@ class MemoryConnections:
         return self._writes
 
     def close(self) -> None:
-        self._lost = self._lost or _closed
+        self._lost = self._lost or closed
         if self._lost is not forked and self._using.acquire(timeout=self._timeout_s):
             self._connection.close()
             self._using.release()
@@ -483,21 +459,6 @@ def _keep_for_ever(connections: list[sqlite3.Connection | None]) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connections))
 
 
-def forked(where: str) -> StoreError:
-    """Say that a store can't be used in this child of another process."""
-    msg = f"{where} was in use while this process was forked, so it can't be used here."
-    hint = "Fork before it is opened, or while no thread reads or writes; what is in memory can't be shared at all."
-    return StoreError(msg, hint=hint)
-
-
-def _closed(where: str) -> StoreError:
-    return StoreError(f"{where} is closed.", hint="Open it again.")
-
-
-def _held_up(where: str, timeout_s: float) -> StoreError:
-    return StoreError(f"{where} is in use by another thread for more than {timeout_s:g} s.", hint="Try again.")
-
-
 def _before_fork() -> None:
     for store in list(_STORES):
         store.before_fork()
@@ -532,7 +493,7 @@ def fetch(connection: sqlite3.Connection, where: str, statement: str, values: Se
     except sqlite3.Error as error:
         if str(error).startswith("Could not decode to UTF-8"):
             raise _undecodable(connection, where) from error
-        raise _store_error(error, where) from error
+        raise store_error(error, where) from error
 
 
 def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
@@ -550,7 +511,7 @@ def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
     return StoreError(f"{where} has a kept view with a text that is not UTF-8.", hint="Build the views anew.")
 
 
-class Writing:
+class WriterSession:
     """The connection that writes, given back when the block ends; what failed is rolled back, and told as ours."""
 
     __slots__ = ("_connections", "_writer")
@@ -567,7 +528,7 @@ class Writing:
         if error is None:
             self._connections.give_writer()
             return
-        broken = primary_code(error) in _LOST
+        broken = primary_code(error) in LOST
         try:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -576,153 +537,4 @@ class Writing:
         finally:
             self._connections.give_writer(broken=broken)
         if isinstance(error, sqlite3.Error):
-            raise _told(error, self._connections.where) from error
-
-
-def _told(error: sqlite3.Error, where: str) -> AppendConflict | StoreError:
-    """Tell what went wrong with something that was written."""
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-        return AppendConflict("Somebody else was first.")
-    return _store_error(error, where)
-
-
-class _Waiting:
-    """An append that waits for somebody's commit, and what it came to."""
-
-    __slots__ = ("error", "insert", "is_done", "leads", "position", "woken")
-
-    def __init__(self, insert: Callable[[sqlite3.Connection], int]) -> None:
-        self.insert = insert
-        self.position = 0
-        self.error: BaseException | None = None
-        self.is_done = False
-        self.leads = False
-        self.woken = threading.Lock()
-        """Held until it is done, or leads."""
-
-
-class Group:
-    """Appends of several threads, in one transaction.
-
-    Each is one statement, and so all or nothing by itself: one that conflicts does not touch the others. Nobody is told
-    of a success before the commit. Where the transaction as a whole fails, all are told so; what then is in the stream
-    is for each to look up, as always. A thread that is alone commits alone, in one statement.
-    """
-
-    def __init__(self, connections: FileConnections) -> None:
-        """Group what is appended through these connections."""
-        self._connections = connections
-        self._gate = threading.Lock()
-        self._waiting: collections.deque[_Waiting] = collections.deque()
-        self._is_led = False
-
-    def append(self, insert: Callable[[sqlite3.Connection], int], timeout_s: float) -> int:
-        """Execute one statement that inserts, and give the last position, once it is committed.
-
-        Raises:
-            AppendConflict: somebody else was first; nothing was recorded.
-            StoreError: anything else; whether it was recorded may not be known.
-        """
-        ours = _Waiting(insert)
-        with self._gate:
-            ours.leads = not self._is_led
-            self._is_led = True
-            if not ours.leads:
-                ours.woken.acquire()
-                self._waiting.append(ours)
-        if not ours.leads:
-            self._await(ours, timeout_s)
-        if not ours.is_done:
-            self._lead(ours)
-        if ours.error is not None:
-            raise ours.error
-        return ours.position
-
-    def _await(self, ours: _Waiting, timeout_s: float) -> None:
-        """Wait until somebody committed it, or hands the lead over; whoever gives up stands in nobody's way."""
-        try:
-            if ours.woken.acquire(timeout=timeout_s):
-                return
-            with self._gate:
-                was_waiting = ours in self._waiting
-                if was_waiting:  # and so it is certainly not recorded
-                    self._waiting.remove(ours)
-            if not was_waiting and ours.woken.acquire(timeout=2 * timeout_s):  # it was being committed
-                return
-        except BaseException:
-            self._leave(ours)
-            raise
-        self._leave(ours)
-        raise _held_up(self._connections.where, timeout_s) if was_waiting else _unknown(self._connections.where)
-
-    def _leave(self, ours: _Waiting) -> None:
-        with self._gate:
-            if ours in self._waiting:
-                self._waiting.remove(ours)
-        if ours.leads:
-            self._hand_over()
-
-    def _lead(self, ours: _Waiting) -> None:
-        """Commit for all who wait, and let the next one lead."""
-        connections, group = self._connections, [ours]
-        try:
-            with Writing(connections, connections.take_writer()) as writer:
-                with self._gate:
-                    group += self._waiting
-                    self._waiting.clear()
-                if len(group) == 1:
-                    ours.position = ours.insert(writer)
-                else:
-                    self._commit(writer, group)
-        except (AppendConflict, StoreError) as error:
-            for one in group:
-                one.error = error if one is ours else _copied(error)
-        except BaseException:
-            for one in group:
-                one.error = _interrupted(connections.where)
-            raise
-        finally:
-            for one in group[1:]:
-                one.is_done = True
-                one.woken.release()
-            self._hand_over()
-
-    def _commit(self, writer: sqlite3.Connection, group: list[_Waiting]) -> None:
-        writer.execute("BEGIN IMMEDIATE")
-        for one in group:
-            try:
-                one.position = one.insert(writer)
-            except sqlite3.Error as error:
-                if not writer.in_transaction:  # it was rolled back as a whole
-                    raise
-                one.error = _told(error, self._connections.where)
-                one.error.__cause__ = error
-            except Exception as error:  # noqa: BLE001 - the value of one can't be bound: that is for its own thread
-                one.error = error
-        writer.execute("COMMIT")
-
-    def _hand_over(self) -> None:
-        with self._gate:
-            if self._waiting:
-                following = self._waiting.popleft()
-                following.leads = True
-                following.woken.release()
-            else:
-                self._is_led = False
-
-
-def _copied(error: AppendConflict | StoreError) -> AppendConflict | StoreError:
-    """Give each thread an error of its own, because raising changes it."""
-    copy = StoreError(error.sentence, hint=error.hint) if isinstance(error, StoreError) else AppendConflict(*error.args)
-    copy.__cause__ = error.__cause__
-    return copy
-
-
-def _unknown(where: str) -> StoreError:
-    msg = f"{where} did not say in time whether it committed what another thread wrote along with this."
-    return StoreError(msg, hint="It may be recorded: look first, or ask again with the same idempotency key.")
-
-
-def _interrupted(where: str) -> StoreError:
-    msg = f"{where} was being written to by a thread that was interrupted."
-    return StoreError(msg, hint="Try again.")
+            raise told(error, self._connections.where) from error

@@ -1,0 +1,163 @@
+"""Group commit: threads that append to one file at the same time share a transaction, and so one sync of the disk.
+
+The law of this room: **nobody is told of a success before the commit, and whoever gives up stands in nobody's way.**
+To change the protocol, start with `GroupCommit.append`; `test_group_commit.py` holds each of its turns.
+"""
+
+from __future__ import annotations
+
+import collections
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from versioning.errors import StoreError
+from versioning.store.contract import AppendConflict
+from versioning.store.sqlite_errors import held_up, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+
+class PendingAppend:
+    """An append that waits for somebody's commit, and what it came to."""
+
+    __slots__ = ("error", "insert", "is_done", "leads", "position", "woken")
+
+    def __init__(self, insert: Callable[[sqlite3.Connection], int]) -> None:
+        self.insert = insert
+        self.position = 0
+        self.error: BaseException | None = None
+        self.is_done = False
+        self.leads = False
+        self.woken = threading.Lock()
+        """Held until it is done, or leads."""
+
+
+class GroupCommit:
+    """Appends of several threads, in one transaction.
+
+    Each is one statement, and so all or nothing by itself: one that conflicts does not touch the others. Nobody is told
+    of a success before the commit. Where the transaction as a whole fails, all are told so; what then is in the stream
+    is for each to look up, as always. A thread that is alone commits alone, in one statement.
+    """
+
+    def __init__(self, where: str, session: Callable[[], AbstractContextManager[sqlite3.Connection]]) -> None:
+        """Commit through the sessions of a writer that `session` opens; `where` names the database in errors."""
+        self._where = where
+        self._session = session
+        self._gate = threading.Lock()
+        self._waiting: collections.deque[PendingAppend] = collections.deque()
+        self._is_led = False
+
+    def append(self, insert: Callable[[sqlite3.Connection], int], timeout_s: float) -> int:
+        """Execute one statement that inserts, and give the last position, once it is committed.
+
+        Raises:
+            AppendConflict: somebody else was first; nothing was recorded.
+            StoreError: anything else; whether it was recorded may not be known.
+        """
+        ours = PendingAppend(insert)
+        with self._gate:
+            ours.leads = not self._is_led
+            self._is_led = True
+            if not ours.leads:
+                ours.woken.acquire()
+                self._waiting.append(ours)
+        if not ours.leads:
+            self._await(ours, timeout_s)
+        if not ours.is_done:
+            self._lead(ours)
+        if ours.error is not None:
+            raise ours.error
+        return ours.position
+
+    def _await(self, ours: PendingAppend, timeout_s: float) -> None:
+        """Wait until somebody committed it, or hands the lead over; whoever gives up stands in nobody's way."""
+        try:
+            if ours.woken.acquire(timeout=timeout_s):
+                return
+            with self._gate:
+                was_waiting = ours in self._waiting
+                if was_waiting:  # and so it is certainly not recorded
+                    self._waiting.remove(ours)
+            if not was_waiting and ours.woken.acquire(timeout=2 * timeout_s):  # it was being committed
+                return
+        except BaseException:
+            self._leave(ours)
+            raise
+        self._leave(ours)
+        raise held_up(self._where, timeout_s) if was_waiting else _unknown(self._where)
+
+    def _leave(self, ours: PendingAppend) -> None:
+        with self._gate:
+            if ours in self._waiting:
+                self._waiting.remove(ours)
+        if ours.leads:
+            self._hand_over()
+
+    def _lead(self, ours: PendingAppend) -> None:
+        """Commit for all who wait, and let the next one lead."""
+        group = [ours]
+        try:
+            with self._session() as writer:
+                with self._gate:
+                    group += self._waiting
+                    self._waiting.clear()
+                if len(group) == 1:
+                    ours.position = ours.insert(writer)
+                else:
+                    self._commit(writer, group)
+        except (AppendConflict, StoreError) as error:
+            for one in group:
+                one.error = error if one is ours else _copied(error)
+        except BaseException:
+            for one in group:
+                one.error = _interrupted(self._where)
+            raise
+        finally:
+            for one in group[1:]:
+                one.is_done = True
+                one.woken.release()
+            self._hand_over()
+
+    def _commit(self, writer: sqlite3.Connection, group: list[PendingAppend]) -> None:
+        writer.execute("BEGIN IMMEDIATE")
+        for one in group:
+            try:
+                one.position = one.insert(writer)
+            except sqlite3.Error as error:
+                if not writer.in_transaction:  # it was rolled back as a whole
+                    raise
+                one.error = told(error, self._where)
+                one.error.__cause__ = error
+            except Exception as error:  # noqa: BLE001 - the value of one can't be bound: that is for its own thread
+                one.error = error
+        writer.execute("COMMIT")
+
+    def _hand_over(self) -> None:
+        with self._gate:
+            if self._waiting:
+                following = self._waiting.popleft()
+                following.leads = True
+                following.woken.release()
+            else:
+                self._is_led = False
+
+
+def _copied(error: AppendConflict | StoreError) -> AppendConflict | StoreError:
+    """Give each thread an error of its own, because raising changes it."""
+    copy = StoreError(error.sentence, hint=error.hint) if isinstance(error, StoreError) else AppendConflict(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _unknown(where: str) -> StoreError:
+    msg = f"{where} did not say in time whether it committed what another thread wrote along with this."
+    return StoreError(msg, hint="It may be recorded: look first, or ask again with the same idempotency key.")
+
+
+def _interrupted(where: str) -> StoreError:
+    msg = f"{where} was being written to by a thread that was interrupted."
+    return StoreError(msg, hint="Try again.")

@@ -1,0 +1,77 @@
+"""What went wrong in PostgreSQL, as an error with a sentence and a hint.
+
+To add one: its line in `__SENTENCES`, by SQLSTATE or by the class of a SQLSTATE.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from versioning.errors import StoreError, shown
+
+_SENTENCES: Final = {
+    "08": ("can't be reached", "Look whether the server is running, and at the network."),
+    "08006": ("closed the connection", "Look whether the server is running, and at the network."),
+    "22021": ("can't hold a text of this form", "Leave out NUL characters."),
+    "25006": ("can only be read", "Name the primary server, or look at default_transaction_read_only."),
+    "28": ("refused the user or the password", "Look at the user and the password in the URL, and at pg_hba.conf."),
+    "3D": ("does not exist", "Make it with CREATE DATABASE, or name another one."),
+    "3F": ("has no such schema any more", "Open the store again, which makes it."),
+    "40": ("could not order what several clients did at once", "Try again."),
+    "42501": ("does not allow this user what is needed", "Grant it, or let the owner run `migrate` first."),
+    "42P01": ("has no tables of ours any more", "Open the store again, which makes them."),
+    "53": ("is out of memory or of another resource", "Look at the server's log."),
+    "53100": ("can't grow: the disk is full", "Make room; nothing was recorded."),
+    "53300": ("has no connection left", "Raise max_connections, or let fewer processes connect."),
+    "55P03": (
+        "kept this waiting for somebody else's lock",
+        "Try again; lock_timeout_s in the URL says how long to wait.",
+    ),
+    "57": ("is stopping or starting", "Try again in a moment."),
+    "57014": ("took too long", "Try again; statement_timeout_s in the URL says how long a statement may take."),
+    "58": ("can't be read or written", "Look at the server's disk and at its log."),
+    "XX": ("is damaged", "Keep a copy of it, look at the server's log, and restore a backup."),
+}
+"""By SQLSTATE, or by its class."""
+_REACHED: Final = (
+    (re.compile("too many (?:clients|connections)|remaining connection slots"), "53300"),
+    (re.compile("permission denied"), "42501"),
+    (
+        re.compile(
+            'password authentication failed|no password supplied|no pg_hba.conf entry|role ".*" (?:does|is) not'
+        ),
+        "28",
+    ),
+    (re.compile('database ".*" does not exist'), "3D"),
+    (re.compile("the database system is"), "57"),
+    (re.compile("server is in hot standby mode"), "25006"),
+)
+"""While connecting, libpq gives the server's words only."""
+
+
+def store_error(where: str, state: str, message: str = "", constraint: str | None = None) -> StoreError:
+    """Return what a SQLSTATE means; `where` names the database."""
+    known = _SENTENCES.get(state) or _SENTENCES.get(state[:2])
+    sentence, hint = known or (f"failed: {shown(message)}", None)
+    return StoreError(f"{where} {sentence}.", hint=hint, sqlstate=state, constraint=constraint)
+
+
+def closed(where: str) -> StoreError:
+    """Return the error of a store that was closed."""
+    return StoreError(f"{where} is closed.", hint="Open it again.")
+
+
+def unreachable(where: str, message: str) -> StoreError:
+    """Return what libpq's words about a connection that was not made mean."""
+    for words, state in _REACHED:
+        if words.search(message):
+            return store_error(where, state)
+    sentence, hint = _SENTENCES["08"]
+    told = shown(" ".join(message.split()))
+    return StoreError(f"{where} {sentence}: {told}.", hint=hint, sqlstate="08001")
+
+
+def silent(where: str, seconds: float) -> StoreError:
+    """Return the error of a server that did not answer in time."""
+    return StoreError(f"{where} did not answer within {seconds:g} s.", hint=_SENTENCES["08"][1])
