@@ -51,6 +51,7 @@ def test_an_explanation_is_whole(one: Explanation) -> None:
     if one.kind == "rule":
         assert one.example
         assert one.what_to_do
+    assert one.to_dict()["see"] == list(one.see)
     for part in (one.title, one.text, one.what_to_do, *one.see):
         assert part in str(one)
 

@@ -158,13 +158,13 @@ class TestR28Texts:
         assert check("\U0001f600" * most) == "\U0001f600" * most
         error = refusal(check, "a" * (most + 1))
         assert (error.rule, error.facts) == ("R28", {"argument": argument})
-        assert error.sentence == f"{argument} has {most + 1} characters, and {most} is the most."
+        assert error.sentence == f"{argument} has {most + 1} characters; the limit is {most}."
         assert error.hint == InvalidArgumentError.hint
 
     @pytest.mark.parametrize("lone", LONE, ids=ascii)
     @each_text
     def test_no_lone_surrogates(self, check: Check, argument: str, lone: str) -> None:
-        assert refusal(check, lone).sentence == f"{argument} has half of a surrogate pair."
+        assert refusal(check, lone).sentence == f"{argument} contains half of a surrogate pair."
 
     @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
     @each_text
@@ -174,17 +174,17 @@ class TestR28Texts:
         if argument in {"reason", "correlation_id"}:
             assert check(control) == control
         else:
-            assert refusal(check, control).sentence == f"{argument} has control characters."
+            assert refusal(check, control).sentence == f"{argument} contains control characters."
 
     @pytest.mark.parametrize("value", [7, True, b"a", ["a"], 1.5])
     @each_text
     def test_only_text(self, check: Check, argument: str, value: object) -> None:
-        assert refusal(check, value).sentence == f"{argument} is text, not {type(value).__name__}."
+        assert refusal(check, value).sentence == f"{argument} must be text, not {type(value).__name__}."
 
     @each_text
     def test_none_is_none_except_as_a_workspace(self, check: Check, argument: str) -> None:
         if argument == "workspace":
-            assert refusal(check, None).sentence == "workspace is text, not NoneType."
+            assert refusal(check, None).sentence == "workspace must be text, not NoneType."
         else:
             assert check(None) is None
 
@@ -219,13 +219,13 @@ class TestR15FailureTexts:
 
     def test_it_is_text(self) -> None:
         assert refusal(limits.checked_failure, None).rule == "R15"
-        assert refusal(limits.checked_failure, RuntimeError("x")).sentence == "error is text, not RuntimeError."
+        assert refusal(limits.checked_failure, RuntimeError("x")).sentence == "error must be text, not RuntimeError."
         failure = limits.checked_failure(Words.ADA)
         assert (failure, type(failure)) == ("ada", str)
 
     @pytest.mark.parametrize("lone", [*LONE, "a" * 9000 + "\ud800"], ids=lambda lone: ascii(lone[-9:]))
     def test_no_lone_surrogates(self, lone: str) -> None:
-        assert refusal(limits.checked_failure, lone).sentence == "error has half of a surrogate pair."
+        assert refusal(limits.checked_failure, lone).sentence == "error contains half of a surrogate pair."
 
 
 class TestYesAndNo:
@@ -362,7 +362,7 @@ class TestR28Metadata:
         fits = limits.checked_metadata({"x": "é" * ((16_384 - frame) // 2)})
         assert len(fits.encode()) == 16_384
         error = refusal(limits.checked_metadata, {"x": "a" * (16_384 - frame + 1)})
-        assert error.sentence == "metadata has 16385 bytes as JSON, and 16384 is the most."
+        assert error.sentence == "metadata has 16385 bytes as JSON; the limit is 16384."
 
     def test_what_json_escapes_counts_as_escaped(self) -> None:
         assert limits.checked_metadata({"x": "\n"}) == '{"x":"\\n"}'
@@ -373,7 +373,7 @@ class TestR28Metadata:
         assert json.loads(limits.checked_metadata(nested(8, "leaf"))) == nested(8, "leaf")
         assert json.loads(limits.checked_metadata(nested(7, []))) == nested(7, [])
         for deeper in (nested(9), nested(8, []), nested(8, [1]), nested(5000)):
-            assert refusal(limits.checked_metadata, deeper).sentence == "metadata is nested deeper than 8."
+            assert refusal(limits.checked_metadata, deeper).sentence == "metadata is nested deeper than 8 levels."
 
     def test_one_that_holds_itself_is_nested_deeper(self) -> None:
         value: dict[str, object] = {}
@@ -382,7 +382,10 @@ class TestR28Metadata:
 
     @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
     def test_only_finite_numbers(self, number: float) -> None:
-        assert refusal(limits.checked_metadata, {"x": [number]}).sentence == "metadata has a number that is not finite."
+        assert (
+            refusal(limits.checked_metadata, {"x": [number]}).sentence
+            == "metadata contains a number that is not finite."
+        )
 
     def test_only_numbers_that_python_writes(self) -> None:
         most = sys.get_int_max_str_digits()
@@ -396,7 +399,7 @@ class TestR28Metadata:
     @pytest.mark.parametrize("value", [(1,), {1}, b"a", object(), datetime(2026, 1, 1, tzinfo=UTC), Words.ADA, 1j])
     def test_only_what_json_gives_back(self, value: object) -> None:
         error = refusal(limits.checked_metadata, {"x": [value]})
-        assert f"of the type {type(value).__name__}, " in error.sentence
+        assert f"of type {type(value).__name__}, " in error.sentence
         assert error.hint
 
     @pytest.mark.parametrize("value", [[], "{}", 1, [("a", 1)], type("Sub", (dict,), {})()], ids=repr)

@@ -202,7 +202,7 @@ class TestRanges:
         ],
     )
     def test_anything_else_is_refused_with_an_example(self, text: str) -> None:
-        with pytest.raises(InvalidArgumentError, match="neither a number, nor a range") as refused:
+        with pytest.raises(InvalidArgumentError, match="is neither a number, nor a range") as refused:
             parse_range(text)
         assert (refused.value.rule, refused.value.facts) == ("R24", {"argument": "version"})
         assert "^1.2" in refused.value.hint

@@ -736,11 +736,11 @@ class TestR22ExpectedPrimary:
     def test_the_refusal_says_which_it_is(self) -> None:
         error = self.two.when(promote("a", expected_primary=None)).error
         assert error is not None
-        assert error.sentence == f"The primary is {self.two.id('b')}, not none as expected."
+        assert error.sentence == f"The primary is {self.two.id('b')}, but none was expected."
         story = given(deploy("a"))
         error = story.when(promote("a", expected_primary="a")).error
         assert error is not None
-        assert error.sentence == f"The primary is none, not {story.id('a')} as expected."
+        assert error.sentence == f"The primary is none, but {story.id('a')} was expected."
 
     def test_it_lets_pass_what_is_as_expected(self) -> None:
         self.two.when(promote("a", expected_primary="b")).then("VersionPromoted a requested, was b")

@@ -1,7 +1,9 @@
-"""What is asked: one frozen value a command, in the imperative.
+"""What is asked for: one frozen value per command, named in the imperative.
 
-The law of this room: a command holds everything that deciding it needs besides the state, the policy and the moment, so
-that `rules.decide` stays a pure function. Arguments are checked before a command is made (`limits.py`).
+The law of this room: a command holds everything needed to decide it, except the state, the policy and the moment. So
+`rules.decide` stays a pure function. Arguments are checked before a command is built (`limits.py`).
+
+To add one: a class, its line in `COMMANDS`, and its rows in `rules.TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -17,22 +19,22 @@ Bump: TypeAlias = Literal["MAJOR", "MINOR", "PATCH"]
 
 
 class Expect(enum.Enum):
-    """What `expected_primary` is when it is left out."""
+    """Default of `expected_primary`: expect nothing."""
 
     ANYTHING = "anything"
 
 
 ExpectedPrimary: TypeAlias = str | Literal[Expect.ANYTHING] | None
-"""A version_id, None for "there is none", or nothing expected (R22)."""
+"""A version_id, None to expect that there is no primary, or nothing expected (R22)."""
 
 
 @attrs.frozen
 class Deploy:
-    """Make a new version of the name."""
+    """Record a new version of the name."""
 
     artifact: ArtifactRef
     token: str
-    """32 random bits, 8 hexadecimal digits: they go into the version_id, so that the rules need no randomness."""
+    """32 random bits as 8 hexadecimal digits. They go into the version_id, so the rules need no randomness."""
     bump: Bump = "MINOR"
     publish: bool = False
     promote: bool | None = None
@@ -41,7 +43,7 @@ class Deploy:
 
 @attrs.frozen
 class Publish:
-    """Make a draft a published version."""
+    """Turn a draft into a published version."""
 
     version_id: str
     promote: bool | None = None
@@ -57,14 +59,14 @@ class Promote:
 
 @attrs.frozen
 class Rollback:
-    """Go back to the primary before."""
+    """Go back to the previous primary."""
 
     expected_primary: ExpectedPrimary = Expect.ANYTHING
 
 
 @attrs.frozen
 class Deactivate:
-    """Stop a version at once."""
+    """Stop a version immediately."""
 
     version_id: str
     expected_primary: ExpectedPrimary = Expect.ANYTHING
@@ -79,7 +81,7 @@ class Activate:
 
 @attrs.frozen
 class CompleteActivation:
-    """Answer that a version's serving environment is ready."""
+    """Report that a version's serving environment is ready."""
 
     version_id: str
     activation_id: str
@@ -87,7 +89,7 @@ class CompleteActivation:
 
 @attrs.frozen
 class FailActivation:
-    """Answer that a version's serving environment did not start."""
+    """Report that a version's serving environment did not start."""
 
     version_id: str
     activation_id: str
@@ -104,7 +106,7 @@ class Delete:
 
 @attrs.frozen
 class DeleteModel:
-    """Delete all versions that are left, and so the model."""
+    """Delete all remaining versions, and with them the model."""
 
 
 VersionCommand: TypeAlias = Publish | Promote | Deactivate | Activate | CompleteActivation | FailActivation | Delete
@@ -122,6 +124,6 @@ COMMANDS: dict[str, type[Command]] = {
     "delete": Delete,
     "delete_model": DeleteModel,
 }
-"""The commands by the names that users call them."""
+"""Each command by the name that users call."""
 
 NAMES: dict[type[Command], str] = {command: name for name, command in COMMANDS.items()}

@@ -1,11 +1,11 @@
 """What happened: the facts that the log is made of, and the only truth.
 
-The law of this room: **these classes and their fields are the storage format.** A class, once released, is never
-renamed or changed; a new shape is a new topic and an upcaster (`persistence.py`). No validators here, because a rule
-that is tightened later would make history unreadable: types are checked on reading, rules on writing.
+The law of this room: **these classes and their fields are the storage format.** Once released, a class is never renamed
+or changed; a new shape is a new topic and an upcaster (`store/format.py`). There are no validators here, because a rule
+that is tightened later would make history unreadable. Types are checked on reading, rules on writing.
 
-To add an event: a class, and its line in `EVENTS`; the exhaustive maps and the golden bytes complain until it is known
-everywhere. `at_us` is the moment of the fact, in microseconds since 1970 UTC.
+To add an event: a class, and its line in `EVENTS`; the exhaustive maps and the golden bytes fail until it is known
+everywhere. `at_us` is the moment of the event, in microseconds since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import attrs
 from versioning.ids import model_id_of
 
 Cause: TypeAlias = Literal["published", "requested", "rollback", "fallback", "default"]
-"""Why a version became primary (R12)."""
+"""Reason for a version to become primary (R12)."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def moment_of(at_us: int) -> datetime:
-    """Turn microseconds since 1970 into an aware moment in UTC."""
+    """Convert microseconds since 1970 to an aware moment in UTC."""
     return EPOCH + at_us * _MICROSECOND
 
 
 def microseconds_of(moment: datetime) -> int:
-    """Turn an aware moment into whole microseconds since 1970."""
+    """Convert an aware moment to whole microseconds since 1970."""
     return (moment - EPOCH) // _MICROSECOND
 
 
 EARLIEST_US = microseconds_of(datetime(1, 1, 1, tzinfo=UTC))
-"""The first moment that a datetime can hold."""
+"""First moment that a datetime can represent."""
 
 
 def rfc3339(moment: datetime) -> str:
@@ -67,14 +67,14 @@ def as_json(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
 
 
 class Value:
-    """A value that users get, and that can be written as JSON under the names of its attributes."""
+    """Base of the values that users get: they can be written as JSON under the names of their attributes."""
 
     __slots__ = ()
     _MEMBERS: ClassVar[tuple[str, ...]] = ()
-    """Names of the attributes that are written; without any, the fields."""
+    """Names of the attributes to write; if empty, the fields."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the value in JSON types: moments are RFC 3339 text in UTC, what is absent is None."""
+        """Return the value in JSON types: moments are RFC 3339 text in UTC, absent values are None."""
         names = self._MEMBERS or [field.name for field in attrs.fields(type(self))]  # type: ignore[arg-type]  # an attrs class
         return {name: as_json(getattr(self, name)) for name in names}
 
@@ -97,29 +97,29 @@ class _Event(Value):
 
 @attrs.frozen
 class ArtifactRef(Value):
-    """Where a deployed artifact is; the rules never look inside."""
+    """Reference to a deployed artifact; the rules never look inside."""
 
     uri: str
-    """`sha256:<digest>` for contents in the artifacts folder, else whatever the caller's platform understands."""
+    """`sha256:<digest>` for contents in the artifacts folder, else any text that the caller's platform understands."""
     digest: str | None = None
-    """SHA-256 of the contents, 64 hexadecimal digits."""
+    """SHA-256 of the contents as 64 hexadecimal digits."""
     size_bytes: int | None = None
     media_type: str | None = None
 
 
 @attrs.frozen
 class VersionDeployed(_Event):
-    """A version was deployed; without an `activation_id` it is active at once (R14)."""
+    """A version was deployed; without an `activation_id` it is active immediately (R14)."""
 
     version_id: str
     number: str
     artifact: ArtifactRef
     published: bool = False
     claims: bool = False
-    """Whether publishing it claims the primary role (R7)."""
+    """Whether its publication claims the primary role (R7)."""
     activation_id: str | None = None
     metadata: str = "{}"
-    """Canonical JSON."""
+    """The caller's own facts as canonical JSON."""
     at_us: int = attrs.field(kw_only=True)
 
 
@@ -134,11 +134,11 @@ class VersionPublished(_Event):
 
 @attrs.frozen
 class VersionPromoted(_Event):
-    """A version became primary, or renewed its claim (R20: `previous` is then itself)."""
+    """A version became primary, or the primary renewed its claim (R20: `previous` is then itself)."""
 
     version_id: str
     previous: str | None
-    """The version_id that was primary before this append."""
+    """version_id of the primary before this append, or None."""
     cause: Cause
     at_us: int = attrs.field(kw_only=True)
 
@@ -153,7 +153,7 @@ class PrimaryCleared(_Event):
 
 @attrs.frozen
 class VersionDeactivated(_Event):
-    """A version stopped, or a failed version's claim was withdrawn (R10)."""
+    """A version was stopped, or the claim of a failed version was withdrawn (R10)."""
 
     version_id: str
     at_us: int = attrs.field(kw_only=True)
@@ -170,7 +170,7 @@ class VersionActivationRequested(_Event):
 
 @attrs.frozen
 class VersionActivated(_Event):
-    """A version became active; `activation_id` is the wait that it ends, if there was one."""
+    """A version became active; `activation_id` names the wait that this ends, if there was one."""
 
     version_id: str
     activation_id: str | None = None
@@ -189,7 +189,7 @@ class VersionActivationFailed(_Event):
 
 @attrs.frozen
 class VersionDeleted(_Event):
-    """A version was deleted, for ever."""
+    """A version was deleted for ever."""
 
     version_id: str
     at_us: int = attrs.field(kw_only=True)
@@ -197,7 +197,7 @@ class VersionDeleted(_Event):
 
 @attrs.frozen
 class ModelDeleted(_Event):
-    """The last version is gone, and with it the model; its name is free."""
+    """The last version was deleted, and with it the model; its name is free."""
 
     at_us: int = attrs.field(kw_only=True)
 
@@ -227,14 +227,14 @@ EVENTS: dict[str, type[Event]] = {
     "deleted.1": VersionDeleted,
     "model_deleted.1": ModelDeleted,
 }
-"""The closed registry of topics: what is not here is never built, and nothing is ever imported by name."""
+"""The closed registry of topics. Nothing else is ever built, and nothing is ever imported by name."""
 
 TOPICS: dict[type[Event], str] = {event: topic for topic, event in EVENTS.items()}
 
 
 @attrs.frozen
 class Meta:
-    """What the events of one append share: whose they are, and who asked for them, why, and with what key."""
+    """Facts shared by all events of one append: the model, and who asked for them, why, and with which key."""
 
     workspace: str
     model_name: str
@@ -245,12 +245,12 @@ class Meta:
     correlation_id: str | None = None
     idempotency_key: str | None = None
     fingerprint: str | None = None
-    """SHA-256 of what was asked, 64 hexadecimal digits; kept where there is a key (R21)."""
+    """SHA-256 of what was asked for, as 64 hexadecimal digits; kept if there is a key (R21)."""
 
 
 @attrs.frozen(slots=False)  # making one with a __dict__ takes 0.7 µs, with slots 1.2
 class Recorded(Value):
-    """An event with its place in the log and all that R26 asks for: who, why, when, with what key and correlation."""
+    """An event with its place in the log, and who asked for it, why, when, and with which key and correlation (R26)."""
 
     position: int
     """Place in the whole log, counted from 1."""
@@ -260,20 +260,20 @@ class Recorded(Value):
     workspace: str
     model_name: str
     generation: int
-    """Which life of the name, counted from 1."""
+    """Life of the name, counted from 1."""
     event: Event
     actor: str | None = None
     reason: str | None = None
     correlation_id: str | None = None
     idempotency_key: str | None = None
     command_id: str = ""
-    """One for all events of an append."""
+    """Random id shared by all events of an append."""
     index: int = 0
-    """Place in its append, counted from 0."""
+    """Place in the append, counted from 0."""
     count: int = 1
-    """How many events the append has."""
+    """Number of events in the append."""
     chain: str = ""
-    """SHA-256 over the link before it in its stream and all of this event, 64 hexadecimal digits."""
+    """SHA-256 over the previous link of the stream and all of this event, as 64 hexadecimal digits."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return who did what, when, why and where it stands, in JSON types; `facts` are the event's own fields."""
@@ -297,35 +297,35 @@ class Recorded(Value):
 
     @property
     def event_id(self) -> str:
-        """Unique for ever: the command's id and the place in its append."""
+        """Id that is unique for ever: the command's id and the place in its append."""
         return f"{self.command_id}.{self.index}"
 
     @property
     def originator_id(self) -> UUID:
-        """The stream, as eventsourcing names it."""
+        """The stream, under the name that eventsourcing gives it."""
         return UUID(self.stream)
 
     @property
     def originator_version(self) -> int:
-        """The sequence, as eventsourcing names it."""
+        """The sequence, under the name that eventsourcing gives it."""
         return self.sequence
 
     @property
     def model_id(self) -> str:
-        """The life of the name that it belongs to."""
+        """Id of the model, which is one life of the name."""
         return model_id_of(self.stream, self.generation)
 
     @property
     def version_id(self) -> str | None:
-        """The version that the event names, or None where it names the model only."""
+        """Id of the version that the event is about, or None if it is about the model."""
         return getattr(self.event, "version_id", None)
 
     @property
     def timestamp(self) -> datetime:
-        """When it happened, in UTC."""
+        """Moment of the event, in UTC."""
         return moment_of(self.event.at_us)
 
     @property
     def ends_append(self) -> bool:
-        """Whether it is the last of the facts that were recorded together."""
+        """Whether it is the last of the events recorded together."""
         return self.index == self.count - 1

@@ -6,8 +6,8 @@
     mdl_<stream>_<generation>                   a model: one life of the name
     act_<stream>_<ordinal>_<token>_<attempt>    one wait for a version's serving environment
 
-The token is 32 random bits that the registry draws once a deployment, so that an id that another store gave is not
-found here. All are URL-safe and at most 64 characters.
+The token is 32 random bits that the registry draws for each deployment, so an id from another store is not found here.
+All ids are URL-safe and at most 64 characters long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STREAM = r"[0-9a-f]{32}"
 _COUNT = r"[1-9][0-9]*"
 _TOKEN = r"[0-9a-f]{8}"  # noqa: S105 - a pattern, no secret
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-"""What a digit becomes whose two upper bits are 10."""
+"""Each digit with its two upper bits set to 10, as a UUID has it in that place."""
 _VERSION = re.compile(rf"ver_({_STREAM})_({_COUNT})_({_TOKEN})")
 _MODEL = re.compile(rf"mdl_({_STREAM})_({_COUNT})")
 _ACTIVATION = re.compile(rf"act_({_STREAM})_({_COUNT})_({_TOKEN})_({_COUNT})")
@@ -46,29 +46,29 @@ class ModelAddress(NamedTuple):
 
 
 def stream_of(workspace: str, model_name: str) -> str:
-    """Give the stream of a name in a workspace: 32 hexadecimal digits, those of a UUID of version 8."""
+    """Return the stream of a name in a workspace: 32 hexadecimal digits, those of a UUID of version 8."""
     space, name = workspace.encode(), model_name.encode()
     digits = hashlib.sha256(b"%d:%s%d:%s" % (len(space), space, len(name), name)).hexdigest()
     return f"{digits[:12]}8{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
 def version_id_of(stream: str, ordinal: int, token: str) -> str:
-    """Make the id of a version."""
+    """Build the id of a version."""
     return f"ver_{stream}_{ordinal}_{token}"
 
 
 def model_id_of(stream: str, generation: int) -> str:
-    """Make the id of one life of a name."""
+    """Build the id of one life of a name."""
     return f"mdl_{stream}_{generation}"
 
 
 def activation_id_of(version_id: str, attempt: int) -> str:
-    """Make the id of a version's wait number `attempt`, counted from 1."""
+    """Build the id of a version's wait number `attempt`, counted from 1."""
     return f"act_{version_id[4:]}_{attempt}"
 
 
 def looks_like_id(text: object) -> bool:
-    """Say whether a text has the form of one of our ids, which no name may have (R4)."""
+    """Return whether a text has the form of one of our ids, which no name may have (R4)."""
     return (
         isinstance(text, str)
         and len(text) <= ID_CHARACTERS_MAX
@@ -78,40 +78,40 @@ def looks_like_id(text: object) -> bool:
 
 
 def parse_version_id(text: object) -> VersionAddress | None:
-    """Take a version_id apart; None when it has another form."""
+    """Split a version_id into its parts; return None if it is malformed."""
     if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and (found := _VERSION.fullmatch(text)):
         return VersionAddress(found[1], int(found[2]), found[3])
     return None
 
 
 def parse_model_id(text: object) -> ModelAddress | None:
-    """Take a model_id apart; None when it has another form."""
+    """Split a model_id into its parts; return None if it is malformed."""
     if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and (found := _MODEL.fullmatch(text)):
         return ModelAddress(found[1], int(found[2]))
     return None
 
 
 def checked_version_id(text: object, argument: str = "version_id") -> str:
-    """Accept a well-formed version_id.
+    """Return a well-formed version_id as an exact `str`.
 
     Raises:
-        InvalidArgumentError: another form, for example a name or a number.
+        InvalidArgumentError: it is malformed, for example a name or a number.
     """
     if not isinstance(text, str) or len(text) > ID_CHARACTERS_MAX or not _VERSION.fullmatch(text):
         msg = f"{argument} is not the id of a version: {shown(text)}."
         hint = "A version_id starts with ver_; version(model_name, number=...) finds a version by its number."
         raise InvalidArgumentError(msg, rule="R5", hint=hint, argument=argument)
-    return str.__str__(text)  # an exact text: str() of a (str, Enum) member is another one
+    return str.__str__(text)  # str() of a (str, Enum) member would return its name
 
 
 def checked_activation_id(text: object) -> str:
-    """Accept a well-formed activation_id, current or stale (R15).
+    """Return a well-formed activation_id, current or stale, as an exact `str` (R15).
 
     Raises:
-        InvalidArgumentError: another form.
+        InvalidArgumentError: it is malformed.
     """
     if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and _ACTIVATION.fullmatch(text):
-        return str.__str__(text)  # an exact text: of another class, it could not be written
+        return str.__str__(text)  # a subclass of str could not be written to the log
     msg = f"activation_id is not the id of an activation: {shown(text)}."
     hint = "Answer with the activation_id that the version carries while it is activating."
     raise InvalidArgumentError(msg, rule="R15", hint=hint, argument="activation_id")

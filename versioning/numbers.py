@@ -1,6 +1,6 @@
 """Which number comes next, and which numbers a range names (R1, R2, R24).
 
-Numbers are semantic versions of three parts. Only `str` of at most 256 characters is ever parsed: `semver` accepts
+Numbers are semantic versions with three parts. Only a `str` of at most 256 characters is ever parsed: `semver` accepts
 floats and booleans as parts, and very long digits raise an error that is not its own.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from versioning.commands import Bump
 
 FIRST_NUMBER: Final = "0.1.0"
-"""R1: whatever bump is asked."""
+"""Number of the first version, whatever bump is asked for (R1)."""
 
 NUMBER_CHARACTERS_MAX: Final = 256
 
@@ -37,7 +37,7 @@ _PLAIN = re.compile(rf"{_PART}\.{_PART}\.{_PART}")
 
 
 def checked_bump(bump: object) -> Bump:
-    """Accept exactly the three words, in any case (R2).
+    """Return one of the three words, given in any case (R2).
 
     Raises:
         InvalidBumpError: anything else.
@@ -51,22 +51,22 @@ def checked_bump(bump: object) -> Bump:
 
 
 def next_number(highest: str | None, bump: Bump) -> str:
-    """Bump the highest number ever allocated, or give the first one."""
+    """Bump the highest number ever allocated, or return the first one."""
     if highest is None:
         return FIRST_NUMBER
     return ".".join(map(str, _BUMPS[bump](parts_of(highest))))
 
 
 def parts_of(number: str) -> Parts:
-    """Take one of our own numbers apart."""
+    """Split one of our own numbers into its parts."""
     major, minor, patch = number.split(".")
     return int(major), int(minor), int(patch)
 
 
 def exact_number(text: str) -> str | None:
-    """Say which one number a text names; None when it has another form.
+    """Return the number that a text names, or None if it is not a semantic version.
 
-    A semantic version with a pre-release or build part is a number that is never allocated.
+    A semantic version with a pre-release or build part is accepted, although such a number is never allocated.
     """
     if len(text) <= NUMBER_CHARACTERS_MAX and (_PLAIN.fullmatch(text) or semver.Version.is_valid(text)):
         return text
@@ -74,26 +74,26 @@ def exact_number(text: str) -> str | None:
 
 
 class Range(NamedTuple):
-    """Whether a number is inside, and between which numbers one must lie that is."""
+    """A test whether a number lies inside, and the bounds of those that can."""
 
     tests: tuple[Callable[[Parts], bool], ...]
     low: Parts
     high: Parts | None
-    """Both inclusive; None where there is no end."""
+    """Upper bound, inclusive like `low`; None for an open end."""
 
     def __call__(self, number: Parts) -> bool:
-        """Say whether a number is inside."""
+        """Return whether a number lies inside."""
         return all(test(number) for test in self.tests)
 
 
 def parse_range(text: str) -> Range:
-    """Turn a range such as `>=1.2.0,<2.0.0`, `^1.2` or `~1.2.3` into the question whether a number is inside (R24).
+    """Parse a range such as `>=1.2.0,<2.0.0`, `^1.2` or `~1.2.3` (R24).
 
-    All comparators of a comma-separated list must hold. A missing part counts as 0; `^` keeps the leftmost part that is
-    not 0 (`^0.1` is `>=0.1.0,<0.2.0`), `~` the minor part, or the major part where only that is given.
+    All comparators of a comma-separated list must hold. A missing part counts as 0. `^` keeps the leftmost part that is
+    not 0 (`^0.1` means `>=0.1.0,<0.2.0`). `~` keeps the minor part, or the major part if only that is given.
 
     Raises:
-        InvalidArgumentError: the text has another form.
+        InvalidArgumentError: the text is malformed.
     """
     tests: list[Callable[[Parts], bool]] = []
     lows: list[Parts] = [(0, 0, 0)]
@@ -101,7 +101,7 @@ def parse_range(text: str) -> Range:
     for item in text.split(",") if len(text) <= NUMBER_CHARACTERS_MAX else [text]:
         found = _COMPARATOR.fullmatch(item.strip(" "))
         if found is None or len(text) > NUMBER_CHARACTERS_MAX:
-            msg = f"This is neither a number, nor a range, nor the id of a version: {shown(text)}."
+            msg = f"{shown(text)} is neither a number, nor a range, nor a version_id."
             hint = 'Name a version as "1.2.0", a version_id, ">=1.2.0,<2.0.0", "^1.2" or "~1.2.3".'
             raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version")
         sign, given = found[1], [int(part) for part in found.groups()[1:] if part is not None]
@@ -122,13 +122,13 @@ def parse_range(text: str) -> Range:
 _MIRRORED: Final = {
     ">=": "__le__", "<=": "__ge__", ">": "__lt__", "<": "__gt__", "!=": "__ne__", "=": "__eq__", "==": "__eq__",
 }  # fmt: skip
-"""What the number of a comparator asks of the other one."""
+"""Comparison to call on the comparator's own number, with the tested number as argument."""
 _BOUNDED_BELOW: Final = frozenset({">=", ">", "=", "==", "^", "~"})
 _BOUNDED_ABOVE: Final = frozenset({"<=", "<", "=", "=="})
 
 
 def _kept(sign: str, given: list[int]) -> int:
-    """Say which part is the last one that a range keeps."""
+    """Return the place of the last part that a range keeps."""
     if sign == "~":
         return min(len(given) - 1, 1)
     return next((place for place, part in enumerate(given) if part), len(given) - 1)

@@ -1,7 +1,7 @@
-"""What the log amounts to: the current primary, the active set, the billing-eligible versions, and what they used.
+"""What the log amounts to: the current primary, the active set, the billing-eligible versions, and their usage.
 
-The law of this room: a projection is a fold over `Recorded`, and needs no registry, no store and no rule: the same code
-runs live, rebuilt, as of any moment, and on any iterable of recorded events, also of several workspaces at once.
+The law of this room: a projection is a fold over `Recorded` and needs no registry, no store and no rule. The same code
+runs live, rebuilt, as of any moment, and on any iterable of recorded events, even from several workspaces at once.
 
     primary = PrimaryVersions().fold(registry.history())
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from versioning.events import Event
 
     class LedgerFact(Protocol):
-        """What a ledger takes of an event; a `Recorded` has it."""
+        """The part of an event that a ledger reads; a `Recorded` has it."""
 
         @property
         def event(self) -> Event: ...
@@ -57,33 +57,33 @@ if TYPE_CHECKING:
 
 MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
-"""What a ledger takes in; the others change none."""
+"""Events that change a ledger."""
 Name: TypeAlias = tuple[str, str]
-"""A workspace, and a model's name in it."""
+"""A workspace and the name of a model in it."""
 
 
 class _Fold:
-    """What all projections share: folding is evolving, one event after the other."""
+    """What all projections share: to fold is to apply one event after the other."""
 
     def evolve(self, recorded: Recorded) -> None:
         raise NotImplementedError
 
     def fold(self, log: Iterable[Recorded]) -> Self:
-        """Take in all events of a log, oldest first."""
+        """Apply all events of a log, oldest first, and return the projection."""
         for recorded in log:
             self.evolve(recorded)
         return self
 
 
 class PrimaryVersions(_Fold):
-    """The version_id that answers an invocation which names no version, by name; a name without one is absent (R12)."""
+    """The version_id of each primary by name; a name without a primary is absent (R12)."""
 
     def __init__(self) -> None:
         """Start with an empty log."""
         self.current: dict[Name, str] = {}
 
     def evolve(self, recorded: Recorded) -> None:
-        """Take one event in."""
+        """Apply one event."""
         name, event = (recorded.workspace, recorded.model_name), recorded.event
         if isinstance(event, VersionPromoted):
             self.current[name] = event.version_id
@@ -94,7 +94,7 @@ class PrimaryVersions(_Fold):
 
 
 class _VersionSets(_Fold):
-    """Sets of version_ids by name, in the order in which they came; a name without any is absent."""
+    """Sets of version_ids by name, in order of arrival; a name without any is absent."""
 
     def __init__(self) -> None:
         """Start with an empty log."""
@@ -102,7 +102,7 @@ class _VersionSets(_Fold):
 
     @property
     def current(self) -> Mapping[Name, tuple[str, ...]]:
-        """The sets as they are now."""
+        """The current sets."""
         return {name: tuple(versions) for name, versions in self._sets.items()}
 
     def _add(self, recorded: Recorded, version_id: str) -> None:
@@ -117,10 +117,10 @@ class _VersionSets(_Fold):
 
 
 class ActiveVersions(_VersionSets):
-    """The versions that answer invocations."""
+    """The active versions, which can answer invocations."""
 
     def evolve(self, recorded: Recorded) -> None:
-        """Take one event in."""
+        """Apply one event."""
         event = recorded.event
         if isinstance(event, VersionActivated) or (isinstance(event, VersionDeployed) and event.activation_id is None):
             self._add(recorded, event.version_id)
@@ -129,10 +129,10 @@ class ActiveVersions(_VersionSets):
 
 
 class BillableVersions(_VersionSets):
-    """The billing-eligible versions: neither inactive nor deleted ones (R18)."""
+    """The billing-eligible versions: those that are active or activating (R18)."""
 
     def evolve(self, recorded: Recorded) -> None:
-        """Take one event in."""
+        """Apply one event."""
         event = recorded.event
         if isinstance(event, VersionDeployed | VersionActivationRequested | VersionActivated):
             self._add(recorded, event.version_id)
@@ -142,7 +142,7 @@ class BillableVersions(_VersionSets):
 
 @attrs.frozen
 class UsageLine(Value):
-    """A stretch of time in which one version was billing-eligible in one stage."""
+    """A period in which one version was billing-eligible in one stage."""
 
     workspace: str
     model_name: str
@@ -154,13 +154,13 @@ class UsageLine(Value):
     end: datetime
     microseconds: int
     opened_by: int
-    """Position of the event that opened it, which may lie before the period."""
+    """Position of the event that opened the line, which may lie before the period."""
     closed_by: int | None
-    """Position of the event that closed it; None where the period or the present cuts it."""
+    """Position of the event that closed the line; None if the period or the present cuts it."""
 
     @property
     def hours(self) -> float:
-        """Length in hours, to be read; `microseconds` is exact."""
+        """Length in hours, for reading; `microseconds` is exact."""
         return self.microseconds / MICROSECONDS_PER_HOUR
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,22 +170,22 @@ class UsageLine(Value):
 
 @attrs.frozen
 class Usage(Value):
-    """What was used in `[start, end)` (R19)."""
+    """Usage in `[start, end)` (R19)."""
 
     start: datetime
     end: datetime
     position: int
-    """Up to which position of the log it was drawn: asked again as of that position, it is the same."""
+    """Last position of the log that counts; asked as of that position, the result is the same."""
     lines: tuple[UsageLine, ...]
 
     @property
     def total_microseconds(self) -> int:
-        """The sum of the lines."""
+        """Sum of the lines."""
         return sum(line.microseconds for line in self.lines)
 
     @property
     def total_hours(self) -> float:
-        """The sum of the lines in hours, to be read; `total_microseconds` is exact."""
+        """Sum of the lines in hours, for reading; `total_microseconds` is exact."""
         return self.total_microseconds / MICROSECONDS_PER_HOUR
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class Usage(Value):
 
 @attrs.define
 class Stretch:
-    """A stretch of billing-eligibility, open while it has no end."""
+    """A period of billing-eligibility; open while it has no end."""
 
     stage: Stage
     start_us: int
@@ -207,7 +207,7 @@ class Stretch:
 
 @attrs.define
 class VersionLedger:
-    """All stretches in which one version was billing-eligible (R18, R19), the latest last."""
+    """All periods in which one version was billing-eligible, in order (R18, R19)."""
 
     workspace: str
     model_name: str
@@ -219,11 +219,11 @@ class VersionLedger:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is billing-eligible after the last event."""
+        """Whether the version is billing-eligible after the last event."""
         return bool(self.stretches) and self.stretches[-1].end_us is None
 
     def as_of(self, holds: Callable[[int, int], bool]) -> VersionLedger:
-        """Give it as it was when only those events counted of which position and moment are held: a prefix."""
+        """Return the ledger of a prefix of the log; `holds(position, at_us)` says whether an event belongs to it."""
         kept = [attrs.evolve(one) for one in self.stretches if holds(one.opened_by, one.start_us)]
         for one in kept:
             if one.closed_by is not None and one.end_us is not None and not holds(one.closed_by, one.end_us):
@@ -231,7 +231,7 @@ class VersionLedger:
         return attrs.evolve(self, stage=kept[-1].stage if kept else self.stage, stretches=kept)
 
     def lines(self, start_us: int, end_us: int, now_us: int) -> Iterable[UsageLine]:
-        """Give the lines of a period; what is still open ends at the earlier of its end and now."""
+        """Return the lines of a period; an open stretch ends at the earlier of its end and now."""
         until_us = min(end_us, now_us)
         for stretch in self.stretches:
             from_us, to_us, closed_by = stretch.start_us, stretch.end_us, stretch.closed_by
@@ -241,7 +241,7 @@ class VersionLedger:
                 to_us, closed_by = end_us, None
             from_us = max(from_us, start_us)
             if from_us < to_us:
-                yield UsageLine(  # by place, which is faster than by name
+                yield UsageLine(  # positional arguments are faster than keywords
                     self.workspace,
                     self.model_name,
                     self.model_id,
@@ -257,7 +257,7 @@ class VersionLedger:
 
 
 def evolve_ledger(ledger: VersionLedger | None, recorded: LedgerFact) -> VersionLedger | None:
-    """Take one event into the ledger of the version that it names; None while no version is known."""
+    """Apply one event to the ledger of its version; return None while the version is unknown."""
     event, position = recorded.event, recorded.position
     if isinstance(event, VersionDeployed):
         stage: Stage = "published" if event.published else "draft"
@@ -290,7 +290,7 @@ def _close(ledger: VersionLedger, at_us: int, position: int) -> None:
 
 
 class UsageLedger(_Fold):
-    """The ledgers of all versions: `usage` draws a bill from them (R19)."""
+    """The ledgers of all versions, from which `usage` draws a bill (R19)."""
 
     def __init__(self) -> None:
         """Start with an empty log."""
@@ -298,7 +298,7 @@ class UsageLedger(_Fold):
         self.position = 0
 
     def evolve(self, recorded: Recorded) -> None:
-        """Take one event in."""
+        """Apply one event."""
         self.position = max(self.position, recorded.position)
         version_id = recorded.version_id
         if version_id is not None:
@@ -307,12 +307,12 @@ class UsageLedger(_Fold):
                 self.ledgers[version_id] = ledger
 
     def usage(self, start_us: int, end_us: int, now_us: int) -> Usage:
-        """Draw the bill of `[start, end)`, with what is still open up to now."""
+        """Draw the bill of `[start, end)`; open stretches end at the earlier of `end` and now."""
         return draw_usage(self.ledgers.values(), start_us, end_us, now_us, self.position)
 
 
 def draw_usage(ledgers: Iterable[VersionLedger], start_us: int, end_us: int, now_us: int, position: int) -> Usage:
-    """Draw a bill from the ledgers of versions, ordered by name, start and position."""
+    """Draw a bill from the ledgers of versions, sorted by name, start and position."""
     lines = [line for ledger in ledgers for line in ledger.lines(start_us, end_us, now_us)]
     lines.sort(key=lambda line: (line.workspace, line.model_name, line.start, line.opened_by, line.version_id))
     return Usage(moment_of(start_us), moment_of(end_us), position, tuple(lines))

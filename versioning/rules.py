@@ -1,11 +1,12 @@
 """What is allowed, and what it records: everything that affects a transition lives here.
 
-The law of this room: `decide(state, command, policy, now_us)` looks at its arguments and nothing else, changes nothing,
-and either gives the events of one atomic append or raises. The events name every change of state, so that no reader of
+The law of this room: `decide(state, command, policy, now_us)` looks at its arguments and nothing else, and changes
+nothing. It returns the events of one atomic append, or raises. The events name every change of state, so no reader of
 the log ever has to know a rule or a policy.
 
 To add a rule: a row in `TRANSITIONS`, or a guard whose docstring begins with its number; the test of the whole matrix
-complains until it is tested. The table in README.md is made from this one.
+fails until it is tested. Its words for users go into `output/explain/rules.toml`. The table in README.md is made from
+this one.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ Events = tuple[Event, ...]
 def _one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[Any], object], None]:
     def check(_policy: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if not (isinstance(value, str) and value in allowed):
-            msg = f"The policy {attribute.name} is one of {', '.join(allowed)}, not {shown(value)}."
+            msg = f"The policy {attribute.name} must be one of {', '.join(allowed)}, not {shown(value)}."
             raise InvalidArgumentError(msg, hint=f"Pass {attribute.name}={allowed[0]!r}.", argument=attribute.name)
 
     return check
@@ -77,30 +78,30 @@ def _one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[Any], object], None
 
 def _yes_or_no(_policy: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, bool):
-        msg = f"The policy {attribute.name} is True or False, not {shown(value)}."
+        msg = f"The policy {attribute.name} must be True or False, not {shown(value)}."
         raise InvalidArgumentError(msg, hint=f"Pass {attribute.name}=True.", argument=attribute.name)
 
 
 @attrs.frozen
 class Policy:
-    """What the host chooses; a registry has one, and the log never depends on it.
+    """What the host chooses. A registry has one policy, and reading the log never depends on it.
 
     Raises:
-        InvalidArgumentError: a word that is not listed.
+        InvalidArgumentError: a value that is not listed.
     """
 
     losing_primary: Literal["fall_back", "leave_none", "refuse"] = attrs.field(
         default="fall_back", validator=_one_of("fall_back", "leave_none", "refuse")
     )
-    """R11: what follows when the primary is deactivated or deleted."""
+    """Reaction to the primary being deactivated or deleted (R11)."""
     publishing_claims: bool = attrs.field(default=True, validator=_yes_or_no)
-    """R7: whether publishing claims the primary role where the call doesn't say."""
+    """Whether publishing claims the primary role if the call does not say (R7)."""
     activation: Literal["instant", "awaited"] = attrs.field(default="instant", validator=_one_of("instant", "awaited"))
-    """R14: whether a version is active at once, or when the service answers that its environment is ready."""
+    """Whether a version is active immediately, or once the service reports that its environment is ready (R14)."""
 
 
 class Case(NamedTuple):
-    """What a guard looks at: a command on a version, in a state."""
+    """Everything that a guard looks at: a command on a version, in a state."""
 
     state: ModelAggregate
     version: Version
@@ -122,36 +123,36 @@ def a_draft(case: Case) -> bool:
 
 
 def already_published(case: Case) -> bool:
-    """R20: publishing what is published asks for what is so."""
+    """R20: publishing a published version changes nothing."""
     return case.version.stage == "published"
 
 
 def primary_unrivalled(case: Case) -> bool:
-    """R20: promoting the primary asks for what is so, unless another version holds a newer claim."""
+    """R20: promoting the primary changes nothing, unless another version holds a newer claim."""
     state = case.state
     newest = next(reversed(state.claims), None)
     return case.version.is_primary and (newest is None or newest == state.primary)
 
 
 def claim_pending(case: Case) -> bool:
-    """R10: a failed start keeps its claim, until it is withdrawn."""
+    """R10: a failed start keeps its claim until it is withdrawn."""
     return case.version.version_id in case.state.claims
 
 
 def awaited(case: Case) -> bool:
-    """R14: the service starts an environment and answers."""
+    """R14: the service starts an environment and reports the outcome."""
     return case.policy.activation == "awaited"
 
 
 def answers_open_wait(case: Case) -> bool:
-    """R15: an answer with another id, or when nothing is waited for, is stale."""
+    """R15: an answer is stale if it has another id, or if nothing waits for one."""
     command = case.command
     assert isinstance(command, CompleteActivation | FailActivation)  # noqa: S101 - the table pairs them so
     return case.version.activation_id == command.activation_id
 
 
 class Transition(NamedTuple):
-    """One row: the command on a version of this status, under this guard, records these facts, and what it is then."""
+    """One row: a command on a version of this status, under this guard, records these events and leads to a status."""
 
     command: type[VersionCommand]
     status: Status
@@ -161,10 +162,10 @@ class Transition(NamedTuple):
 
 
 NOTHING: tuple[type[Event], ...] = ()
-"""R20: what was asked for is already so."""
+"""R20: what was asked for already holds."""
 
 # The first row whose guard holds is taken. A pair of command and status without one is refused:
-# a deleted version for ever (R17), any other because it is not active (R8).
+# on a deleted version for ever (R17), on any other because it is not active (R8).
 # fmt: off
 TRANSITIONS: tuple[Transition, ...] = (
     Transition(Publish,            "active",     a_draft,            (VersionPublished,),                 "active"),
@@ -205,9 +206,9 @@ for _row in TRANSITIONS:
 
 
 def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> Events:
-    """Give the events that the command records in this state, in one append; none where all is so already (R20).
+    """Return the events that the command records in this state, in one append; none if all of it already holds (R20).
 
-    The state and its clock decide the moment: it never goes back within a stream (R23).
+    Their moment is `now_us`, or that of the last event if it is later: time never goes back within a stream (R23).
 
     Raises:
         NotFoundError: there is no such version or model.
@@ -242,23 +243,23 @@ def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int)
 
 
 def expects_primary(primary: str | None, expected: object) -> None:
-    """R22: refuse when someone moved the primary first."""
+    """R22: refuse if somebody moved the primary first."""
     if expected is not Expect.ANYTHING and expected != primary:
-        msg = f"The primary is {primary or 'none'}, not {expected or 'none'} as expected."
+        msg = f"The primary is {primary or 'none'}, but {expected or 'none'} was expected."
         raise PrimaryMovedError(msg, expected=expected, actual=primary)
 
 
 def primary_not_needed(state: ModelAggregate, version: Version, policy: Policy) -> None:
-    """R11: under `refuse`, the primary stays while another version could serve."""
+    """R11: under `refuse`, keep the primary while another version could take over."""
     if policy.losing_primary == "refuse" and version.is_primary and _heir(state, version.version_id) is not None:
-        msg = f"{version.number} of {shown(version.model_name)} is the primary, and another version could serve."
+        msg = f"{version.number} of {shown(version.model_name)} is the primary, and another version could take over."
         raise PrimaryProtectedError(msg, version_id=version.version_id)
 
 
 def _refusal(version: Version, command: str) -> VersioningError:
     facts = {"version_id": version.version_id, "version_status": version.status}
     if version.status == "deleted":
-        msg = f"{version.number} of {shown(version.model_name)} was deleted; {command} is not possible any more."
+        msg = f"{version.number} of {shown(version.model_name)} was deleted, so {command} is refused."
         return VersionDeletedError(msg, **facts)
     msg = f"{version.number} of {shown(version.model_name)} is {version.status}, so {command} is refused."
     return VersionNotActiveError(msg, **facts)
@@ -268,7 +269,7 @@ def _refusal(version: Version, command: str) -> VersioningError:
 
 
 def _deploy(state: ModelAggregate, command: Deploy, policy: Policy, at_us: int) -> Events:
-    """R1, R2, R14: a fresh number and id; then what becoming active brings."""
+    """R1, R2, R14: allocate a number and an id, then record what becoming active brings."""
     version_id = version_id_of(state.stream, len(state.versions) + 1, command.token)
     waits = policy.activation == "awaited"
     claims = command.publish and _claims(command.promote, policy)
@@ -297,12 +298,12 @@ def _rollback(state: ModelAggregate, at_us: int) -> Events:
 
 
 def _delete_model(state: ModelAggregate, at_us: int) -> Events:
-    """R17: all that is left goes, in one append; no policy stops it (R11)."""
+    """R17: delete all remaining versions in one append; no policy prevents it (R11)."""
     deleted = tuple(VersionDeleted(version_id, at_us=at_us) for version_id in state.left)
     return (*deleted, *_cleared(state, at_us), ModelDeleted(at_us=at_us))
 
 
-# Commands on a version. The table has said which facts; here they get their content, and what follows from them.
+# Commands on a version. The table names the events; here they get their content, and what follows is added.
 
 
 def _publish(case: Case, row: Transition, at_us: int) -> Events:
@@ -317,7 +318,7 @@ def _publish(case: Case, row: Transition, at_us: int) -> Events:
 
 
 def _promote(case: Case, row: Transition, at_us: int) -> Events:
-    """R8: a draft is published first, in the same append; R20: for the primary itself, this renews its claim."""
+    """R8: publish a draft first, in the same append; R20: promoting the primary itself renews its claim."""
     version_id = case.version.version_id
     published = (VersionPublished(version_id, at_us=at_us),) if VersionPublished in row.records else ()
     return (*published, VersionPromoted(version_id, case.state.primary, "requested", at_us=at_us))
@@ -358,7 +359,7 @@ def _fail_activation(case: Case, _row: Transition, at_us: int) -> Events:
 
 
 def _delete(case: Case, _row: Transition, at_us: int) -> Events:
-    """R17: deleting the only version left deletes the model in the same append."""
+    """R17: deleting the last remaining version deletes the model in the same append."""
     state, version = case.state, case.version
     primary_not_needed(state, version, case.policy)
     deleted = VersionDeleted(version.version_id, at_us=at_us)
@@ -382,12 +383,12 @@ _DECISIONS: dict[type[VersionCommand], Callable[[Case, Transition, int], Events]
 
 
 def _claims(promote: bool | None, policy: Policy) -> bool:  # noqa: FBT001 - the command's own three-valued argument
-    """R7: what the call says, or else the policy."""
+    """R7: whether to claim, as the call says, else as the policy says."""
     return policy.publishing_claims if promote is None else promote
 
 
 def _becoming_active(state: ModelAggregate, version_id: str, claim: int, policy: Policy, at_us: int) -> Events:
-    """R9: a published version that becomes active takes the role with a newer claim, or where there is no primary."""
+    """R9: a published version that becomes active takes the role with a newer claim, or if there is no primary."""
     if state.primary is None:
         takes = claim > 0 or not (policy.losing_primary == "leave_none" and state.cleared)
     else:
@@ -398,7 +399,7 @@ def _becoming_active(state: ModelAggregate, version_id: str, claim: int, policy:
 
 
 def _losing_primary(case: Case, at_us: int) -> Events:
-    """R11: what follows when the primary goes."""
+    """R11: record what follows when the primary goes."""
     if not case.version.is_primary:
         return ()
     leaving = case.version.version_id
@@ -409,7 +410,7 @@ def _losing_primary(case: Case, at_us: int) -> Events:
 
 
 def _heir(state: ModelAggregate, leaving: str) -> str | None:
-    """R11: the newest claim; without one, the latest publication, those that were rolled back from last."""
+    """R11: pick the newest claim, else the latest publication; versions that were rolled back from come last."""
 
     def could_serve(version_id: str) -> bool:
         return version_id != leaving and state.versions[version_id].is_serving
@@ -426,5 +427,5 @@ def _heir(state: ModelAggregate, leaving: str) -> str | None:
 
 
 def _cleared(state: ModelAggregate, at_us: int) -> Events:
-    """R12: say that nothing fills the role."""
+    """R12: record that nothing fills the role."""
     return () if state.primary is None else (PrimaryCleared(state.primary, at_us=at_us),)

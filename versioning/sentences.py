@@ -1,10 +1,10 @@
-r"""How an event is said: one English sentence, for a terminal, a page or a table (R26).
+r"""How an event is put into words: one English sentence, for a terminal, a page or a table (R26).
 
-The law of this room: **whatever users wrote comes out as printable characters**: no control, bidi or escape character,
-no line break, no half of a surrogate pair; each is shown as its escape (`\x1b`, `\u202e`). Nothing else is changed, and
-nothing is cut.
+The law of this room: **whatever users wrote comes out as printable characters.** Each control, bidi or escape
+character, line break and half of a surrogate pair is shown as its escape (`\x1b`, `\u202e`). Nothing else is changed,
+and nothing is cut.
 
-To add an event: its sentence here and its line in `_SENTENCES`; a test complains until each event has one.
+To add an event: its sentence here and its line in `_SENTENCES`; a test fails until every event has one.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
     from versioning.events import Event, Recorded
 
 NOBODY: Final = "somebody"
-"""Who did what no actor is known of."""
+"""Subject of the sentence if no actor is known."""
 
 
 def plain(text: str) -> str:
-    """Give a text with every character that is not printable as its escape; a space is printable."""
+    """Return a text with every unprintable character as its escape; a space is printable."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class _Words(NamedTuple):
-    """What a sentence is made with."""
+    """Phrases that every sentence is built from."""
 
     number: Callable[[str], str]
-    """Says a version."""
+    """Names a version."""
     model: str
-    """Says the model."""
+    """Phrase for the model."""
 
     def before(self, previous: str | None) -> str:
-        """Say what was primary before."""
+        """Return the clause about the previous primary."""
         return ", where there was none" if previous is None else f", which was {self.number(previous)}"
 
 
 def sentence_of(recorded: Recorded, number_of: Callable[[str], str | None], *, named: bool = False) -> str:
-    """Say an event: "raj promoted 1.0.0 to primary, which was 0.2.0: beats it on AUC".
+    """Describe an event: "raj promoted 1.0.0 to primary, which was 0.2.0: beats it on AUC".
 
     Args:
-        recorded: the event.
-        number_of: gives the number of a version_id, or None where it is not known.
-        named: name the model too, for where events of several stand together.
+        recorded: the event to describe.
+        number_of: returns the number of a version_id, or None if it is unknown.
+        named: name the model too, for lists with events of several models.
     """
     name = plain(recorded.model_name)
 

@@ -20,6 +20,7 @@ import attrs
 
 from versioning import errors
 from versioning.errors import InvalidArgumentError, VersioningError, shown
+from versioning.events import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ _URN: Final = "urn:model-versioning:error:"
 
 
 @attrs.frozen
-class Explanation:
+class Explanation(Value):
     """What is known about one rule, word or error code."""
 
     kind: Kind
@@ -69,7 +70,7 @@ def explain(word: str) -> Explanation:
         InvalidArgumentError: nothing is known under this word; `suggestions` holds similar ones.
     """
     if not isinstance(word, str):
-        msg = f"word is text, not {type(word).__name__}."  # type: ignore[unreachable]  # a caller may pass anything
+        msg = f"word must be text, not {type(word).__name__}."  # type: ignore[unreachable]  # a caller may pass anything
         raise InvalidArgumentError(msg, hint=_EXAMPLES, argument="word")
     known = _index()
     found = known.get(_key(word))
