@@ -1,9 +1,8 @@
-"""What is known of a name: the laws of its fold, the list of primaries, the lives, and the framework's own path."""
+"""What is known of a name: the laws of its fold, the list of primaries, the lives."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, get_args
-from uuid import UUID
 
 import attrs
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.test_rules import POLICIES, everything
-from versioning.aggregate import _EVOLVE, NO_LINK, ModelAggregate, evolve, project
+from versioning.aggregate import _EVOLVE, ModelAggregate, evolve
 from versioning.events import (
     EPOCH,
     EVENTS,
@@ -322,59 +321,6 @@ class TestTheListOfPrimaries:
         assert story.given(delete("a")).state.undone == set()
 
 
-class TestTheFrameworksPath:
-    """`record` and `collect_events`, `id` and `version`: what eventsourcing's Application asks of an aggregate."""
-
-    def test_recorded_facts_wait_in_order_and_are_chained(self) -> None:
-        state = ModelAggregate(stream_of("default", "model"), "default", "model")
-        state.record([A, VersionPromoted("a", None, "published", at_us=1)], META)
-        state.record([B], META)
-        first, second, third = state.collect_events()
-        assert [each.event for each in (first, second, third)] == [
-            A,
-            VersionPromoted("a", None, "published", at_us=1),
-            B,
-        ]
-        assert [(each.index, each.count) for each in (first, second, third)] == [(0, 2), (1, 2), (0, 1)]
-        assert [each.sequence for each in (first, second, third)] == [1, 2, 3]
-        assert (first.previous, second.previous, third.previous) == (NO_LINK, first, second)
-        assert {each.originator_id for each in (first, second, third)} == {state.id} == {UUID(state.stream)}
-        assert third.originator_version == state.version == 3
-        assert all(each.meta is META and each.link == b"" for each in (first, second))
-
-    def test_recording_folds_and_tells_who(self) -> None:
-        state = ModelAggregate(stream_of("default", "model"))
-        state.record([A], META)
-        assert state.versions["a"].deployed_by == "ada"
-
-    def test_what_is_collected_is_collected_once(self) -> None:
-        state = ModelAggregate(stream_of("default", "model"))
-        assert state.collect_events() == []
-        state.record([A], META)
-        assert len(state.collect_events()) == 1
-        assert state.collect_events() == []
-
-    def test_after_loading_the_next_fact_is_chained_to_the_last_link(self) -> None:
-        (fact,) = recorded(A)
-        state = project(None, [attrs.evolve(fact, chain="ab" * 32)])
-        assert state is not None
-        state.record([B], META)
-        assert state.collect_events()[0].previous == bytes.fromhex("ab" * 32)
-
-    @hypothesis_given(stories())
-    @settings(max_examples=20)
-    def test_projecting_is_folding_at_once_or_in_parts(self, story: Story) -> None:
-        log = [attrs.evolve(fact, chain="00" * 32) for fact in story.log]
-        half = len(log) // 2
-        state = project(project(None, log[:half]), log[half:])
-        assert (state is None) == (log == [])
-        if state is not None:
-            assert everything(state) == everything(story.state)
-
-    def test_nothing_projected_is_nothing_known(self) -> None:
-        assert project(None, []) is None
-
-
 class TestRecorded:
     def test_what_a_recorded_fact_tells(self) -> None:
         first, second, last = recorded(
@@ -385,7 +331,7 @@ class TestRecorded:
         assert (first.ends_append, second.ends_append, last.ends_append) == (False, True, True)
         assert first.event_id == f"{first.command_id}.0"
         assert second.event_id == f"{first.command_id}.1"
-        assert (last.originator_id, last.originator_version) == (UUID(last.stream), 3)
+        assert (last.stream, last.sequence) == (stream_of("default", "model"), 3)
         assert last.model_id == model_id_of(last.stream, 1)
         assert last.timestamp == EPOCH + timedelta(seconds=2)
         assert last.actor == "ada"

@@ -13,6 +13,7 @@ from examples import (
     embed_in_a_service,
     property_test_your_rules,
     quickstart,
+    use_with_eventsourcing,
     whole_life,
 )
 from versioning import ModelNotFoundError, ModelRegistry
@@ -123,4 +124,15 @@ def test_property_test_your_rules_finds_the_shortest_story(run: Runner, tmp_path
     assert told.count("      primary: ") == 3
     assert "VersionPromoted 0.1.0 fallback, was 0.2.0" in told
     assert "losing_primary=leave_none: the rule holds" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_use_with_eventsourcing(run: Runner, tmp_path: Path) -> None:
+    assert run(use_with_eventsourcing.main).splitlines() == [
+        "the registry answers with 0.1.0",
+        "the projection saw 0.1.0 become primary, by ada",
+        "the projection saw 0.2.0 become primary, by ada",
+        "the projection saw 0.1.0 become primary, by nightly job",
+        "the chain holds: True",
+    ]
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The stored format: golden bytes, round trips, rows that are not ours, other releases, the framework's mapper."""
+"""The stored format: golden bytes, round trips, rows that are not ours, other releases."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import hashlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any, get_args
-from uuid import UUID
 
 import attrs
 import msgspec
 import pytest
-from eventsourcing.persistence import JSONTranscoder, Notification, StoredEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from versioning.aggregate import ModelAggregate
-from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError
+from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.events import (
     EVENTS,
     ArtifactRef,
@@ -42,8 +39,6 @@ from versioning.store.format import (
     AT_US_MAX,
     AT_US_MIN,
     NO_LINK,
-    KeyedStoredEvent,
-    VersioningMapper,
     body_of,
     computed_link,
     decode,
@@ -668,54 +663,6 @@ class TestOlderAndNewerFormats:
     def test_a_fact_that_no_older_release_knows_needs_a_new_topic(self) -> None:
         """The envelope is closed: a release that adds to it must not be read by halves."""
         refused(rechained(PROMOTED.state, b'"command_id":', b'"approved_by":"eve","command_id":'))
-
-
-class TestTheFrameworksMapper:
-    """What eventsourcing's own Application stores with."""
-
-    def aggregate(self) -> ModelAggregate:
-        aggregate = ModelAggregate(STREAM, "default", NAME)
-        events: list[Event] = [
-            VersionDeployed(VERSION, "0.1.0", ArtifactRef("s3://x/y"), published=True, claims=True, at_us=AT),
-            VersionPromoted(VERSION, None, "published", at_us=AT),
-        ]
-        aggregate.record(events, attrs.evolve(FULL, generation=1))
-        aggregate.record([VersionDeactivated(VERSION, at_us=AT)], PLAIN)
-        return aggregate
-
-    def test_it_writes_the_rows_that_the_registry_writes(self) -> None:
-        mapper = VersioningMapper(JSONTranscoder())
-        pending = self.aggregate().collect_events()
-        stored = [mapper.to_stored_event(one) for one in pending]
-        first = encode(STREAM, 0, NO_LINK, [one.event for one in pending[:2]], pending[0].meta)
-        rows = first + encode(STREAM, 2, link_of(first[-1].state), [pending[2].event], PLAIN)
-        assert stored == [KeyedStoredEvent(UUID(STREAM), *row[1:]) for row in rows]
-        assert [one.key for one in stored if isinstance(one, KeyedStoredEvent)] == ["key-1", None, None]
-
-    def test_it_reads_what_it_wrote(self) -> None:
-        mapper = VersioningMapper()
-        pending = self.aggregate().collect_events()
-        stored = [mapper.to_stored_event(one) for one in pending]
-        read_back = [mapper.to_domain_event(one) for one in stored]
-        assert [one.event for one in read_back] == [one.event for one in pending]
-        assert [(one.position, one.originator_id, one.originator_version) for one in read_back] == [
-            (0, UUID(STREAM), sequence) for sequence in (1, 2, 3)
-        ]
-
-    def test_a_notification_tells_its_position(self) -> None:
-        row = ROWS[0]
-        notification = Notification(row.stream, row.sequence, row.topic, row.state, 12)
-        assert VersioningMapper().to_domain_event(notification).position == 12
-
-    def test_it_reads_no_row_that_is_not_ours(self) -> None:
-        stored = StoredEvent(UUID(STREAM), 1, "eventsourcing.domain:Snapshot", b"{}")
-        with pytest.raises(CorruptLogError):
-            VersioningMapper().to_domain_event(stored)
-
-    @pytest.mark.parametrize("option", ["compressor", "cipher"])
-    def test_ciphers_and_compressors_are_refused(self, option: str) -> None:
-        with pytest.raises(InvalidArgumentError, match="cipher or compressor"):
-            VersioningMapper(**{option: object()})
 
 
 def test_the_fingerprint_of_a_command_without_a_key_is_none() -> None:

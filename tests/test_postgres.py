@@ -24,11 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
-from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from eventsourcing import persistence as framework
 
 from tests import postgres_server
 from versioning import ModelRegistry
@@ -47,7 +45,7 @@ from versioning.store.contract import (
     Row,
     ViewPosition,
 )
-from versioning.store.format import KeyedStoredEvent
+from versioning.store.framework import LogRecorder
 from versioning.store.postgres import PostgresRecorder, migrate, parse_url
 from versioning.store.postgres_errors import unreachable
 
@@ -56,12 +54,6 @@ if TYPE_CHECKING:
 
     from tests.postgres_server import PostgresServer
     from versioning.store.postgres_listener import Waiter
-
-with mock.patch.dict(sys.modules):
-    # What ciphers need is not installed here, and the tests of recorders don't use one.
-    sys.modules["eventsourcing.cipher"] = types.ModuleType("eventsourcing.cipher")
-    sys.modules["eventsourcing.cipher"].AESCipher = None  # type: ignore[attr-defined]
-    from eventsourcing.tests import persistence as framework_tests
 
 STREAM = stream_of("default", "m")
 OTHER = stream_of("default", "n")
@@ -229,66 +221,6 @@ def proxy(server: PostgresServer) -> Iterator[Proxy]:
         yield proxy
 
 
-# The framework's own tests.
-
-
-class _AggregateRecorder(PostgresRecorder):
-    """The framework has a recorder that knows no positions, and its test of one insists on that."""
-
-    def insert_events(self, stored_events: Sequence[framework.StoredEvent], **_: object) -> Any:  # noqa: ANN401 - None
-        super().insert_events(stored_events)
-
-
-class _OnServer:
-    kind: type[PostgresRecorder]
-
-    def create_recorder(self) -> Any:  # noqa: ANN401 - each of the framework's two classes wants its own
-        # Ten threads append a hundred events each time: on a busy machine a connection may take its time.
-        recorder = self.kind.open(postgres_server.server().fresh_url(lock_timeout_s=60))
-        self.addCleanup(recorder.close)  # type: ignore[attr-defined]
-        return recorder
-
-
-class TestFrameworkAggregateRecorder(_OnServer, framework_tests.AggregateRecorderTestCase):
-    kind = _AggregateRecorder
-
-
-class TestFrameworkApplicationRecorder(_OnServer, framework_tests.ApplicationRecorderTestCase[PostgresRecorder]):
-    kind = PostgresRecorder
-
-
-class TestTheFrameworksContract:
-    def test_a_key_that_comes_the_frameworks_way_is_indexed(self, recorder: PostgresRecorder) -> None:
-        event = KeyedStoredEvent(UUID(STREAM), 1, "deleted.1", b"{}", "k")
-        assert recorder.insert_events([event]) == [1]
-        assert recorder.find_key(STREAM, "k") == (1, 1, "deleted.1", b"{}")
-
-    def test_streams_that_are_no_uuids_are_given_back_as_they_are(self, recorder: PostgresRecorder) -> None:
-        event = framework.StoredEvent("no-uuid", 1, "deleted.1", b"{}")
-        recorder.insert_events([event])
-        assert recorder.select_events("no-uuid") == [event]
-        assert recorder.select_notifications(None, 1)[0].originator_id == "no-uuid"
-
-    def test_what_goes_wrong_is_one_of_the_frameworks_errors(self, recorder: PostgresRecorder) -> None:
-        event = framework.StoredEvent(UUID(STREAM), 1, "deleted.1", b"{}")
-        recorder.insert_events([event])
-        with pytest.raises(framework.IntegrityError):
-            recorder.insert_events([event])
-        recorder.close()
-        for question in (
-            lambda: recorder.insert_events([event]),
-            lambda: recorder.select_events(uuid4()),
-            lambda: recorder.select_notifications(None, 1),
-            recorder.max_notification_id,
-        ):
-            with pytest.raises(framework.OperationalError, match="is closed"):
-                question()
-
-    def test_there_are_no_subscriptions(self, recorder: PostgresRecorder) -> None:
-        with pytest.raises(NotImplementedError):
-            recorder.subscribe()
-
-
 class TestAppending:
     def test_positions_follow_each_other(self, recorder: PostgresRecorder) -> None:
         assert recorder.append([]) == range(0)
@@ -329,8 +261,8 @@ class TestAppending:
         recorder.append([row(1, OTHER, key="k")])
         assert recorder.find_key(STREAM, "k") == (1, 1, "deleted.1", b"{}")
         assert recorder.find_key(STREAM, "K") is None
-        assert recorder.last(STREAM) == (2, 2, "deleted.1", b"{}")
-        assert recorder.last("f" * 32) is None
+        assert recorder.tail(STREAM, 0)[-1] == (2, 2, "deleted.1", b"{}")
+        assert recorder.tail("f" * 32, 0) == []
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_of_two_at_once_the_second_waits_and_is_a_conflict(
@@ -389,8 +321,8 @@ class TestAppending:
                 for _ in range(20):
                     while True:
                         with contextlib.suppress(AppendConflict):
-                            after = mine.last(STREAM)
-                            mine.append(rows(random.choice((1, 2)), after=after[1] if after else 0))
+                            known = mine.tail(STREAM, 0)
+                            mine.append(rows(random.choice((1, 2)), after=known[-1][1] if known else 0))
                             break
 
         assert ended_well(*[in_child(work) for _ in range(4)])
@@ -442,7 +374,7 @@ class TestGaps:
             lambda: positions(recorder.log(0, 10)),
             lambda: positions(recorder.log(1, 2)),
             lambda: [recorder.head()],
-            lambda: [one.id for one in recorder.select_notifications(1, 10, topics=["deleted.1"])],
+            lambda: [one.id for one in LogRecorder(recorder).select_notifications(1, 10, topics=["deleted.1"])],
         ]
         assert recorder.tail(OTHER, 0) == []
         answers = [Task(question) for question in questions[:3]]

@@ -1,4 +1,4 @@
-"""The SQLite store: the framework's own tests, conflicts, processes, foreign files, full and locked disks, forks."""
+"""The SQLite store: conflicts, processes, foreign files, full and locked disks, forks."""
 
 from __future__ import annotations
 
@@ -9,37 +9,25 @@ import random
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.parse import quote
-from uuid import UUID, uuid4
 
 import pytest
-from eventsourcing import persistence as framework
-from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
 from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError, StoreError
-from versioning.events import ArtifactRef, Event, Meta, VersionDeactivated, VersionDeployed
-from versioning.ids import stream_of, version_id_of
+from versioning.ids import stream_of
 from versioning.store import sqlite as room
 from versioning.store import sqlite_connections as lines
 from versioning.store.contract import EVERY, LAST_KEY, LIVE, Among, AppendConflict, KeptRow, Row
-from versioning.store.format import NO_LINK, KeyedStoredEvent, decode, encode
+from versioning.store.format import decode
 from versioning.store.sqlite import SQLiteRecorder, open_recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-with mock.patch.dict(sys.modules):
-    # What ciphers need is not installed here, and the tests of recorders don't use one.
-    sys.modules["eventsourcing.cipher"] = types.ModuleType("eventsourcing.cipher")
-    sys.modules["eventsourcing.cipher"].AESCipher = None  # type: ignore[attr-defined]
-    from eventsourcing.tests import persistence as framework_tests
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 STREAM = stream_of("default", "m")
@@ -108,109 +96,6 @@ def in_thread(task: Callable[[], object]) -> None:
     assert not thread.is_alive()
     if failures:
         raise failures[0]
-
-
-# The framework's own tests.
-
-
-class _AggregateRecorder(SQLiteRecorder):
-    """The framework has a recorder that knows no positions, and its test of one insists on that."""
-
-    def insert_events(self, stored_events: Sequence[framework.StoredEvent], **_: object) -> Any:  # noqa: ANN401 - None
-        super().insert_events(stored_events)
-
-
-class _OnMemory:
-    kind: type[SQLiteRecorder]
-
-    def create_recorder(self) -> Any:  # noqa: ANN401 - each of the framework's two classes wants its own
-        recorder = self.kind(None)
-        self.addCleanup(recorder.close)  # type: ignore[attr-defined]
-        return recorder
-
-
-class _OnFile:
-    kind: type[SQLiteRecorder]
-
-    def create_recorder(self) -> Any:  # noqa: ANN401 - each of the framework's two classes wants its own
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)  # type: ignore[attr-defined]
-        recorder = self.kind(Path(folder.name) / "models.db")
-        self.addCleanup(recorder.close)  # type: ignore[attr-defined]
-        return recorder
-
-
-class TestFrameworkAggregateRecorderOnMemory(_OnMemory, framework_tests.AggregateRecorderTestCase):
-    kind = _AggregateRecorder
-
-
-class TestFrameworkAggregateRecorderOnFile(_OnFile, framework_tests.AggregateRecorderTestCase):
-    kind = _AggregateRecorder
-
-
-class TestFrameworkApplicationRecorderOnMemory(_OnMemory, framework_tests.ApplicationRecorderTestCase[SQLiteRecorder]):
-    kind = SQLiteRecorder
-
-
-class TestFrameworkApplicationRecorderOnFile(_OnFile, framework_tests.ApplicationRecorderTestCase[SQLiteRecorder]):
-    kind = SQLiteRecorder
-
-
-class TestTheFrameworksContract:
-    def test_the_frameworks_own_recorder_reads_our_file(self, file: SQLiteRecorder, path: Path) -> None:
-        events: list[Event] = [
-            VersionDeployed(version_id_of(STREAM, 1, "0badcafe"), "0.1.0", ArtifactRef("s3://x"), at_us=1),
-            VersionDeactivated(version_id_of(STREAM, 1, "0badcafe"), at_us=2),
-        ]
-        written = encode(STREAM, 0, NO_LINK, events, Meta("default", "m", 1, "c"))
-        file.append(written)
-        theirs = SQLiteApplicationRecorder(SQLiteDatastore(str(path)))
-        with contextlib.closing(theirs.datastore):
-            notifications = theirs.select_notifications(start=None, limit=10)
-            stored = theirs.select_events(UUID(STREAM))
-            assert theirs.max_notification_id() == 2
-        assert [(one.id, one.originator_id, one.state) for one in notifications] == [
-            (1, UUID(STREAM), written[0].state),
-            (2, UUID(STREAM), written[1].state),
-        ]
-        assert stored == file.select_events(UUID(STREAM))
-        assert [decode(0, STREAM, one.originator_version, one.topic, one.state).event for one in stored] == events
-
-    def test_a_key_that_comes_the_frameworks_way_is_indexed(self, recorder: SQLiteRecorder) -> None:
-        recorder.insert_events([KeyedStoredEvent(UUID(STREAM), 1, "deleted.1", b"{}", "key")])
-        assert recorder.find_key(STREAM, "key") == (1, 1, "deleted.1", b"{}")
-        with pytest.raises(framework.IntegrityError):
-            recorder.insert_events([KeyedStoredEvent(UUID(STREAM), 2, "deleted.1", b"{}", "key")])
-
-    def test_streams_that_are_no_uuids_are_given_back_as_they_are(self, recorder: SQLiteRecorder) -> None:
-        recorder.insert_events([framework.StoredEvent("snapshots of x", 1, "t", b"")])
-        assert recorder.select_events("snapshots of x")[0].originator_id == "snapshots of x"
-        assert recorder.select_notifications(1, 1)[0].originator_id == "snapshots of x"
-
-    def test_what_goes_wrong_is_one_of_the_frameworks_errors(
-        self, file: SQLiteRecorder, raw: sqlite3.Connection
-    ) -> None:
-        def event(state: Any) -> framework.StoredEvent:  # noqa: ANN401 - of any type
-            return framework.StoredEvent(uuid4(), 1, "t", state)
-
-        with pytest.raises(framework.IntegrityError):
-            file.insert_events([event(None)])
-        with pytest.raises(framework.PersistenceError):
-            file.insert_events([event(object())])
-        raw.execute("BEGIN IMMEDIATE")
-        with pytest.raises(framework.OperationalError, match="locked"):
-            file.insert_events([event(b"")])
-        raw.execute("ROLLBACK")
-        raw.execute("INSERT INTO stored_events VALUES (1, 'x', 1, CAST(x'ff' AS TEXT), x'', NULL)")
-        with pytest.raises(framework.OperationalError, match="UTF-8"):
-            file.select_events("x")
-        file.close()
-        with pytest.raises(framework.OperationalError, match="closed"):
-            file.max_notification_id()
-
-    def test_there_are_no_subscriptions(self, recorder: SQLiteRecorder) -> None:
-        with pytest.raises(NotImplementedError):
-            recorder.subscribe()
 
 
 class TestAppending:
@@ -293,8 +178,8 @@ class TestReading:
         ]
         assert [sequence for _, sequence, _, _ in recorder.tail(STREAM, 1, 4)] == [2, 3, 4]
         assert recorder.tail(STREAM, 5) == []
-        assert recorder.last(STREAM) == (6, 5, "deleted.1", b"{}")
-        assert recorder.last(stream_of("x", "y")) is None
+        assert recorder.tail(STREAM, 0)[-1] == (6, 5, "deleted.1", b"{}")
+        assert recorder.tail(stream_of("x", "y"), 0) == []
 
     def test_ranges_of_several_streams_come_at_once_stream_by_stream(self, recorder: SQLiteRecorder) -> None:
         recorder.append(rows(3))
@@ -659,7 +544,6 @@ class TestClosing:
             lambda: recorder.append(rows(1)),
             lambda: recorder.tail(STREAM, 0),
             lambda: recorder.ranges({STREAM: (0, 1)}),
-            lambda: recorder.last(STREAM),
             lambda: recorder.log(0, 1),
             recorder.head,
             lambda: recorder.find_key(STREAM, "k"),

@@ -13,17 +13,16 @@ import html
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
-from uuid import UUID
 
 import attrs
 import semver
 
 import versioning.events as happened
-from versioning.events import EARLIEST_US, ArtifactRef, Event, Meta, Recorded, Value, moment_of
+from versioning.events import EARLIEST_US, ArtifactRef, Event, Value, moment_of
 from versioning.ids import model_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
 Stage: TypeAlias = Literal["draft", "published"]
 Status: TypeAlias = Literal["activating", "active", "inactive", "deleted"]
@@ -144,31 +143,6 @@ class Model(Value):
         return f"<table><caption>{named}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-@attrs.define(eq=False)
-class Pending:
-    """A fact that waits to be stored by the framework's own path; `persistence` chains it to the one before."""
-
-    stream: str
-    sequence: int
-    event: Event
-    meta: Meta
-    index: int
-    count: int
-    previous: bytes | Pending
-    """The last link stored, or the pending fact before."""
-    link: bytes = b""
-
-    @property
-    def originator_id(self) -> UUID:
-        """The stream, as eventsourcing names it."""
-        return UUID(self.stream)
-
-    @property
-    def originator_version(self) -> int:
-        """The sequence, as eventsourcing names it."""
-        return self.sequence
-
-
 NO_LINK = bytes(32)
 """What the first link of a stream is chained to."""
 
@@ -180,7 +154,7 @@ class ModelAggregate:
     """
 
     __slots__ = (
-        "_own", "_pending", "allocated", "by_number", "claims", "claims_made", "cleared", "cursor", "exists",
+        "_own", "allocated", "by_number", "claims", "claims_made", "cleared", "cursor", "exists",
         "first_position", "generation", "highest", "last_at_us", "left", "link", "lives", "model_name", "position",
         "primary", "published", "sequence", "stream", "trail", "undone", "versions", "workspace",
     )  # fmt: skip
@@ -204,7 +178,6 @@ class ModelAggregate:
         """Of each generation: when it began, and when it was deleted."""
         self.versions: dict[str, Version] = {}
         """All that were ever deployed, by version_id, in order."""
-        self._pending: list[Pending] = []
         self._own: set[str] | None = None
         """The versions that nobody else has seen, while many events are folded at once: these are changed in place."""
         self._begin_life()
@@ -427,31 +400,6 @@ class ModelAggregate:
         self.lives[-1] = (self.lives[-1][0], event.at_us)
         self._begin_life()
 
-    # The framework's own path: eventsourcing's Application loads and saves an aggregate through these.
-
-    @property
-    def id(self) -> UUID:
-        """The stream, as eventsourcing names it."""
-        return UUID(self.stream)
-
-    @property
-    def version(self) -> int:
-        """The sequence, as eventsourcing names it."""
-        return self.sequence
-
-    def record(self, events: Sequence[Event], meta: Meta) -> None:
-        """Take decided facts in, and keep them until they are collected to be stored in one append."""
-        for index, event in enumerate(events):
-            before: bytes | Pending = self._pending[-1] if self._pending else self.link
-            self.evolve(event, meta.actor)
-            pending = Pending(self.stream, self.sequence, event, meta, index, len(events), before)
-            self._pending.append(pending)
-
-    def collect_events(self) -> Sequence[Pending]:
-        """Hand over the facts that wait to be stored."""
-        collected, self._pending = self._pending, []
-        return collected
-
 
 _EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = {
     happened.VersionDeployed: ModelAggregate._on_deployed,  # noqa: SLF001 - the table is the class's own
@@ -470,13 +418,3 @@ _EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = 
 def evolve(state: ModelAggregate, event: Event, actor: str | None = None) -> ModelAggregate:
     """Take one fact in, and return the state; it never refuses."""
     return state.evolve(event, actor)
-
-
-def project(state: ModelAggregate | None, log: Iterable[Recorded]) -> ModelAggregate | None:
-    """Fold recorded events of one stream: the projector that eventsourcing's repository takes."""
-    for recorded in log:
-        if state is None:
-            state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
-        state.evolve(recorded.event, recorded.actor)
-        state.link = bytes.fromhex(recorded.chain)
-    return state

@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, TypeAlias
-from uuid import UUID
 
 import attrs
 
@@ -299,16 +298,6 @@ class Recorded(Value):
     def event_id(self) -> str:
         """Id that is unique for ever: the command's id and the place in its append."""
         return f"{self.command_id}.{self.index}"
-
-    @property
-    def originator_id(self) -> UUID:
-        """The stream, under the name that eventsourcing gives it."""
-        return UUID(self.stream)
-
-    @property
-    def originator_version(self) -> int:
-        """The sequence, under the name that eventsourcing gives it."""
-        return self.sequence
 
     @property
     def model_id(self) -> str:

@@ -101,8 +101,8 @@ class Writer:
             self._ends[stream] = rows[-1].sequence, link_of(rows[-1].state)
             self.counts["events"] += size
             return
-        end = self._recorder.last(stream)
-        self._ends[stream] = (0, NO_LINK) if end is None else (end[1], link_of(end[3]))
+        known = self._recorder.tail(stream, 0)
+        self._ends[stream] = (known[-1][1], link_of(known[-1][3])) if known else (0, NO_LINK)
 
 
 def write(talk: Talk, url: str, seed: int, number: int, events: int) -> None:

@@ -21,14 +21,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
-from eventsourcing.persistence import Mapper, Notification, StoredEvent
 
-from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormatError, shown
+from versioning.errors import CorruptLogError, NewerFormatError, shown
 from versioning.events import (
     EVENTS,
     TOPICS,
@@ -395,76 +392,3 @@ _READERS: Final[Mapping[Any, tuple[Callable[[bytes], Envelope[Event]], _Faults]]
     topic: (msgspec.json.Decoder(Envelope[event]).decode, _FAULTS.get(event, _of_version))  # type: ignore[valid-type]
     for topic, event in EVENTS.items()
 }
-
-
-# The framework's own path: what eventsourcing's Application stores and loads with.
-
-
-@dataclass(frozen=True)
-class KeyedStoredEvent(StoredEvent):
-    """A StoredEvent with the idempotency key that the recorder indexes."""
-
-    key: str | None = None
-
-
-def stream_text(originator_id: UUID | str) -> str:
-    """Give a stream as it is stored, from what the framework names it by."""
-    return originator_id.hex if isinstance(originator_id, UUID) else originator_id
-
-
-def originator_of(stream: str) -> UUID | str:
-    """Give a stream as the framework names it; its own tests use streams that are no UUIDs of ours."""
-    try:
-        return UUID(stream)
-    except (ValueError, AttributeError, TypeError):
-        return stream
-
-
-class PendingFact(Protocol):
-    """What `ModelAggregate.collect_events` gives, in order; `link` is set here."""
-
-    stream: str
-    sequence: int
-    event: Event
-    meta: Meta
-    index: int
-    count: int
-    previous: Any
-    """The link before, or the pending fact before."""
-    link: bytes
-
-
-class VersioningMapper(Mapper[UUID]):
-    """Maps between `Recorded` and rows, with a closed list of topics and without a transcoder.
-
-    Raises:
-        InvalidArgumentError: a cipher or a compressor is configured; the stored format has neither.
-    """
-
-    def __init__(
-        self,
-        transcoder: object = None,  # noqa: ARG002 - eventsourcing's factory passes one, and we have no use for it
-        compressor: object = None,
-        cipher: object = None,
-    ) -> None:
-        """Take what eventsourcing's factory passes."""
-        if compressor is not None or cipher is not None:
-            msg = "Events can't be stored with a cipher or compressor of eventsourcing."
-            raise InvalidArgumentError(msg, hint="Encrypt the disk or the file system, where that is asked for.")
-
-    def to_stored_event(self, domain_event: object) -> StoredEvent:
-        """Make the row of a pending fact, chained to the one before."""
-        pending = cast("PendingFact", domain_event)
-        previous = pending.previous if isinstance(pending.previous, bytes) else pending.previous.link
-        key = None if pending.index else pending.meta.idempotency_key
-        topic = TOPICS[type(pending.event)]
-        body = _body(pending.event, pending.meta, pending.index, pending.count)
-        pending.link = computed_link(previous, pending.stream, pending.sequence, topic, body)
-        return KeyedStoredEvent(UUID(pending.stream), pending.sequence, topic, _state(pending.link, body), key)
-
-    def to_domain_event(self, stored_event: StoredEvent) -> Recorded:
-        """Read a row; its position is 0 where only the stream is known."""
-        place = stored_event.originator_id
-        position = stored_event.id if isinstance(stored_event, Notification) else 0
-        stream = place.hex if isinstance(place, UUID) else place
-        return decode(position, stream, stored_event.originator_version, stored_event.topic, stored_event.state)

@@ -31,12 +31,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import unquote_to_bytes
 
-import eventsourcing.persistence as framework
-from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
-
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
 from versioning.store.contract import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
-from versioning.store.format import originator_of, stream_text
 from versioning.store.postgres_connections import (
     BIGINT,
     BOOLEAN,
@@ -56,10 +52,8 @@ from versioning.store.postgres_listener import Listener, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import TypeVar
-    from uuid import UUID
-
-    from eventsourcing.persistence import Subscription
 
     from versioning.store.contract import Among
 
@@ -325,7 +319,6 @@ _STATEMENTS: Final = {
     "FROM unnest($1::text[],$2::bigint[],$3::bigint[]) AS span (stream,low,high) JOIN {s}.stored_events "
     "ON originator_id=stream AND originator_version>low AND originator_version<=high "
     "ORDER BY originator_id,originator_version",
-    "last": _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1",
     "of_key": _OF_STREAM + "AND idempotency_key=$2::text",
     "log": _LOG,
     # NULL: no position is missing; else who may still fill the gaps, which is looked at behind the rows.
@@ -334,12 +327,9 @@ _STATEMENTS: Final = {
     "FROM (SELECT coalesce(max(position),0) AS position FROM {s}.stored_events) AS head",
     "holders": _HOLDERS,
     "forward": _BETWEEN + " LIMIT $4::bigint",
-    "backward": _BETWEEN + " DESC LIMIT $4::bigint",
-    "of_topics": _LOG.replace("ORDER", "AND topic=ANY($4::text[]) ORDER"),
     "view": "SELECT view,position,latest_us FROM {s}.kept_views WHERE name=$1::text",
     "rows": _KEPT + "WHERE view=$1::bigint AND key=ANY($2::text[])",
     "page_live": _PAGE.replace("{live}", "true") + _PAGE_END,
-    # Each half has the limit, so that no plan sorts them whole.
     # Each half has the limit, so that no plan sorts them whole.
     "page": "SELECT * FROM ((" + _PAGE.replace("{live}", "false")
     + "AND (last_position>$8::bigint OR last_us>$9::bigint) " + _PAGE_END
@@ -459,7 +449,7 @@ class Snapshot:
         return self._ask("tails", array(TEXT, streams), *after, end, limit)
 
 
-class PostgresRecorder(ApplicationRecorder):
+class PostgresRecorder:
     """The log and the kept views in one schema of a PostgreSQL database.
 
     Raises:
@@ -468,7 +458,7 @@ class PostgresRecorder(ApplicationRecorder):
         NewerFormatError: a newer release wrote it.
     """
 
-    path: None = None
+    path: Path | None = None
     """None: there is no file beside which artifacts could lie."""
     leaves_gaps: bool = True
 
@@ -625,11 +615,6 @@ class PostgresRecorder(ApplicationRecorder):
         arrays = (array(kind, column) for kind, column in zip((TEXT, BIGINT, BIGINT), columns, strict=True))
         return self._read("ranges", *arrays)
 
-    def last(self, stream: str) -> TailRow | None:
-        """Give the last row of a stream, if it has one."""
-        rows: list[TailRow] = self._read("last", stream)
-        return rows[0] if rows else None
-
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""
         end = INTEGER_MAX if upto is None else upto
@@ -771,80 +756,6 @@ class PostgresRecorder(ApplicationRecorder):
     def _drop(self, connection: Connection, name: str) -> None:
         connection.ask("drop_rows", name)
         connection.ask("drop_view", name)
-
-    # The framework's contract, with the framework's errors.
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **_: object) -> Sequence[int]:
-        """Record all events or none; give their positions."""
-        rows = [
-            Row(stream_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
-            for one in stored_events
-        ]
-        with _as_framework():
-            return list(self.append(rows))
-
-    def select_events(
-        self,
-        originator_id: UUID | str,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[StoredEvent]:
-        """Give events of one stream."""
-        stream = stream_text(originator_id)
-        low, high = -INTEGER_MAX if gt is None else gt, INTEGER_MAX if lte is None else lte
-        with _as_framework():
-            rows = self._read("backward" if desc else "forward", stream, low, high, limit)
-        return [StoredEvent(originator_of(stream), sequence, topic, state) for _, sequence, topic, state in rows]
-
-    def select_notifications(
-        self,
-        start: int | None,
-        limit: int,
-        stop: int | None = None,
-        topics: Sequence[str] = (),
-        *,
-        inclusive_of_start: bool = True,
-    ) -> Sequence[Notification]:
-        """Give events of the whole log."""
-        after = 0 if start is None else start - inclusive_of_start
-        end = INTEGER_MAX if stop is None else stop
-
-        def question(connection: Connection) -> list[Any]:
-            if not topics:
-                return self._log(connection, "log", after, end, limit)
-            settled = self._settle(connection)  # among chosen rows, nobody sees what is missing
-            return connection.ask("of_topics", after, min(end, settled), limit, array(TEXT, topics))
-
-        with _as_framework():
-            rows = self._reading(question)
-        return [
-            Notification(originator_of(stream), sequence, topic, state, position)
-            for position, stream, sequence, topic, state in rows
-        ]
-
-    def max_notification_id(self) -> int | None:
-        """Give the position of the last event, if there is one."""
-        with _as_framework():
-            return self.head() or None
-
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
-        """Refuse: `waiter` serves followers."""
-        msg = f"The {type(self).__qualname__} recorder does not support subscriptions"
-        raise NotImplementedError(msg)
-
-
-@contextlib.contextmanager
-def _as_framework() -> Iterator[None]:
-    """Raise what callers of the framework's contract expect."""
-    try:
-        yield
-    except AppendConflict as error:
-        raise framework.IntegrityError(str(error)) from error
-    except StoreError as error:
-        raise framework.OperationalError(str(error)) from error
 
 
 # The tables.

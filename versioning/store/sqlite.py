@@ -1,7 +1,7 @@
 """The SQLite store: one file, or one memory, that holds the log and the kept views.
 
 The law of this room: every statement that writes is atomic, and waits for a bounded time only; what goes wrong is a
-StoreError with a sentence and a hint. Only the methods of the framework's contract raise the framework's errors.
+StoreError with a sentence and a hint.
 
 The position of an event is the column `rowid`, a real one: dumps and VACUUM keep it. Rows are never deleted, so
 positions are contiguous. Kept views have tables of their own; what is in them can always be built anew.
@@ -23,20 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 from urllib.parse import unquote_to_bytes
 
-import eventsourcing.persistence as framework
-from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
-
-from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError, shown
-from versioning.store.contract import INTEGER_MAX, LIVE, AppendConflict, KeptRow, LogRow, Row, TailRow, ViewPosition
-from versioning.store.format import originator_of, stream_text
+from versioning.errors import InvalidArgumentError, StoreError, shown
+from versioning.store.contract import INTEGER_MAX, LIVE, KeptRow, LogRow, Row, TailRow, ViewPosition
 from versioning.store.sqlite_connections import Connections, FileConnections, MemoryConnections, WriterSession, fetch
 from versioning.store.sqlite_errors import BUSY, forked, primary_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from uuid import UUID
-
-    from eventsourcing.persistence import Subscription
 
     from versioning.store.contract import Among
     from versioning.store.sqlite_connections import Durability
@@ -65,7 +58,6 @@ _RANGES: Final = (
     "ON originator_id=span.key AND originator_version>json_extract(span.value,'$[0]') "
     "AND originator_version<=json_extract(span.value,'$[1]') ORDER BY originator_id,originator_version"
 )
-_LAST: Final = _OF_STREAM + "ORDER BY originator_version DESC LIMIT 1"
 _OF_KEY: Final = _OF_STREAM + "AND idempotency_key=?"
 _TAILS: Final = (
     "SELECT rowid,originator_id,originator_version,topic,state FROM stored_events "
@@ -185,7 +177,7 @@ class Waiter:
         self._closed.set()
 
 
-class SQLiteRecorder(ApplicationRecorder):
+class SQLiteRecorder:
     """The log and the kept views in one SQLite file, or in memory.
 
     Args:
@@ -259,11 +251,6 @@ class SQLiteRecorder(ApplicationRecorder):
     def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
         """Give the rows of several streams, each at its sequences after the one and up to the other, by streams."""
         return self._read(_RANGES, (json.dumps(spans),))
-
-    def last(self, stream: str) -> TailRow | None:
-        """Give the last row of a stream, if it has one."""
-        rows: list[TailRow] = self._read(_LAST, (stream,))
-        return rows[0] if rows else None
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Give the rows at the positions `after` < position <= `upto`, oldest first."""
@@ -372,65 +359,6 @@ class SQLiteRecorder(ApplicationRecorder):
             _drop(writer, name)
             writer.execute("COMMIT")
 
-    # The framework's contract, with the framework's errors.
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **_: object) -> Sequence[int]:
-        """Record all events or none; give their positions."""
-        rows = [
-            Row(stream_text(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
-            for one in stored_events
-        ]
-        with _as_framework():
-            return list(self.append(rows))
-
-    def select_events(
-        self,
-        originator_id: UUID | str,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[StoredEvent]:
-        """Give events of one stream."""
-        order = "ORDER BY originator_version DESC LIMIT ?" if desc else "ORDER BY originator_version LIMIT ?"
-        low, high = -INTEGER_MAX if gt is None else gt, INTEGER_MAX if lte is None else lte
-        stream = stream_text(originator_id)
-        statement = _OF_STREAM + "AND originator_version>? AND originator_version<=? " + order
-        with _as_framework():
-            rows = self._read(statement, (stream, low, high, -1 if limit is None else limit))
-        return [StoredEvent(originator_of(stream), sequence, topic, state) for _, sequence, topic, state in rows]
-
-    def select_notifications(
-        self,
-        start: int | None,
-        limit: int,
-        stop: int | None = None,
-        topics: Sequence[str] = (),
-        *,
-        inclusive_of_start: bool = True,
-    ) -> Sequence[Notification]:
-        """Give events of the whole log."""
-        after = 0 if start is None else start - inclusive_of_start
-        named = f"AND topic IN ({','.join('?' * len(topics))}) " if topics else ""
-        statement = _LOG.replace("ORDER BY", named + "ORDER BY")
-        with _as_framework():
-            rows = self._read(statement, (after, INTEGER_MAX if stop is None else stop, *topics, limit))
-        return [
-            Notification(originator_of(stream), sequence, topic, state, position)
-            for position, stream, sequence, topic, state in rows
-        ]
-
-    def max_notification_id(self) -> int | None:
-        """Give the position of the last event, if there is one."""
-        with _as_framework():
-            return self.head() or None
-
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
-        """Refuse, as the framework's own recorder for SQLite does: `waiter` serves followers."""
-        msg = f"The {type(self).__qualname__} recorder does not support subscriptions"
-        raise NotImplementedError(msg)
-
 
 def _insert(rows: Sequence[Row], writer: sqlite3.Connection) -> int:
     """Insert rows by one statement, which inserts all or none; give the last position."""
@@ -446,28 +374,6 @@ def _insert(rows: Sequence[Row], writer: sqlite3.Connection) -> int:
 def _drop(writer: sqlite3.Connection, name: str) -> None:
     writer.execute("DELETE FROM kept_rows WHERE view=(SELECT view FROM kept_views WHERE name=?)", (name,))
     writer.execute("DELETE FROM kept_views WHERE name=?", (name,))
-
-
-_FRAMEWORK_ERRORS: Final[dict[type[BaseException | None], type[framework.PersistenceError]]] = {
-    sqlite3.InterfaceError: framework.InterfaceError,
-    sqlite3.DataError: framework.DataError,
-    sqlite3.OperationalError: framework.OperationalError,
-    sqlite3.IntegrityError: framework.IntegrityError,
-    sqlite3.InternalError: framework.InternalError,
-    sqlite3.ProgrammingError: framework.ProgrammingError,
-    sqlite3.NotSupportedError: framework.NotSupportedError,
-    sqlite3.DatabaseError: framework.DatabaseError,
-}
-
-
-@contextlib.contextmanager
-def _as_framework() -> Iterator[None]:
-    """Raise what callers of the framework's contract expect."""
-    try:
-        yield
-    except (AppendConflict, StoreError, CorruptLogError) as error:
-        kind = _FRAMEWORK_ERRORS.get(type(error.__cause__), framework.OperationalError)
-        raise kind(str(error)) from error
 
 
 # Which store a URL means.
