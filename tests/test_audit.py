@@ -22,11 +22,12 @@ from tests.tampering import FIRST, WAYS, Trial, fill, forged, rewritten, set_sta
 from versioning import InvalidArgumentError, ModelRegistry, StoreError
 from versioning.audit import checkpoints as checkpoint_room
 from versioning.audit import diagnose as diagnosis_room
-from versioning.audit import scan as rereading_room
+from versioning.audit import scan as scan_room
 from versioning.audit import verify as audit_room
-from versioning.audit.diagnose import Piece, Walk
-from versioning.audit.scan import Rereading
-from versioning.audit.verify import EXIT_CODES, Audit, Finding
+from versioning.audit.diagnose import FoundRow, StreamWalk
+from versioning.audit.scan import LogScan
+from versioning.audit.verify import Finding, Verifier
+from versioning.cli.options import FOUND
 from versioning.projections import LEDGER_EVENTS, UsageLedger
 from versioning.reading import kept as kept_room
 from versioning.reading.views import LEDGERS, MODELS, VIEWS, View
@@ -92,8 +93,8 @@ class TestTampering:
         assert [missed for way in WAYS for missed in trial.misses(way, range(0, len(trial.rows), 5))] == []
 
     def test_each_kind_has_an_exit_code_of_its_own(self) -> None:
-        assert len(set(EXIT_CODES.values())) == len(EXIT_CODES) == 8
-        assert {kind for kind, _ in WAYS.values()} | {"view"} == set(EXIT_CODES)
+        assert len(set(FOUND.values())) == len(FOUND) == 8
+        assert {kind for kind, _ in WAYS.values()} | {"view"} == set(FOUND)
 
     def test_two_rows_that_were_changed_are_two_findings(self, trial: Trial) -> None:
         def change(file: sqlite3.Connection) -> None:
@@ -211,7 +212,7 @@ class TestTampering:
         trial.change(lambda file: file.execute(f"UPDATE stored_events SET rowid={far} WHERE rowid=200"))
         found = trial.verify(checkpoint=True).findings
         assert ("missing", 200) in [(one.kind, one.position) for one in found]
-        assert any(f"none is up to position {far - 1}" in one.sentence for one in found)
+        assert any(f"so are all up to position {far - 1}" in one.sentence for one in found)
 
     def test_very_many_changed_rows_are_told_without_a_search_for_each(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,21 +261,21 @@ class TestPlantedBugs:
     """An audit that forgets something would be noticed here."""
 
     BUGS: tuple[tuple[Any, str, object, tuple[str, ...]], ...] = (
-        (Rereading, "_tear", lambda *_: None, ("reason changed",)),
-        (Rereading, "_take_unreadable", lambda *_: None, ("state empty",)),
-        (Rereading, "_check_key", lambda *_: None, ("key taken away",)),
-        (Rereading, "_take_part", lambda *_: None, ("cut off", "positions swapped")),
-        (Audit, "_tell_gap", lambda *_: None, ("row deleted",)),
-        (Audit, "_check_appends", lambda *_: None, ("cut off", "positions swapped")),
-        (Audit, "_check_heads", lambda *_: None, ("rewritten", "cut off")),
-        (Audit, "_split", lambda *_: None, ("rewritten",)),
-        (Audit, "_tell_split", lambda *_: None, ("rewritten", "positions swapped")),
-        (Walk, "_stray", lambda *_: None, ("contents swapped", "sequence changed")),
-        (Walk, "_is_put_in", lambda *_: False, ("copied and all numbered anew",)),
-        (Walk, "_taken_out", lambda *_: 0, ("row deleted and all numbered anew",)),
-        (Walk, "_check_order", lambda *_: None, ("positions swapped",)),
-        (Walk, "_lose", lambda *_: None, ("row deleted", "row deleted and others moved up")),
-        (Piece, "fits", lambda *_, **__: True, ("reason changed", "row deleted")),
+        (LogScan, "_break", lambda *_: None, ("reason changed",)),
+        (LogScan, "_note_unreadable", lambda *_: None, ("state empty",)),
+        (LogScan, "_check_key", lambda *_: None, ("key taken away",)),
+        (LogScan, "_check_append", lambda *_: None, ("cut off", "positions swapped")),
+        (Verifier, "_report_gap", lambda *_: None, ("row deleted",)),
+        (Verifier, "_check_appends", lambda *_: None, ("cut off", "positions swapped")),
+        (Verifier, "_check_heads", lambda *_: None, ("rewritten", "cut off")),
+        (Verifier, "_split", lambda *_: None, ("rewritten",)),
+        (Verifier, "_report_split", lambda *_: None, ("rewritten", "positions swapped")),
+        (StreamWalk, "_stray", lambda *_: None, ("contents swapped", "sequence changed")),
+        (StreamWalk, "_is_put_in", lambda *_: False, ("copied and all numbered anew",)),
+        (StreamWalk, "_taken_out", lambda *_: 0, ("row deleted and all numbered anew",)),
+        (StreamWalk, "_check_order", lambda *_: None, ("positions swapped",)),
+        (StreamWalk, "_lose", lambda *_: None, ("row deleted", "row deleted and others moved up")),
+        (FoundRow, "fits", lambda *_, **__: True, ("reason changed", "row deleted")),
     )
 
     @pytest.mark.parametrize("bug", BUGS, ids=[f"{room.__name__}.{part}" for room, part, *_ in BUGS])
@@ -310,7 +311,7 @@ class TestWhereNothingWasDone:
 
     def test_an_empty_log(self, registry: ModelRegistry) -> None:
         found = registry.verify(registry.checkpoint())
-        assert (found.ok, found.position, found.count, found.exit_code) == (True, 0, 0, 0)
+        assert (found.ok, found.position, found.count) == (True, 0, 0)
 
     def test_several_workspaces_and_processes(self, shared_store: Store) -> None:
         chances = dice()
@@ -358,9 +359,9 @@ class TestFindings:
             ("changed", row[0], row[1], row[2], recorded.model_name)
         )
         assert finding.sentence == (
-            f"At position {row[0]}, event {row[2]} of {recorded.model_name} is not what its link was made of."
+            f"At position {row[0]}, event {row[2]} of {recorded.model_name} is not what its link was made from."
         )
-        assert (found.ok, found.exit_code, finding.exit_code) == (False, 10, 10)
+        assert (found.ok, FOUND[finding.kind]) == (False, 10)
         assert found.count == 30 or not shared_store.kind.gapless
 
     def test_what_is_left_to_check_against_is_said(self, shared_store: Store) -> None:
@@ -370,7 +371,7 @@ class TestFindings:
         shared_store.change(2, state=b"{}")
         found = registry.verify()
         assert [(one.kind, one.position) for one in found.findings] == [("unreadable", 2)]
-        assert any("positions 3 would be checked against is lost" in said for said in found.not_proven)
+        assert any("At positions 3 nothing is left to check the rows against" in said for said in found.not_proven)
 
     def test_many_unproven_rows_are_not_all_named(self, shared_store: Store) -> None:
         registry = shared_store()
@@ -379,7 +380,7 @@ class TestFindings:
             shared_store.change(number * 2 + 1, state=b"{}")
         found = registry.verify()
         assert len(found.findings) == 12
-        assert any("positions 2, 4, 6, 8, 10, 12, 14, 16, 18, 20 … would" in said for said in found.not_proven)
+        assert any("positions 2, 4, 6, 8, 10, 12, 14, 16, 18, 20 … nothing" in said for said in found.not_proven)
 
     def test_the_last_row_of_a_stream(self, shared_store: Store) -> None:
         """Where positions have no gaps, its place shows; elsewhere a kept view or a checkpoint knows."""
@@ -390,7 +391,7 @@ class TestFindings:
         if shared_store.kind.gapless:
             assert kinds(registry) == [("missing", 2)]
             assert kinds(registry, checkpoint) == [("missing", 2)]
-            assert only(registry.verify().findings).sentence == "At position 2, a row is not there."
+            assert only(registry.verify().findings).sentence == "At position 2, a row is missing."
         else:
             assert kinds(registry) == []
             assert kinds(registry, checkpoint) == [("missing", 2)]
@@ -402,7 +403,7 @@ class TestFindings:
         for name in "abcd":
             deploy(registry, name)
         shared_store.execute("DELETE FROM stored_events WHERE rowid IN (2, 3)")
-        said = "At position 2, a row is not there, and none is up to position 3."
+        said = "At position 2, a row is missing, and so are all up to position 3."
         assert only(registry.verify().findings) == Finding("missing", said, 2)
 
     def test_rows_of_other_workspaces_are_told_by_position_only(self, shared_store: Store) -> None:
@@ -423,7 +424,7 @@ class TestFindings:
             forged = state.replace(b'"model_name":"churn"', b'"model_name":"other"')
             shared_store.change(position, state=relink(registry, sequence, topic, forged))
         assert [(one.kind, one.sentence) for one in registry.verify().findings] == [
-            ("rewritten", "At position 1, a row of other stands in a stream that is not the one of its model's name.")
+            ("rewritten", "At position 1, a row of other stands in a stream that does not belong to its model's name.")
         ]
 
     def test_an_event_that_names_another_model(self, shared_store: Store) -> None:
@@ -596,7 +597,7 @@ class TestKeptViews:
             ):  # fmt: skip
                 self.set(shared_store, view, row.key, column, value)
                 finding = only(kept.verify().findings)
-                assert (finding.kind, finding.exit_code, finding.model_name) == ("view", 17, row.model_name)
+                assert (finding.kind, finding.model_name) == ("view", row.model_name)
                 assert view.name in finding.sentence
                 self.set(shared_store, view, row.key, column, getattr(row, column))
         assert kept.verify().ok
@@ -615,7 +616,7 @@ class TestKeptViews:
     def test_a_ledger_of_nothing(self, shared_store: Store, kept: ModelRegistry) -> None:
         row = self.rows(kept, LEDGERS)[0]
         self.set(shared_store, LEDGERS, row.key, "key", row.key[:-1] + "x")
-        assert any("is of nothing in the log" in one.sentence for one in kept.verify().findings)
+        assert any("belongs to nothing in the log" in one.sentence for one in kept.verify().findings)
 
     def test_many_rows_that_differ_are_counted(
         self, shared_store: Store, kept: ModelRegistry, monkeypatch: pytest.MonkeyPatch
@@ -634,8 +635,8 @@ class TestKeptViews:
         shared_store.execute("UPDATE kept_rows SET state=?", b"nothing")
         found = kept.verify(views=False)
         assert found.ok
-        assert any("were not compared with a replay, as was asked" in said for said in found.not_proven)
-        with pytest.raises(InvalidArgumentError, match="views is True or False"):
+        assert any("were not compared with a replay, because views=False" in said for said in found.not_proven)
+        with pytest.raises(InvalidArgumentError, match="views must be True or False"):
             kept.verify(views="no")  # type: ignore[arg-type]  # refused
 
     def test_pages_end_between_two_names(
@@ -728,13 +729,13 @@ class TestKeptViews:
 def test_a_long_log_of_which_nothing_is_kept_is_not_replayed_to_its_end(
     shared_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rereading_room, "UNKEPT_EVENTS_MAX", 2)
-    monkeypatch.setattr(rereading_room, "BATCH_EVENTS", 1)
+    monkeypatch.setattr(scan_room, "UNKEPT_EVENTS_MAX", 2)
+    monkeypatch.setattr(scan_room, "BATCH_EVENTS", 1)
     registry = shared_store()
     for _ in range(4):
         deploy(registry)
     forge(shared_store, registry, 4, b'"number":"0.4.0"', b'"number":"0.1.0"')
-    assert any(said.startswith("Behind position 2 the log was not replayed") for said in registry.verify().not_proven)
+    assert any(said.startswith("After position 2 the log was not replayed") for said in registry.verify().not_proven)
     registry.rebuild()
     assert not any("not replayed" in said for said in registry.verify().not_proven)
 

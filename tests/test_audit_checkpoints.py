@@ -132,7 +132,7 @@ class TestKeeping:
     def test_no_other_file_is_written_over(self, tmp_path: Path) -> None:
         file = tmp_path / "models.db"
         file.write_text("precious")
-        with pytest.raises(InvalidArgumentError, match="no checkpoint"):
+        with pytest.raises(InvalidArgumentError, match="not a checkpoint"):
             PLAIN.write(file)
         assert file.read_text() == "precious"
 
@@ -181,7 +181,7 @@ class TestKeeping:
     def test_what_is_no_checkpoint_is_refused(self, what: str) -> None:
         stored = json.loads(PLAIN.to_json())
         self.HOSTILE[what](stored)
-        with pytest.raises(InvalidArgumentError, match="no checkpoint") as caught:
+        with pytest.raises(InvalidArgumentError, match="not a checkpoint") as caught:
             Checkpoint.from_json(json.dumps(stored))
         assert caught.value.to_dict()["argument"] == "checkpoint"
 
@@ -233,13 +233,13 @@ class TestSigning:
         deploy(registry)
         signed = registry.checkpoint().signed(key)
         other = Ed25519PrivateKey.generate()
-        with pytest.raises(InvalidArgumentError, match="not by this key"):
+        with pytest.raises(InvalidArgumentError, match="not signed with this key"):
             registry.verify(signed, public_key=other.public_key())
         for changed in (
             {"position": 5}, {"count": 0}, {"head": HEAD}, {"moment": START.replace(year=2027)},
             {"marks": ((1, "ab" * 8),)}, {"signature": "00" * 64},
         ):  # fmt: skip
-            with pytest.raises(InvalidArgumentError, match="not by this key"):
+            with pytest.raises(InvalidArgumentError, match="not signed with this key"):
                 attrs.evolve(signed, **changed).check_signature(key.public_key())
         with pytest.raises(InvalidArgumentError, match="not signed"):
             registry.verify(registry.checkpoint(), public_key=key.public_key())
@@ -248,11 +248,11 @@ class TestSigning:
         locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
         other_kind = pem(X25519PrivateKey.generate())
         for secret in (locked, other_kind, public_pem(key), b"", "", "hush\ud800", None, 7, key.public_key()):
-            with pytest.raises(InvalidArgumentError, match="not a private key") as caught:
+            with pytest.raises(InvalidArgumentError, match="not an Ed25519 private key") as caught:
                 PLAIN.signed(secret)
             assert "hush" not in str(caught.value)
         for public in (pem(key), b"", None, key):
-            with pytest.raises(InvalidArgumentError, match="not a public key"):
+            with pytest.raises(InvalidArgumentError, match="not an Ed25519 public key"):
                 PLAIN.signed(key).check_signature(public)
         with pytest.raises(InvalidArgumentError, match="can't be read"):
             PLAIN.signed(tmp_path / "nowhere.pem")
@@ -281,10 +281,13 @@ class TestComparing:
         assert not any("not proven" in said for said in registry.verify(checkpoint).not_proven)
         deploy(registry)
         assert any(
-            said.startswith("Of the rows behind position 1 it is not proven that nobody")
+            said.startswith("For the rows after position 1, three things are not proven: that nobody")
             for said in registry.verify(checkpoint).not_proven
         )
-        assert any(said.startswith("Without a checkpoint it is not proven") for said in registry.verify().not_proven)
+        assert any(
+            said.startswith("Without a checkpoint, three things are not proven")
+            for said in registry.verify().not_proven
+        )
 
     def test_every_digit_of_the_head_counts(self, registry: ModelRegistry) -> None:
         """Marks are beginnings of heads; the head itself is compared as a whole."""
@@ -306,7 +309,7 @@ class TestComparing:
         shared_store.execute(f"DELETE FROM stored_events WHERE {shared_store.kind.position}=4")
         found = registry.verify(taken)
         assert [(one.kind, one.position) for one in found.findings] == [("rewritten", 2), ("truncated", 4)]
-        assert any(said.startswith("Of the rows behind position 1 ") for said in found.not_proven)
+        assert any(said.startswith("For the rows after position 1,") for said in found.not_proven)
 
     def test_a_log_that_was_cut_off(self, shared_store: Store) -> None:
         registry = shared_store()
@@ -335,10 +338,10 @@ class TestComparing:
         rewrite(shared_store, registry, "model 3")
         found = registry.verify(taken[5])
         assert [(one.kind, one.position) for one in found.findings] == [("rewritten", 1)]
-        assert "or one of the rows behind it up to position 6" in found.findings[0].sentence
+        assert "or a later row up to position 6" in found.findings[0].sentence
         found = registry.verify([taken[5], taken[1], taken[4]])
         assert [(one.kind, one.position) for one in found.findings] == [("rewritten", 3)]
-        assert any(said.startswith("Of the rows behind position 2") for said in found.not_proven)
+        assert any(said.startswith("For the rows after position 2") for said in found.not_proven)
         assert registry.verify(taken[:3]).ok
 
     def test_rows_that_were_put_in_with_all_their_links(self, shared_store: Store) -> None:
@@ -358,7 +361,7 @@ class TestComparing:
         )
         found = registry.verify(attrs.evolve(checkpoint, position=4))
         assert [(one.kind, one.position) for one in found.findings] == [("doubled", 1)]
-        assert "rows were put in" in found.findings[0].sentence
+        assert "rows were inserted" in found.findings[0].sentence
         other.close()
 
     def test_a_mark_that_is_gone_among_others(self, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,7 +291,7 @@ class TestDifference:
         awaited.activate(version.version_id)
         assert awaited.diff(then).sentences == (
             "0.1.0 of churn was inactive and is activating",
-            "0.1.0 of churn has no failed start any more",
+            "0.1.0 of churn no longer has a failed start",
         )
 
     def test_between_moments(self, store: Store) -> None:

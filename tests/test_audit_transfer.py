@@ -35,7 +35,7 @@ from versioning import (
 )
 from versioning.audit import log_file as transfer_room
 from versioning.audit.log_file import LINE_BYTES_MAX, check_log
-from versioning.audit.verify import Audit, Finding
+from versioning.audit.verify import Finding, Verifier
 from versioning.events import VersionDeployed
 from versioning.output.rows import FORMULA_OPENINGS, csv_lines, flat_row
 from versioning.store.contract import AppendConflict
@@ -105,7 +105,7 @@ class TestExportAndImport:
         for path in (folder / "log 1.ndjson", str(folder / "log 2.ndjson")):
             assert source.export(path).events == source.position()
             assert registry.import_log(path).events == source.position()
-            assert check_log(path).answers == source.export(f"{path} again").answers
+            assert check_log(path).versions == source.export(f"{path} again").versions
         assert len(list(folder.iterdir())) == 4
 
     def test_one_model_with_all_its_lives(self, source: ModelRegistry, registry: ModelRegistry) -> None:
@@ -250,9 +250,9 @@ class TestExportAndImport:
         closed = io.BytesIO()
         closed.close()
         for file in (7, None, io.StringIO(), closed, object()):
-            with pytest.raises(InvalidArgumentError, match="open file of bytes"):
+            with pytest.raises(InvalidArgumentError, match="open binary file"):
                 source.export(file)  # type: ignore[arg-type]  # refused
-            with pytest.raises(InvalidArgumentError, match="open file of bytes"):
+            with pytest.raises(InvalidArgumentError, match="open binary file"):
                 source.import_log(file)  # type: ignore[arg-type]  # refused
 
     def test_what_can_not_be_read_twice_is_refused(self, registry: ModelRegistry) -> None:
@@ -280,7 +280,7 @@ class TestExportAndImport:
                 return super().seek(offset, whence)
 
         checked: list[int] = []
-        with pytest.raises(CorruptLogError, match="not what it was when it was checked" if change else "line"):
+        with pytest.raises(CorruptLogError, match="changed after it was checked" if change else "line"):
             registry.import_log(Changing(contents), progress=lambda _, read, __: checked.append(read))
         assert registry.position() <= 15
 
@@ -314,9 +314,9 @@ class TestExportAndImport:
         deploy(registry), deploy(registry)
         state = registry._recorder.log(1, 1)[0][4]
         for wrong, match in (
-            (state.replace(b"s3://", b"S3://"), "not what its link was made of"),
+            (state.replace(b"s3://", b"S3://"), "not what its link was made from"),
             (b"{}", "not readable"),
-            (state.replace(b',"payload"', b'\n,"payload"'), "link was made of"),
+            (state.replace(b',"payload"', b'\n,"payload"'), "link was made from"),
         ):
             shared_store.change(2, state=wrong)
             with pytest.raises(CorruptLogError, match=match):
@@ -420,7 +420,7 @@ class TestHostileFiles:
         "a moment before the last": (3, '"at_us":1', '"at_us":-1', "R23"),
         "another life": (3, '"model_name"', '"generation":2,"model_name"', "another life"),
         "a key that was used": (3, '"idempotency_key":"two"', '"idempotency_key":"one"', "R21"),
-        "a key that can't be": (3, '"idempotency_key":"two"', '"idempotency_key":" "', "no possible idempotency key"),
+        "a key that can't be": (3, '"idempotency_key":"two"', '"idempotency_key":" "', "impossible idempotency key"),
     }
 
     @pytest.mark.parametrize("what", CHANGES)
@@ -438,11 +438,11 @@ class TestHostileFiles:
     @pytest.mark.parametrize("name", [" churn", "", "a\\u0000b", "ver_0123456789ab8def8123456789abcdef_1_01234567"])
     def test_a_name_that_no_model_can_have(self, forger: Forger, registry: ModelRegistry, name: str) -> None:
         forger.change(1, '"model_name":"churn"', f'"model_name":"{name}"')
-        self.refused(registry, forger.file(), 2, "no possible name")
+        self.refused(registry, forger.file(), 2, "impossible name")
 
     def test_a_stream_that_is_not_the_one_of_its_name(self, forger: Forger, registry: ModelRegistry) -> None:
         forger.change(1, '"model_name":"churn"', '"model_name":"chum"')
-        self.refused(registry, forger.file(), 2, "not the one of its name")
+        self.refused(registry, forger.file(), 2, "does not belong to its name")
 
     def test_events_that_are_not_next(self, forger: Forger, registry: ModelRegistry) -> None:
         del forger.lines[1]
@@ -458,7 +458,7 @@ class TestHostileFiles:
 
     LINES: ClassVar[dict[str, tuple[Callable[[list[bytes]], object], int, str]]] = {
         "nothing": (lambda lines: lines.clear(), 1, "cut off"),
-        "no header": (lambda lines: lines.pop(0), 1, "no exported log"),
+        "no header": (lambda lines: lines.pop(0), 1, "not an exported log"),
         "another format": (instead(0, b"log.1", b"log.x"), 1, "another format"),
         "a newer format": (instead(0, b"log.1", b"log.2"), 1, "newer format"),
         "no end": (lambda lines: lines.pop(), 9, "cut off"),
@@ -475,7 +475,7 @@ class TestHostileFiles:
         "a position of 0": (instead(1, b'"position":1', b'"position":0'), 2, "range"),
         "an unknown topic": (instead(1, b"deployed.1", b"os.system"), 2, "not readable"),
         "a newer topic": (instead(1, b"deployed.1", b"deployed.9"), 2, "newer format"),
-        "another reason": (instead(1, b'"ada"', b'"eve"'), 2, "link was made of"),
+        "another reason": (instead(1, b'"ada"', b'"eve"'), 2, "link was made from"),
     }  # fmt: skip
 
     @pytest.mark.parametrize("what", LINES)
@@ -517,7 +517,7 @@ class TestUpgrades:
         line = forger.lines[place]
         was, other = (b"true", b"false") if line.endswith(b"true}\n") else (b"false", b"true")
         forger.lines[place] = line.replace(was, other)
-        with pytest.raises(DiscrepancyError, match="exported as Answer"):
+        with pytest.raises(DiscrepancyError, match="exported as ExportedVersion"):
             assert_replays(forger.file())
         del forger.lines[place]
         with pytest.raises(AssertionError, match="exported as None"):
@@ -540,7 +540,7 @@ class TestUpgrades:
     ) -> None:
         file = exported(source)
         finding = Finding("view", "In the kept view models.1, the row of model 1 is missing.")
-        monkeypatch.setattr(Audit, "_word_scope", lambda self, **_: self._tell(finding))
+        monkeypatch.setattr(Verifier, "_word_scope", lambda self, **_: self._add(finding))
         with pytest.raises(DiscrepancyError, match="the row of model 1 is missing"):
             assert_replays(file)
 

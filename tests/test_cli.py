@@ -592,9 +592,9 @@ class TestProof:
 
     def test_what_is_no_checkpoint_is_a_usage_error(self) -> None:
         Path("no.json").write_text("{}", encoding="utf-8")
-        refused(run("verify", "--checkpoint", "no.json"), 2, "This is no checkpoint")
+        refused(run("verify", "--checkpoint", "no.json"), 2, "This is not a checkpoint")
         refused(run("verify", "--checkpoint", "gone.json"), 2, "can't be read")
-        refused(run("checkpoint", "-o", "no.json"), 2, "This is no checkpoint")
+        refused(run("checkpoint", "-o", "no.json"), 2, "This is not a checkpoint")
         refused(run("checkpoint", "-o", "no/such.json"), 6, "can't be written")
 
 

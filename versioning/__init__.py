@@ -6,7 +6,7 @@
 
 `ModelRegistry` is the one object to hold; `deploy` here is its `deploy` on a default registry. The other names are what
 its calls give, for annotations: `Model`, `Version`, `Usage`, `AsOf` of `at`, `History` of `history`, `Replayed` of
-`replay`, `Difference` of `diff`, `Checkpoint` of `checkpoint`, `Verification` of `verify`, `Transferred` of `export`.
+`replay`, `Difference` of `diff`, `Checkpoint` of `checkpoint`, `Verification` of `verify`, `LogFile` of `export`.
 The test kit is `versioning.testing`, with the extra `testing`; the command line is `versioning`, with the extra `cli`.
 
 The names are those of `versioning.public`, which is imported when the first of them is asked for.

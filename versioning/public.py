@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from versioning.aggregate import Model, ModelAggregate, Version
 from versioning.audit.checkpoints import Checkpoint
-from versioning.audit.log_file import Transferred
+from versioning.audit.log_file import LogFile
 from versioning.audit.verify import Finding, Verification
 from versioning.errors import (
     ArtifactDamagedError,
@@ -75,6 +75,7 @@ __all__ = [
     "InvalidBumpError",
     "InvalidInputError",
     "InvalidNameError",
+    "LogFile",
     "Model",
     "ModelAggregate",
     "ModelNotFoundError",
@@ -92,7 +93,6 @@ __all__ = [
     "Replayed",
     "StorageError",
     "StoreError",
-    "Transferred",
     "TryAgainError",
     "Usage",
     "UsageLedger",

@@ -28,7 +28,7 @@ from versioning.artifacts.folder import ArtifactFolder
 from versioning.artifacts.formats import Serializer, checked_serializer
 from versioning.artifacts.loading import as_artifact, load_artifact
 from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
-from versioning.audit.log_file import Going, Transferred, export_log, import_log
+from versioning.audit.log_file import ExportScope, LogFile, export_log, import_log
 from versioning.audit.verify import Verification, verify
 from versioning.commands import (
     COMMANDS,
@@ -1163,7 +1163,7 @@ class ModelRegistry(Questions, Commands):
         changes = changes_between(_models_of(before, model_name), _models_of(after, model_name))
         return Difference(then, later, changes)
 
-    def export(self, target: File, model_name: str | None = None, *, progress: Progress | None = None) -> Transferred:
+    def export(self, target: File, model_name: str | None = None, *, progress: Progress | None = None) -> LogFile:
         """Write the log of the workspace, or of all lives of one name, with its chain; `import_log` takes it in.
 
         The contents of artifacts are not written.
@@ -1183,10 +1183,10 @@ class ModelRegistry(Questions, Commands):
         if model_name is not None:
             name = self._named(model_name).name
             self._require_history(self._named(model_name))
-        going = Going(self.workspace, name, self._recorder.head(), self._now_us())
-        return export_log(self._recorder, going, target, progress)
+        scope = ExportScope(self.workspace, name, self._recorder.head(), self._now_us())
+        return export_log(self._recorder, scope, target, progress)
 
-    def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> Transferred:
+    def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> LogFile:
         """Record what `export` wrote, of the same workspace, after it was checked to its last line.
 
         What is there already is passed over, so that an import that was interrupted can be called again.

@@ -1,12 +1,12 @@
-"""What the whole log was at a moment, in one line that can be kept elsewhere, and who vouches for it.
+"""Checkpoints: what the whole log was at a moment, in one line that can be kept elsewhere and signed.
 
-The law of this room: **a checkpoint proves as much as the place where it is kept.** Whoever can write the database can
-make every link in it anew; a checkpoint on another machine, or one that is signed with a key which is not there, is
-what they can't.
+The law of this room: **a checkpoint proves as much as the place where it is kept.** Anyone who can write to the
+database can recompute every link in it. They can't change a checkpoint that is kept on another machine, or one that is
+signed with a key which they do not have.
 
-The head is a running SHA-256 over all rows in the order of their positions: of each its position, stream, sequence and
-chain link, and the link covers all the rest of the row. The marks are the beginnings of the heads at up to 1,000 places
-on the way, so that it can be told where a log was rewritten: to the row, in logs of up to 1,000 rows.
+The head is a running SHA-256 over all rows in the order of their positions. It covers the position, the stream, the
+sequence and the link of each row, and the link covers the rest of the row. The marks are the first characters of the
+heads at up to 1,000 places on the way. They show where a log was rewritten: to the row, in logs of up to 1,000 rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import attrs
 import msgspec
 
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
-from versioning.events import moment_of
+from versioning.events import Value, moment_of
 from versioning.store.contract import INTEGER_MAX
 from versioning.store.format import NO_LINK, link_of
 
@@ -36,25 +36,27 @@ if TYPE_CHECKING:
     from versioning.store.contract import LogRow, Store
 
     Progress: TypeAlias = Callable[[str, int, int], None]
-    """Is called now and then with what is being done, how far it has come, and how far it will go."""
+    """Called after each batch with what is being done, how far it has come, and how far it will go."""
 
 FORMAT: Final = "model-versioning.checkpoint.1"
 MARKS_MAX: Final = 1_000
+"""Number of places on the way at which a checkpoint keeps the beginning of the head."""
 MARK_CHARACTERS: Final = 16
+"""Number of hexadecimal digits kept of each of those heads."""
 BATCH_EVENTS: Final = 5_000
-"""How many rows are read at once."""
+"""Number of rows read at once."""
 FILE_BYTES_MAX: Final = 200_000
-"""About three times what a checkpoint with all its marks takes."""
+"""About three times the size of a checkpoint with all its marks."""
 _FORM: Final = re.compile(r"model-versioning\.checkpoint\.[1-9][0-9]{0,8}")
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _ARGUMENT: Final = "checkpoint"
 
 Key: TypeAlias = object
-"""A key of Ed25519: PEM as bytes or text, a Path to a PEM file, or a key object of `cryptography`."""
+"""An Ed25519 key: PEM as bytes or text, a Path to a PEM file, or a key object of `cryptography`."""
 
 
 class _Stored(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A checkpoint as it is kept."""
+    """A checkpoint as it is stored."""
 
     format: str
     position: int
@@ -70,24 +72,24 @@ _decode: Final = msgspec.json.Decoder(_Stored).decode
 
 
 @attrs.frozen
-class Checkpoint:
+class Checkpoint(Value):
     """What the whole log was, up to a position."""
 
     position: int
-    """Of the last row."""
+    """Position of the last row covered."""
     count: int
-    """How many rows there are up to there: fewer than the position where others were rolled back."""
+    """Number of rows up to `position`; smaller than `position` where rolled-back appends left gaps."""
     head: str
-    """64 hexadecimal digits."""
+    """Running SHA-256 over all rows up to `position`, as 64 hexadecimal digits."""
     moment: datetime
-    """When it was taken, in UTC."""
+    """Moment at which it was taken, in UTC."""
     marks: tuple[tuple[int, str], ...] = attrs.field(default=(), repr=False)
-    """Positions on the way, and how the head up to there begins."""
+    """Positions on the way, each with the first 16 digits of the head up to it."""
     signature: str | None = attrs.field(default=None, repr=False)
-    """Of Ed25519, over all the rest; 128 hexadecimal digits."""
+    """Ed25519 signature over all the rest, as 128 hexadecimal digits; None where it is not signed."""
 
     def to_json(self) -> str:
-        """Give it as one line of JSON."""
+        """Return it as one line of JSON, which `from_json` and `verify` read."""
         return self._encoded(self.signature).decode()
 
     def _encoded(self, signature: str | None) -> bytes:
@@ -96,10 +98,10 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` gave.
+        """Return the checkpoint that `to_json` wrote.
 
         Raises:
-            InvalidArgumentError: it is none.
+            InvalidArgumentError: it is not a checkpoint.
             NewerFormatError: a newer release wrote it.
         """
         try:
@@ -107,59 +109,61 @@ class Checkpoint:
             moment = datetime.fromisoformat(stored.moment)
             utc = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
         except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            msg = f"This is no checkpoint: {shown(error)}."
+            msg = f"This is not a checkpoint: {shown(error)}."
             raise _refused(msg) from None
         if stored.format != FORMAT and _FORM.fullmatch(stored.format):
             msg = f"The checkpoint has the newer format {stored.format}."
             raise NewerFormatError(msg)
         problem = _problem_of(stored, moment)
         if problem:
-            msg = f"This is no checkpoint: {problem}."
+            msg = f"This is not a checkpoint: {problem}."
             raise _refused(msg)
         return cls(stored.position, stored.count, stored.head, utc, stored.marks, stored.signature)
 
     def write(self, file: str | Path) -> None:
-        """Write it to a file; keep that where whoever can write the database can't.
+        """Write it to a file. Keep that file where those who can write to the database can't.
+
+        An older checkpoint is replaced.
 
         Raises:
-            InvalidArgumentError: there is a file that is no checkpoint.
+            InvalidArgumentError: the file exists and is not a checkpoint.
             StoreError: the file can't be written.
         """
         if Path(file).exists():
-            type(self).read(file)  # only one of its own kind is written over
+            type(self).read(file)  # only another checkpoint is replaced
         try:
             Path(file).write_text(self.to_json() + "\n", encoding="utf-8")
         except OSError as error:
             msg = f"The checkpoint can't be written to {shown(str(file))}: {error.strerror or shown(error)}."
-            raise StoreError(msg, hint="Look at the rights on the folder, and whether the disk has room.") from error
+            raise StoreError(msg, hint="Check the permissions of the folder, and that the disk is not full.") from error
 
     @classmethod
     def read(cls, file: str | Path) -> Self:
-        """Read it from a file that `write` wrote.
+        """Return the checkpoint in a file that `write` wrote.
 
         Raises:
-            InvalidArgumentError: it can't be read, or is none.
+            InvalidArgumentError: the file can't be read, or is not a checkpoint.
             NewerFormatError: a newer release wrote it.
         """
         return cls.from_json(_contents(Path(file), _ARGUMENT))
 
     def signed(self, private_key: Key) -> Self:
-        """Give the same checkpoint with a signature; needs the extra `sign`.
+        """Return the same checkpoint with a signature. Needs the extra `sign`.
 
         Args:
-            private_key: of Ed25519: PEM without a password, a Path to it, or a key object of `cryptography`.
+            private_key: an Ed25519 key: PEM without a password, a Path to it, or a key object of `cryptography`.
 
         Raises:
-            InvalidArgumentError: it is no such key, or `cryptography` is not installed.
+            InvalidArgumentError: it is not such a key, or `cryptography` is not installed.
         """
         key = _key(private_key, "private")
         return attrs.evolve(self, signature=key.sign(self._encoded(None)).hex())
 
     def check_signature(self, public_key: Key) -> None:
-        """See that the holder of the private key signed exactly this; needs the extra `sign`.
+        """Check that the holder of the private key signed exactly this checkpoint. Needs the extra `sign`.
 
         Raises:
-            InvalidArgumentError: nobody did, or another key; or this is no public key of Ed25519.
+            InvalidArgumentError: it is not signed, or not by this key; or this is not an Ed25519 public key.
         """
         key = _key(public_key, "public")
         if self.signature is None:
@@ -168,16 +172,16 @@ class Checkpoint:
         try:
             key.verify(bytes.fromhex(self.signature), self._encoded(None))
         except importlib.import_module("cryptography.exceptions").InvalidSignature:
-            msg = "The signature of the checkpoint is not by this key, or the checkpoint was changed since."
-            raise _refused(msg, "Whoever gave you this checkpoint: ask them through another channel.") from None
+            msg = "The checkpoint was not signed with this key, or was changed since."
+            raise _refused(msg, "Ask the person who gave you this checkpoint, through another channel.") from None
 
 
-def _refused(sentence: str, hint: str = "Take one with checkpoint(), and keep it as it is.") -> InvalidArgumentError:
+def _refused(sentence: str, hint: str = "Take one with checkpoint(), and keep it unchanged.") -> InvalidArgumentError:
     return InvalidArgumentError(sentence, hint=hint, argument=_ARGUMENT)
 
 
 def _problem_of(stored: _Stored, moment: datetime) -> str | None:
-    """Say what is wrong with a checkpoint besides its types, if anything."""
+    """Return what is wrong with a checkpoint whose types are right, or None."""
     places = [0, *(position for position, _ in stored.marks), stored.position] if stored.marks else []
     texts = [
         (stored.head, 64),
@@ -191,7 +195,7 @@ def _problem_of(stored: _Stored, moment: datetime) -> str | None:
     if len(stored.marks) > MARKS_MAX or any(place >= later for place, later in pairwise(places)):
         return "its marks are not in order"
     if any(len(text) != length or not _HEX.fullmatch(text) for text, length in texts):
-        return "a head, mark or signature is not in lower-case hexadecimal digits"
+        return "a head, mark or signature is not in lowercase hexadecimal digits"
     if moment.utcoffset() is None:
         return "its moment has no time zone"
     return None
@@ -220,7 +224,7 @@ def _ed25519() -> Any:  # noqa: ANN401 - a module of an extra
 
 
 def _key(given: Key, kind: str) -> Any:  # noqa: ANN401 - a key of an extra
-    """Load a private or public key of Ed25519; what was given is never repeated in an error."""
+    """Return a private or public Ed25519 key; what was given is never repeated in an error."""
     wanted = getattr(_ed25519(), f"Ed25519{kind.capitalize()}Key")
     argument = f"{kind}_key"
     found: object = given
@@ -236,8 +240,8 @@ def _key(given: Key, kind: str) -> Any:  # noqa: ANN401 - a key of an extra
         except (ValueError, TypeError, importlib.import_module("cryptography.exceptions").UnsupportedAlgorithm):
             found = None
     if not isinstance(found, wanted):
-        msg = f"{argument} is not a {kind} key of Ed25519 in PEM, without a password."
-        hint = f"Make a pair with Ed25519PrivateKey.generate(), and pass the {kind} one."
+        msg = f"{argument} is not an Ed25519 {kind} key in PEM, without a password."
+        hint = f"Make a pair with Ed25519PrivateKey.generate(), and pass the {kind} key."
         raise InvalidArgumentError(msg, hint=hint, argument=argument)
     return found
 
@@ -246,13 +250,13 @@ def _key(given: Key, kind: str) -> Any:  # noqa: ANN401 - a key of an extra
 
 
 class Stop:
-    """The head on the way, up to a position."""
+    """The head up to a position on the way."""
 
     __slots__ = ("_hash", "count", "position")
 
     def __init__(self, position: int, count: int, running: Any) -> None:  # noqa: ANN401 - hashlib's types have no name
         self.position = position
-        """Of the last row up to there."""
+        """Position of the last row up to there."""
         self.count = count
         self._hash = running
 
@@ -261,14 +265,14 @@ class Stop:
         return str(self._hash.hexdigest())
 
     def followed_by(self, mark: str) -> str:
-        """Give the head that one more row would make."""
+        """Return the head that one more row would give."""
         running = self._hash.copy()
         running.update(mark.encode())
         return str(running.hexdigest())
 
 
 class RunningHead:
-    """The head of a log that is read from its first row; it remembers what it was at the stops."""
+    """The head of a log that is read from its first row; remembers what it was at the stops."""
 
     def __init__(self, stops: Iterable[int] = ()) -> None:
         """Start before the first row."""
@@ -277,7 +281,7 @@ class RunningHead:
         self._hash = hashlib.sha256()
         self.start = self._stop()
         self.stops: dict[int, Stop] = {}
-        """What the head was up to each stop that was passed."""
+        """Head at each stop that was passed."""
         self._next = sorted(set(stops), reverse=True)
 
     @property
@@ -288,8 +292,8 @@ class RunningHead:
     def _stop(self) -> Stop:
         return Stop(self.position, self.count, self._hash.copy())
 
-    def take(self, positions: Sequence[int], marks: Sequence[str]) -> None:
-        """Take in the next rows: their positions, in order, and what `mark_of` makes of each."""
+    def extend(self, positions: Sequence[int], marks: Sequence[str]) -> None:
+        """Add the next rows: their positions, in order, and what `mark_of` returns for each."""
         done = 0
         while self._next and positions and self._next[-1] < positions[-1]:
             stop = self._next.pop()
@@ -308,13 +312,13 @@ class RunningHead:
             self.count += len(positions)
 
     def end(self) -> None:
-        """Pass the stops that lie at the end of the log and behind it."""
+        """Pass the stops that lie at the end of the log or behind it."""
         while self._next:
             self.stops[self._next.pop()] = self._stop()
 
 
 def mark_of(row: LogRow) -> str:
-    """Give what the head takes in of a row; of one that carries no link, all that it has instead."""
+    """Return what the head covers of a row; for a row without a link, everything it has."""
     position, stream, sequence, _, state = row
     with contextlib.suppress(AttributeError, TypeError, ValueError):
         link = link_of(state)
@@ -323,21 +327,21 @@ def mark_of(row: LogRow) -> str:
     return f"{position} !{row!a}\n"
 
 
-# Taking them, and what a caller hands over.
+# Taking them, and reading what a caller hands over.
 
 
 def take_checkpoint(store: Store, now_us: int, progress: Progress | None = None) -> Checkpoint:
-    """Read the whole log, and say what it is; whether it holds is for `verify`.
+    """Read the whole log and return what it is; whether it holds is for `verify`.
 
     Raises:
-        CorruptLogError: a row can't even be read from the database.
+        CorruptLogError: the database itself can't return a row.
     """
     last = store.head()
     step = max(1, -(-last // MARKS_MAX))
     head, position = RunningHead(range(step, last, step)), 0
     while rows := store.log(position, BATCH_EVENTS, last):
         position = rows[-1][0]
-        head.take([row[0] for row in rows], [mark_of(row) for row in rows])
+        head.extend([row[0] for row in rows], [mark_of(row) for row in rows])
         if progress is not None:
             progress("checkpoint", position, last)
     marks = {stop.position: stop.head[:MARK_CHARACTERS] for stop in head.stops.values() if 0 < stop.position < position}
@@ -345,28 +349,25 @@ def take_checkpoint(store: Store, now_us: int, progress: Progress | None = None)
 
 
 def given_checkpoints(given: object, public_key: Key | None) -> tuple[Checkpoint, ...]:
-    """Give the checkpoints that somebody handed over, read from files where they are, in the order of positions.
+    """Return the checkpoints that a caller handed over, read from files where needed, in the order of positions.
 
     Raises:
-        InvalidArgumentError: one is none, or its signature is not by the key.
+        InvalidArgumentError: one is not a checkpoint, or was not signed with the key.
     """
     alone = given is None or isinstance(given, Checkpoint | str | Path) or not isinstance(given, Iterable)
     handed: list[object] = [given] if alone else list(given)  # type: ignore[call-overload]  # an Iterable, see above
     if given is None:
         if public_key is not None:
-            msg = "public_key is for the signature of a checkpoint, and none is given."
+            msg = "public_key checks the signature of a checkpoint, but no checkpoint is given."
             raise InvalidArgumentError(msg, hint="Pass checkpoint= as well.", argument="public_key")
         return ()
     checkpoints = []
     for one in handed:
         checkpoint = Checkpoint.read(one) if isinstance(one, str | Path) else one
         if not isinstance(checkpoint, Checkpoint):
-            msg = f"checkpoint is a Checkpoint, the file of one, or several of these, not {shown(given)}."
+            msg = f"checkpoint must be a Checkpoint, the path of one, or several of these, not {shown(given)}."
             raise InvalidArgumentError(msg, hint="Take one with checkpoint().", argument="checkpoint")
         if public_key is not None:
             checkpoint.check_signature(public_key)
         checkpoints.append(checkpoint)
     return tuple(sorted(checkpoints, key=lambda one: one.position))
-
-
-# Reading every row again.

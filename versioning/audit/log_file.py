@@ -1,10 +1,10 @@
-"""How a log leaves a store and enters another one: one file of lines, with the chain, checked on the way.
+"""Export and import: how a log leaves one store and enters another, as a file of lines that carries the chain.
 
-The law of this room: **the bytes of a row stay what they were**, so a chain that holds here holds there; and nothing is
-recorded of a file that is not whole and right to its last line. What it holds is checked as if an enemy wrote it.
+The law of this room: **the bytes of a row stay what they were**, so a chain that holds here holds there. Nothing is
+recorded from a file that is not complete and correct to its last line. A file is checked as if an enemy had written it.
 
-A file is NDJSON: what it is, the events in the order of the log, what the versions amounted to when it was written
-(which `versioning.testing.assert_replays` compares with a replay), and how long it has to be.
+A file is NDJSON: a header, the events in the order of the log, the versions as they were when it was written (which
+`versioning.testing.assert_replays` compares with a replay), and an end with the number of lines and their digest.
 
     {"format":"model-versioning.log.1","workspace":"default","model_name":null,"position":7,"moment":"2026-01-01T…"}
     {"position":1,"stream":"…","sequence":1,"topic":"deployed.1","state":{"_chain":"…",…}}
@@ -12,6 +12,11 @@ A file is NDJSON: what it is, the events in the order of the log, what the versi
     {"events":1,"versions":1,"digest":"…"}
 
 The contents of artifacts are not in it.
+
+`LogCheck` checks the events of one file, or of an export, one by one; whatever is wrong stops it. An import reads the
+file twice: first to its last line, checking it and remembering a digest every 500 events; then again, comparing those
+digests, while it records. So a file that somebody changes between the two readings is noticed, and none of it has to be
+held in memory.
 """
 
 from __future__ import annotations
@@ -21,12 +26,14 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, NamedTuple, NoReturn, TypeAlias, cast
 
 import attrs
 import msgspec
 
+from versioning import laws
 from versioning.aggregate import Model, ModelAggregate
+from versioning.audit.scan import AppendRow
 from versioning.errors import (
     ConcurrencyError,
     CorruptLogError,
@@ -36,10 +43,9 @@ from versioning.errors import (
     StoreError,
     shown,
 )
-from versioning.events import Recorded, moment_of
+from versioning.events import Recorded, Value, moment_of
 from versioning.ids import stream_of
 from versioning.limits import checked_key, checked_name, checked_workspace
-from versioning.reading.replay import evolve_checked
 from versioning.store.contract import INTEGER_MAX, AppendConflict, Row
 from versioning.store.format import body_of, computed_link, decode
 
@@ -53,12 +59,12 @@ FORMAT: Final = "model-versioning.log.1"
 LINE_BYTES_MAX: Final = 262_144
 """About twice the longest event that R28 allows, with every character escaped."""
 BATCH_EVENTS: Final = 500
-"""How many events are read, compared or recorded at once."""
+"""Number of events read, compared or recorded at once."""
 _FORM: Final = re.compile(r"model-versioning\.log\.[1-9][0-9]{0,8}")
-_HINT: Final = "Nothing was imported. Export the log again, or compare the file with the one that was exported."
+_HINT: Final = "Nothing was imported. Export the log again, or compare this file with the one that was exported."
 
 File: TypeAlias = str | Path | BinaryIO
-"""A file by its path, or an open one: of bytes, and to read from, one that can be rewound."""
+"""A path, or an open binary file; to be read, it must be seekable."""
 
 
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,8 +83,10 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
     state: msgspec.Raw
 
 
-class Answer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What a version that is not deleted was when a file was written."""
+class ExportedVersion(msgspec.Struct, Value, forbid_unknown_fields=True, frozen=True):
+    """A version that is not deleted, as it was when a file was written."""
+
+    _MEMBERS: ClassVar[tuple[str, ...]] = ("model", "model_id", "number", "stage", "status", "is_primary")
 
     model: str
     model_id: str
@@ -96,22 +104,23 @@ class _End(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @attrs.frozen
-class Transferred:
-    """What was exported, checked or imported."""
+class LogFile(Value):
+    """A file that holds a log, after it was exported, checked or imported."""
 
     workspace: str
+    """Workspace that the log belongs to."""
     model_name: str | None
-    """None where it is the log of a whole workspace."""
+    """Name of the model whose log it is; None for the log of a whole workspace."""
     events: int
-    """How many the file holds."""
+    """Number of events in the file."""
     imported: int
-    """How many of them were recorded just now; the others were there, or nothing was to be recorded."""
-    answers: tuple[Answer, ...] = attrs.field(repr=False)
-    """What the versions that were there amounted to when it was exported."""
+    """Number of events that an import recorded, or in a dry run would record; the others were already there."""
+    versions: tuple[ExportedVersion, ...] = attrs.field(repr=False)
+    """Versions that were not deleted when the file was written, as they were then."""
 
 
 class _Keyed(msgspec.Struct):
-    """What of a state says whether its row has the idempotency key."""
+    """The members of a state that say whether its row is found by an idempotency key."""
 
     index: int = 0
     idempotency_key: str | None = None
@@ -122,9 +131,9 @@ _END: Final = b'{"events":'
 _encode: Final = msgspec.json.Encoder().encode
 _decode_event: Final = msgspec.json.Decoder(_Event).decode
 _decode_key: Final = msgspec.json.Decoder(_Keyed).decode
-_decoders: Final[dict[bytes, Callable[[bytes], _Event | Answer | _End]]] = {
+_decoders: Final[dict[bytes, Callable[[bytes], _Event | ExportedVersion | _End]]] = {
     _EVENT: _decode_event,
-    b'{"model":': msgspec.json.Decoder(Answer).decode,
+    b'{"model":': msgspec.json.Decoder(ExportedVersion).decode,
     _END: msgspec.json.Decoder(_End).decode,
 }
 _decode_header: Final = msgspec.json.Decoder(_Header).decode
@@ -134,8 +143,8 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 # That it holds.
 
 
-class Streams:
-    """What the events so far amount to, and that each follows from those before it."""
+class LogCheck:
+    """Checks that each event of a log follows from those before it, and knows the state that they fold to."""
 
     def __init__(self, workspace: str, model_name: str | None) -> None:
         """Start before the first event of a workspace, or of one name in it."""
@@ -144,9 +153,11 @@ class Streams:
         self._model_name = model_name
         self._keys: set[tuple[str, str]] = set()
         self._last: Recorded | None = None
+        self._open_append: AppendRow | None = None
+        """Last event, if its append should go on."""
 
-    def take(self, row: LogRow) -> Recorded:
-        """Take in the next event.
+    def add(self, row: LogRow) -> Recorded:
+        """Check and fold the next event.
 
         Raises:
             CorruptLogError: it is not what this library writes, or does not follow.
@@ -159,25 +170,25 @@ class Streams:
         if problem is not None:
             msg = f"Event {recorded.sequence} of {shown(recorded.model_name)} {problem}."
             raise CorruptLogError(msg, position=recorded.position)
-        evolve_checked(state, recorded)
+        laws.apply(state, recorded)
         state.link = link
         self._last = recorded
         return recorded
 
     def end(self) -> None:
-        """See that nothing more has to come.
+        """Check that the log may end here.
 
         Raises:
-            CorruptLogError: the last append is not whole.
+            CorruptLogError: the last append is not complete.
         """
         if self._last is not None and not self._last.ends_append:
             msg = f"Event {self._last.sequence} of {shown(self._last.model_name)} is not the last of its append."
             raise CorruptLogError(msg, position=self._last.position)
 
-    def answers(self) -> list[Answer]:
-        """Say what the versions that are there amount to, in the order of names and numbers."""
+    def versions(self) -> list[ExportedVersion]:
+        """Return the versions that are not deleted, in the order of names and numbers."""
         models = [state.model() for state in self.states.values() if state.exists]
-        return answers_of(sorted(models, key=lambda model: model.name))
+        return exported_versions(sorted(models, key=lambda model: model.name))
 
     def _begin(self, recorded: Recorded) -> ModelAggregate:
         state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
@@ -185,7 +196,7 @@ class Streams:
         return state
 
     def _problem(self, recorded: Recorded, state: ModelAggregate, link: bytes) -> str | None:
-        """Say what is wrong with an event that can be read, if anything."""
+        """Return what is wrong with a readable event, or None."""
         if recorded.workspace != self._workspace or self._model_name not in {None, recorded.model_name}:
             return "belongs to another workspace or model"
         if state.sequence == 0 and (problem := _misnamed(recorded)):
@@ -193,37 +204,39 @@ class Streams:
         if recorded.model_name != state.model_name or recorded.sequence != state.sequence + 1:
             return "is not the next one of its stream"
         if link.hex() != recorded.chain:
-            return "is not what its link was made of"
+            return "is not what its link was made from"
         return self._out_of_step(recorded) or _out_of_time(recorded, state) or self._used(recorded)
 
     def _out_of_step(self, recorded: Recorded) -> str | None:
-        last = self._last
-        if last is None or last.ends_append:
-            place = (recorded.stream, recorded.command_id, 0, recorded.count)
-        else:
-            place = (last.stream, last.command_id, last.index + 1, last.count)
-        if (recorded.stream, recorded.command_id, recorded.index, recorded.count) != place:
-            return "stands apart from what was recorded with it"
+        """Return what is wrong with an event's place in its append, or None."""
+        before, index, count = self._open_append, recorded.index, recorded.count
+        if before is None and count == 1:
+            return None
+        row = AppendRow(recorded.position, recorded.stream, recorded.sequence, recorded.command_id, index, count)
+        if index != 0 if before is None else not (before.is_followed_by(row) and before.length == count):
+            return "stands apart from the rest of its append"
+        self._open_append = None if row.ends_append else row
         return None
 
     def _used(self, recorded: Recorded) -> str | None:
+        """Return what is wrong with an event's idempotency key, or None."""
         key = recorded.idempotency_key
         if key is None or recorded.index > 0:
             return None
         if (recorded.stream, key) in self._keys:
-            return "has an idempotency key that another one has (R21)"
+            return "has the idempotency key of an earlier one (R21)"
         self._keys.add((recorded.stream, key))
         try:
             checked_key(key)
         except InvalidInputError as error:
-            return f"has no possible idempotency key: {error.sentence}"
+            return f"has an impossible idempotency key: {error.sentence.removesuffix('.')}"
         return None
 
 
-def answers_of(models: Iterable[Model]) -> list[Answer]:
-    """Say what the versions of models amount to, as a file keeps it."""
+def exported_versions(models: Iterable[Model]) -> list[ExportedVersion]:
+    """Return the versions of models as a file keeps them."""
     return [
-        Answer(one.model_name, one.model_id, one.number, one.stage, one.status, one.is_primary)
+        ExportedVersion(one.model_name, one.model_id, one.number, one.stage, one.status, one.is_primary)
         for model in models
         for one in model.versions
     ]
@@ -231,93 +244,95 @@ def answers_of(models: Iterable[Model]) -> list[Answer]:
 
 def _out_of_time(recorded: Recorded, state: ModelAggregate) -> str | None:
     if recorded.event.at_us < state.last_at_us and state.sequence:
-        return "lies before the one before it (R23)"
+        return "is earlier than the one before it (R23)"
     if recorded.generation != state.generation + (not state.exists):
         return "belongs to another life of its name"
     return None
 
 
 def _misnamed(recorded: Recorded) -> str | None:
-    """Say what is wrong with the names of a stream's first event, if anything."""
+    """Return what is wrong with the names in a stream's first event, or None."""
     try:
         name, workspace = checked_name(recorded.model_name), checked_workspace(recorded.workspace)
     except InvalidInputError as error:
-        return f"has no possible name: {error.sentence}"
+        return f"has an impossible name: {error.sentence.removesuffix('.')}"
     if name != recorded.model_name or stream_of(workspace, name) != recorded.stream:
-        return "stands in a stream that is not the one of its name"
+        return "stands in a stream that does not belong to its name"
     return None
 
 
-# Out.
+# Export.
 
 
-class Going(NamedTuple):
-    """What is exported."""
+class ExportScope(NamedTuple):
+    """The part of a log that is exported."""
 
     workspace: str
     model_name: str | None
+    """Name of one model; None for the whole workspace."""
     position: int
-    """Of the last row that counts."""
+    """Position of the last row that is exported."""
     moment_us: int
+    """Moment of the export, in microseconds since 1970 UTC."""
 
 
-def export_log(store: Store, going: Going, target: File, progress: Progress | None = None) -> Transferred:
+def export_log(store: Store, scope: ExportScope, target: File, progress: Progress | None = None) -> LogFile:
     """Write the log of a workspace, or of one name in it, up to a position.
 
     Args:
-        store: whose log.
-        going: what of it.
-        target: a path, where nothing is yet, or a file of bytes that is open for writing.
-        progress: is called after each batch with "export", a position and the last one.
+        store: the store to export from.
+        scope: the part of its log.
+        target: a path where no file exists yet, or a binary file that is open for writing.
+        progress: called after each batch with "export", a position and the last one.
 
     Raises:
-        InvalidArgumentError: there is a file already.
+        InvalidArgumentError: the file exists already.
         CorruptLogError: a row can't be read, or does not follow from the others; `verify` says more.
         StoreError: the file can't be written.
     """
     with _opened_to_write(target) as file:
-        streams, digest, count = Streams(going.workspace, going.model_name), hashlib.sha256(), 0
+        check, digest, count = LogCheck(scope.workspace, scope.model_name), hashlib.sha256(), 0
 
         def write(line: bytes) -> None:
             digest.update(line)
             file.write(line)
 
-        moment = moment_of(going.moment_us).isoformat()
-        write(_encode(_Header(FORMAT, going.workspace, going.model_name, going.position, moment)) + b"\n")
-        for row in _rows(store, going, progress):
-            streams.take(row)
+        moment = moment_of(scope.moment_us).isoformat()
+        write(_encode(_Header(FORMAT, scope.workspace, scope.model_name, scope.position, moment)) + b"\n")
+        for row in _rows(store, scope, progress):
+            check.add(row)
             write(_line(row))
             count += 1
-        streams.end()
-        answers = streams.answers()
-        for answer in answers:
-            write(_encode(answer) + b"\n")
-        file.write(_encode(_End(count, len(answers), digest.hexdigest())) + b"\n")
-    return Transferred(going.workspace, going.model_name, count, 0, tuple(answers))
+        check.end()
+        versions = check.versions()
+        for version in versions:
+            write(_encode(version) + b"\n")
+        file.write(_encode(_End(count, len(versions), digest.hexdigest())) + b"\n")
+    return LogFile(scope.workspace, scope.model_name, count, 0, tuple(versions))
 
 
-def _rows(store: Store, going: Going, progress: Progress | None) -> Iterator[LogRow]:
-    """Give the rows in the order of their positions."""
-    if going.model_name is not None:
-        stream, sequence = stream_of(going.workspace, going.model_name), 0
+def _rows(store: Store, scope: ExportScope, progress: Progress | None) -> Iterator[LogRow]:
+    """Yield the rows in the order of their positions."""
+    if scope.model_name is not None:
+        stream, sequence = stream_of(scope.workspace, scope.model_name), 0
         while tail := store.tail(stream, sequence, sequence + BATCH_EVENTS):
             sequence = tail[-1][1]
-            yield from ((row[0], stream, *row[1:]) for row in tail if row[0] <= going.position)
+            yield from ((row[0], stream, *row[1:]) for row in tail if row[0] <= scope.position)
             if progress is not None:
-                progress("export", min(tail[-1][0], going.position), going.position)
+                progress("export", min(tail[-1][0], scope.position), scope.position)
         return
     position = 0
-    while rows := store.log(position, BATCH_EVENTS, going.position):
+    while rows := store.log(position, BATCH_EVENTS, scope.position):
         position = rows[-1][0]
-        yield from (row for row in rows if decode(*row).workspace == going.workspace)
+        yield from (row for row in rows if decode(*row).workspace == scope.workspace)
         if progress is not None:
-            progress("export", position, going.position)
+            progress("export", position, scope.position)
 
 
 def _line(row: LogRow) -> bytes:
     position, stream, sequence, topic, state = row
     if b"\n" in state:
-        msg = f"The row at position {position} has a line break where this library writes none."
+        msg = f"The row at position {position} has a line break, and this library writes none."
         raise CorruptLogError(msg, position=position)
     place = (position, stream.encode(), sequence, topic.encode(), state)
     return b'{"position":%d,"stream":"%b","sequence":%d,"topic":"%b","state":%b}\n' % place
@@ -325,7 +340,7 @@ def _line(row: LogRow) -> bytes:
 
 @contextlib.contextmanager
 def _opened_to_write(target: File) -> Iterator[BinaryIO]:
-    """Give a file to write to; one that is named is there when it is whole."""
+    """Yield a file to write to; a path has its file only once it is complete."""
     if not isinstance(target, str | Path):
         yield _checked_file(target, lambda file: file.write(b""))
         return
@@ -333,8 +348,8 @@ def _opened_to_write(target: File) -> Iterator[BinaryIO]:
     part = path.with_name(f"{path.name}.part")
     try:
         if path.exists():
-            msg = f"There is a file {shown(str(path))} already."
-            raise InvalidArgumentError(msg, hint="Name another one, or remove it first.", argument="target")
+            msg = f"The file {shown(str(path))} exists already."
+            raise InvalidArgumentError(msg, hint="Choose another path, or remove the file first.", argument="target")
         try:
             with part.open("wb") as file:
                 yield file
@@ -345,102 +360,103 @@ def _opened_to_write(target: File) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         msg = f"{shown(str(path))} can't be written: {getattr(error, 'strerror', None) or shown(error)}."
-        raise StoreError(msg, hint="Look at the rights on the folder, and whether the disk has room.") from error
+        raise StoreError(msg, hint="Check the permissions of the folder, and that the disk is not full.") from error
 
 
 def _checked_file(file: object, can_be_used: Callable[[BinaryIO], object]) -> BinaryIO:
-    """Give an open file of bytes that can do what is wanted of it."""
+    """Return the file if it is open in the mode that is needed."""
     with contextlib.suppress(AttributeError, TypeError, ValueError, OSError):
         if can_be_used(cast("BinaryIO", file)) is not None:
             return cast("BinaryIO", file)
-    msg = f"This is neither a path nor an open file of bytes: {shown(file)}."
+    msg = f"This is neither a path nor an open binary file: {shown(file)}."
     raise InvalidArgumentError(msg, hint="Pass a path, or a file opened in binary mode.", argument="file")
 
 
-# In.
+# Import.
 
 
-class _Taken(NamedTuple):
-    """An event of a file, and the line that it stands on."""
+class _FileRow(NamedTuple):
+    """A row of a file, with the line that it stands on."""
 
     line: int
+    """Number of the line, counted from 1."""
     stream: str
     row: Row
 
 
 class _Mark(NamedTuple):
-    """A line of a file, and the SHA-256 of all up to it but for the end."""
+    """A line of a file, and the SHA-256 of all lines up to it except the end."""
 
     line: int
     digest: bytes
 
 
 class _Reader:
-    """The reading of a file, from its first line to its last: whatever is wrong is an error that names the line."""
+    """Reads a file from its first line to its last; whatever is wrong raises an error that names the line."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Start before the first line."""
         self.line = 0
         self.bytes_read = 0
         self.events = 0
-        self.answers: list[Answer] = []
+        self.versions: list[ExportedVersion] = []
         self._file = file
         self._digest = hashlib.sha256()
         with self._located():
             self.header = self._header()
-            self._streams = Streams(self.header.workspace, self.header.model_name)
+            self._check = LogCheck(self.header.workspace, self.header.model_name)
 
-    def appends(self) -> Iterator[list[_Taken]]:
-        """Give the events, those that were recorded together at once, and see that nothing is missing.
+    def appends(self) -> Iterator[list[_FileRow]]:
+        """Yield the rows of each append, and check that nothing is missing.
 
         Raises:
-            CorruptLogError: the file is not whole, or not right; `line` says where.
+            CorruptLogError: the file is not complete, or not correct; `line` says where.
             NewerFormatError: a newer release wrote it.
         """
-        append: list[_Taken] = []
+        append: list[_FileRow] = []
         with self._located():
             while not isinstance(item := self._next(), _End):
-                if isinstance(item, Answer):
-                    self.answers.append(item)
+                if isinstance(item, ExportedVersion):
+                    self.versions.append(item)
                     continue
-                if self.answers:
-                    _refuse("an event stands behind what the versions amounted to")
+                if self.versions:
+                    _refuse("an event stands behind the versions")
                 row = (item.position, item.stream, item.sequence, item.topic, bytes(item.state))
-                recorded = self._streams.take(row)
+                recorded = self._check.add(row)
                 key = recorded.idempotency_key if recorded.index == 0 else None
-                append.append(_Taken(self.line, recorded.stream, Row(*row[1:], key)))
+                append.append(_FileRow(self.line, recorded.stream, Row(*row[1:], key)))
                 self.events += 1
                 if recorded.ends_append:
                     yield append
                     append = []
-            self._streams.end()
+            self._check.end()
             self._end(item)
 
     def mark(self) -> _Mark:
-        """Give the place that was reached."""
+        """Return the place that was reached."""
         return _Mark(self.line, self._digest.digest())
 
-    def again(self, marks: Iterable[_Mark]) -> Iterator[list[_Taken]]:
-        """Give the events once more, up to each mark: they were checked, and it is looked at that they are the same.
+    def again(self, marks: Iterable[_Mark]) -> Iterator[list[_FileRow]]:
+        """Yield the rows once more, up to each mark, and check that they are those of the first reading.
 
         Raises:
-            CorruptLogError: they are others.
+            CorruptLogError: they are not.
         """
         self._file.seek(0)
         self.line, self.bytes_read, self._digest = 0, 0, hashlib.sha256()
         for mark in marks:
             with self._located():
                 first = self.line + 1
-                lines = [self._take_line() for _ in range(first, mark.line + 1)]
+                lines = [self._next_line() for _ in range(first, mark.line + 1)]
                 self._digest.update(b"".join(line for line in lines if not line.startswith(_END)))
                 if self._digest.digest() != mark.digest:
-                    _refuse("it or a line before it is not what it was when it was checked")
-                taken = [_taken(line, row) for line, row in enumerate(lines, first) if row.startswith(_EVENT)]
-            yield taken
+                    _refuse("it or a line before it changed after it was checked")
+                rows = [_file_row(line, text) for line, text in enumerate(lines, first) if text.startswith(_EVENT)]
+            yield rows
 
     @contextlib.contextmanager
     def _located(self) -> Iterator[None]:
-        """Say of what goes wrong on which line it was."""
+        """Add the line to errors."""
         try:
             yield
         except (CorruptLogError, NewerFormatError) as error:
@@ -448,33 +464,35 @@ class _Reader:
             hint = _HINT if isinstance(error, CorruptLogError) else None
             raise type(error)(msg, hint=hint, line=self.line, position=error.position) from error
         except OSError as error:
-            msg = f"The file can't be read on: {error.strerror or shown(error)}."
+            msg = f"The rest of the file can't be read: {error.strerror or shown(error)}."
             raise InvalidArgumentError(msg, argument="file", line=self.line) from error
 
-    def _take_line(self) -> bytes:
+    def _next_line(self) -> bytes:
         line = self._file.readline(LINE_BYTES_MAX)
         self.line += 1
         self.bytes_read += len(line)
         if not line.endswith(b"\n"):
-            _refuse("it is cut off" if len(line) < LINE_BYTES_MAX else "it is longer than any that is exported")
+            _refuse(
+                "it is cut off" if len(line) < LINE_BYTES_MAX else "it is longer than any line that an export writes"
+            )
         return line
 
     def _header(self) -> _Header:
-        line = self._take_line()
+        line = self._next_line()
         self._digest.update(line)
         try:
             header = _decode_header(line)
         except _UNREADABLE as error:
-            _refuse(f"this is no exported log: {shown(str(error))}")
+            _refuse(f"this is not an exported log: {shown(str(error))}")
         if header.format != FORMAT and _FORM.fullmatch(header.format):
             msg = f"The file has the newer format {header.format}."
             raise NewerFormatError(msg)
         if header.format != FORMAT:
-            _refuse("this is no exported log: it has another format")
+            _refuse("this is not an exported log: it has another format")
         return header
 
-    def _next(self) -> _Event | Answer | _End:
-        line = self._take_line()
+    def _next(self) -> _Event | ExportedVersion | _End:
+        line = self._next_line()
         item = _decoded(line)
         if not isinstance(item, _End):
             self._digest.update(line)
@@ -483,30 +501,30 @@ class _Reader:
         return item
 
     def _end(self, end: _End) -> None:
-        if (end.events, end.versions, end.digest) != (self.events, len(self.answers), self._digest.hexdigest()):
+        if (end.events, end.versions, end.digest) != (self.events, len(self.versions), self._digest.hexdigest()):
             _refuse("the lines before it are not those that were exported")
         if self._file.read(1):
             self.line += 1
             _refuse("it stands behind the end")
 
 
-def _decoded(line: bytes) -> _Event | Answer | _End:
+def _decoded(line: bytes) -> _Event | ExportedVersion | _End:
     decode_line = _decoders.get(line[: line.find(b":") + 1])
     if decode_line is None:
-        _refuse("it is of no kind that is exported")
+        _refuse("it is of no kind that an export writes")
     try:
         return decode_line(line)
     except _UNREADABLE as error:
         _refuse(shown(str(error)))
 
 
-def _taken(line: int, text: bytes) -> _Taken:
-    """Take an event of a line that was checked."""
+def _file_row(line: int, text: bytes) -> _FileRow:
+    """Return the row on a line that was checked."""
     event = _decode_event(text)
     state = bytes(event.state)
     keyed = _decode_key(state)
     key = keyed.idempotency_key if keyed.index == 0 else None
-    return _Taken(line, event.stream, Row(event.stream, event.sequence, event.topic, state, key))
+    return _FileRow(line, event.stream, Row(event.stream, event.sequence, event.topic, state, key))
 
 
 def _refuse(said: str) -> NoReturn:
@@ -516,7 +534,7 @@ def _refuse(said: str) -> NoReturn:
 
 @contextlib.contextmanager
 def _opened_to_read(source: File) -> Iterator[tuple[BinaryIO, int]]:
-    """Give a file that can be read twice, and its length."""
+    """Yield a file that can be read twice, and its length."""
     if isinstance(source, str | Path):
         try:
             file: BinaryIO = Path(source).open("rb")  # noqa: SIM115 - closed below
@@ -537,17 +555,17 @@ def _opened_to_read(source: File) -> Iterator[tuple[BinaryIO, int]]:
             file.close()
 
 
-def check_log(source: File, progress: Progress | None = None) -> Transferred:
-    """See that a file is whole and right, and say what it holds; nothing is recorded anywhere.
+def check_log(source: File, progress: Progress | None = None) -> LogFile:
+    """Check that a file is complete and correct, and return what it holds; nothing is recorded.
 
     Raises:
         InvalidArgumentError: it can't be read.
-        CorruptLogError, NewerFormatError: it is not whole or not right; `line` says where.
+        CorruptLogError, NewerFormatError: it is not complete or not correct; `line` says where.
     """
     with _opened_to_read(source) as (file, length):
         reader = _read_through(_Reader(file), length, progress)
     name = reader.header.model_name
-    return Transferred(reader.header.workspace, name, reader.events, 0, tuple(reader.answers))
+    return LogFile(reader.header.workspace, name, reader.events, 0, tuple(reader.versions))
 
 
 def _read_through(reader: _Reader, length: int, progress: Progress | None) -> _Reader:
@@ -557,9 +575,9 @@ def _read_through(reader: _Reader, length: int, progress: Progress | None) -> _R
     return reader
 
 
-def _batches(reader: _Reader) -> Iterator[list[_Taken]]:
-    """Give the events in batches of whole appends."""
-    batch: list[_Taken] = []
+def _batches(reader: _Reader) -> Iterator[list[_FileRow]]:
+    """Yield the rows in batches of complete appends."""
+    batch: list[_FileRow] = []
     for append in reader.appends():
         batch += append
         if len(batch) >= BATCH_EVENTS:
@@ -570,28 +588,28 @@ def _batches(reader: _Reader) -> Iterator[list[_Taken]]:
 
 def import_log(
     store: Store, workspace: str, source: File, progress: Progress | None = None, *, dry_run: bool = False
-) -> Transferred:
-    """Record what a file holds; the file is checked to its last line before.
+) -> LogFile:
+    """Record the events of a file, after the file was checked to its last line.
 
-    What is there already is passed over, so that an import that was interrupted goes on when it is called again.
+    Events that are already there are passed over, so an import that was interrupted goes on when it is called again.
 
     Args:
-        store: which has nothing under the names of the file, or the beginnings of the same histories.
-        workspace: that of the registry; the file must be of the same.
-        source: a path, or a file of bytes that is open for reading and can be rewound.
-        progress: is called after each batch with "check" and then "import", and how many bytes of how many were read.
-        dry_run: whether only to say how many events would be recorded.
+        store: a store that has nothing under the names in the file, or the beginnings of the same histories.
+        workspace: the workspace of the registry; the file must be of the same one.
+        source: a path, or a seekable binary file that is open for reading.
+        progress: called after each batch with "check", then "import", the bytes read and the bytes in the file.
+        dry_run: whether to count the events that would be recorded, and record none.
 
     Raises:
         InvalidArgumentError: the file can't be read, is of another workspace, or the store has another history.
-        CorruptLogError, NewerFormatError: the file is not whole or not right; `line` says where.
+        CorruptLogError, NewerFormatError: the file is not complete or not correct; `line` says where.
         ConcurrencyError: others recorded something under one of its names meanwhile.
     """
     with _opened_to_read(source) as (file, length):
         reader = _Reader(file)
         if reader.header.workspace != workspace:
             theirs = reader.header.workspace
-            msg = f"The file is of the workspace {shown(theirs)}, and this registry of {shown(workspace)}."
+            msg = f"The file is of the workspace {shown(theirs)}, but this registry is of {shown(workspace)}."
             raise InvalidArgumentError(msg, hint="Open a registry of the file's workspace.", argument="file")
         marks, missing, imported = list[_Mark](), 0, 0
         for batch in _batches(reader):
@@ -600,20 +618,20 @@ def import_log(
             if progress is not None:
                 progress("check", reader.bytes_read, length)
         if dry_run:
-            return Transferred(workspace, reader.header.model_name, reader.events, missing, tuple(reader.answers))
+            return LogFile(workspace, reader.header.model_name, reader.events, missing, tuple(reader.versions))
         for batch in reader.again(marks):
             imported += _record(store, _new(store, batch))
             if progress is not None:
                 progress("import", reader.bytes_read, length)
     name = reader.header.model_name
-    return Transferred(workspace, name, reader.events, imported, tuple(reader.answers))
+    return LogFile(workspace, name, reader.events, imported, tuple(reader.versions))
 
 
-def _new(store: Store, batch: list[_Taken]) -> list[Row]:
-    """Give the rows that are not there yet, in their order.
+def _new(store: Store, batch: list[_FileRow]) -> list[Row]:
+    """Return the rows that are not there yet, in their order.
 
     Raises:
-        InvalidArgumentError: the store has another event in the place of one.
+        InvalidArgumentError: the store has another event in the place of one of them.
     """
     spans: dict[str, tuple[int, int]] = {}
     for one in batch:
@@ -636,6 +654,6 @@ def _record(store: Store, rows: list[Row]) -> int:
     try:
         store.append(rows)
     except AppendConflict as error:
-        msg = "Others recorded something under a name of the file while it was imported."
-        raise ConcurrencyError(msg, hint="Import it again: what is there already is passed over.") from error
+        msg = "Others recorded something under a name in the file while it was imported."
+        raise ConcurrencyError(msg, hint="Import it again: events that are already there are passed over.") from error
     return len(rows)

@@ -41,6 +41,7 @@ from versioning.cli.options import (
     DONE,
     DRY,
     FORMS,
+    FOUND,
     JSON,
     NOT_PROVEN,
     PLACE,
@@ -702,8 +703,9 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
                 stage.tell(f"Not proven: {error.sentence}", f"Hint: {error.hint}")
             raise EndsWithError(NOT_PROVEN) from None
     proven = found.count == 0 or any(one.position for one in given_ones)
-    code = found.exit_code or (DONE if proven else NOT_PROVEN)
-    rows = [{name: getattr(one, name) for name in FINDINGS.columns} for one in found.findings]
+    code = FOUND[found.findings[0].kind] if found.findings else (DONE if proven else NOT_PROVEN)
+    told = [{**one.to_dict(), "exit_code": FOUND[one.kind]} for one in found.findings]
+    rows = [{name: one[name] for name in FINDINGS.columns} for one in told]
     if stage.look == "json":
         about = {"ok": found.ok, "proven": found.ok and proven, "exit_code": code, "position": found.position}
         stage.json({**about, "count": found.count, "findings": rows, "not_proven": list(found.not_proven)})

@@ -18,7 +18,6 @@ import attrs
 import click
 from click.shell_completion import shell_complete
 
-from versioning.audit.verify import EXIT_CODES as FOUND
 from versioning.cli import completion
 from versioning.cli.addresses import parse_point
 from versioning.cli.tables import Look, Stage
@@ -40,6 +39,7 @@ from versioning.store.opening import holds_store, is_postgres
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from versioning.audit.diagnose import Kind
     from versioning.reading.questions import Questions
     from versioning.registry import Why
 
@@ -48,6 +48,17 @@ Decorator: TypeAlias = "Callable[[Any], Any]"
 DONE, REFUSED, USAGE, NOT_FOUND, TRY_AGAIN, NOT_PROVEN, STORE = range(7)
 INTERRUPTED: Final = 130
 READER_GONE: Final = 141
+FOUND: Final[dict[Kind, int]] = {
+    "changed": 10,
+    "swapped": 11,
+    "missing": 12,
+    "doubled": 13,
+    "truncated": 14,
+    "rewritten": 15,
+    "unreadable": 16,
+    "view": 17,
+}
+"""Exit code of `verify`, by the kind of its first finding."""
 EXIT_CODES: Final[dict[int, str]] = {
     DONE: "done; of `verify`: nothing was found, and a checkpoint was compared",
     REFUSED: "refused: a rule forbids it now, or you said no",

@@ -1,9 +1,9 @@
-"""What changed: event by event (replay with the model before and after, transitions without), and between two pasts.
+"""The difference between two pasts of the same models (R25).
 
-The law of this room: **nothing here decides or remembers anything**: the models before and after an event are what `at`
-gives at the positions around it, and a difference is made of two answers, and of nothing else.
+The law of this room: **a difference is made of two answers and of nothing else.** Nothing here decides anything, and
+nothing is remembered. Moments are aware UTC.
 
-Moments are aware UTC, as everywhere.
+To compare one more attribute of a version: its name in `_COMPARED` and in `What`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
+from versioning.events import Value
+from versioning.ids import parse_model_id
 from versioning.sentences import plain
 
 if TYPE_CHECKING:
@@ -21,59 +23,63 @@ if TYPE_CHECKING:
     from versioning.aggregate import Model, Version
 
 What: TypeAlias = Literal["model", "primary", "version", "stage", "status", "failure"]
-"""What of a model is another than it was."""
-
-
-# Between two pasts.
+"""The part of a model that is not as it was."""
 
 
 @attrs.frozen
-class Change:
-    """One thing that is not as it was."""
+class Change(Value):
+    """One thing that changed between two pasts."""
 
     model_name: str
     model_id: str
     what: What
+    """Part of the model that changed."""
     before: str | None
-    """The value then: a number for `primary`, a model_id or version_id where something was or is there at all."""
+    """Value in the earlier past: a number for `primary`, an id for a `model` or `version` that is no longer there."""
     after: str | None
-    """The value now."""
+    """Value in the later past: a number for `primary`, an id for a `model` or `version` that was not there before."""
     sentence: str
+    """The change in words."""
     version_id: str | None = None
-    """The version that it is about; None where it is about the model."""
+    """Version that changed; None for a change of the model."""
     number: str | None = None
+    """Number of the version that changed; None for a change of the model."""
 
 
 @attrs.frozen
-class Difference:
-    """What changed from one past to a later one, or to now, in the order of names and numbers."""
+class Difference(Value):
+    """Everything that changed from one past to a later one, or to the present."""
 
     then: int | datetime
-    """The position or moment that was compared with."""
+    """Position or moment of the earlier past."""
     now: int | datetime
+    """Position or moment of the later past."""
     changes: tuple[Change, ...]
+    """Changes in the order of names and numbers."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The changes, each in words."""
+        """Changes in words."""
         return tuple(change.sentence for change in self.changes)
 
 
 def changes_between(then: Iterable[Model], now: Iterable[Model]) -> tuple[Change, ...]:
-    """Compare the models of two pasts; another life of a name is another model (R6)."""
+    """Return the changes between the models of two pasts; another life of a name is another model (R6)."""
     before, after = ({model.model_id: model for model in models} for models in (then, now))
     ids = sorted(before.keys() | after.keys(), key=lambda one: _place(before.get(one) or after[one]))
     return tuple(change for one in ids for change in _of_model(before.get(one), after.get(one)))
 
 
 def _place(model: Model) -> tuple[str, int]:
-    """Say where a model's changes stand: by name, an earlier life first."""
-    return model.name, int(model.model_id.rpartition("_")[2])
+    """Return where a model's changes stand: by name, an earlier life first."""
+    address = parse_model_id(model.model_id)
+    assert address is not None  # noqa: S101 - it is the id of a model that was read
+    return model.name, address.generation
 
 
 def _of_model(before: Model | None, after: Model | None) -> Iterator[Change]:
     model = after or before
-    assert model is not None  # noqa: S101 - what is compared was there then, or is there now
+    assert model is not None  # noqa: S101 - a model that is compared was there then, or is there now
     name = plain(model.name)
     if before is None:
         yield Change(model.name, model.model_id, "model", None, model.model_id, f"{name} is new")
@@ -116,4 +122,4 @@ def _was_is(was: str | None, is_now: str | None) -> str:
 
 
 def _failed(failure: str | None) -> str:
-    return "has no failed start any more" if failure is None else f"did not start ({plain(failure)})"
+    return "no longer has a failed start" if failure is None else f"did not start ({plain(failure)})"

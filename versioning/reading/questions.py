@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
+from versioning import laws
 from versioning.aggregate import Model, ModelAggregate, Version
 from versioning.commands import (
     NAMES,
@@ -46,7 +47,7 @@ from versioning.output.rows import flat_row
 from versioning.output.timeline.page import Timeline, table_of
 from versioning.output.timeline.svg import said_moment
 from versioning.projections import Usage, UsageLedger, draw_usage
-from versioning.reading.replay import Replayed, evolve_checked, replayed
+from versioning.reading.replay import Replayed, replayed
 from versioning.reading.views import LEDGERS, MODELS, Cut
 from versioning.resolving import numbered, wanted_of
 from versioning.rules import Policy, decide
@@ -550,7 +551,7 @@ class AsOf(Questions):
         state.begin_folding()  # nothing is handed out before the question
         for recorded in self._recorded(state.stream, rows, self._cut):
             state.workspace, state.model_name = recorded.workspace, recorded.model_name
-            evolve_checked(state, recorded)
+            laws.apply(state, recorded)
         state.end_folding()
 
     def _now_us(self) -> int:

@@ -1,4 +1,10 @@
-"""TODO: what this room answers."""
+"""The log event by event: with the models before and after each event (`replayed`), or only what each one changed.
+
+The law of this room: **nothing here decides or remembers anything.** The models before and after an event are those
+that `at` gives at the positions around it.
+
+To tell the effect of a new event: a case in `_turned`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from versioning import laws
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.errors import CorruptLogError
-from versioning.events import Event, PrimaryCleared, Recorded, VersionPromoted, VersionPublished
+from versioning.events import Event, PrimaryCleared, Recorded, Value, VersionPromoted, VersionPublished
 from versioning.sentences import sentence_of
 
 if TYPE_CHECKING:
@@ -16,23 +22,25 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Replayed:
-    """One event, the model before and after it, and the event as a sentence."""
+class Replayed(Value):
+    """One event, with the model before and after it."""
 
     recorded: Recorded
+    """The event."""
     before: Model | None
-    """None where there was no model of this name."""
+    """Model before the event; None where there was none of this name."""
     after: Model | None
-    """None where there is no model of this name any more."""
+    """Model after the event; None where there is none of this name any more."""
     sentence: str
+    """The event in words."""
 
 
 def replayed(log: Iterable[Recorded], is_asked: Callable[[Recorded], bool], *, named: bool) -> Iterator[Replayed]:
-    """Fold whole streams, oldest event first, and give those events that are asked for.
+    """Fold whole streams, oldest event first, and yield the events that are asked for.
 
     Args:
-        log: the events of one stream or of several, from their beginning.
-        is_asked: says whether an event is to be given.
+        log: events of one stream or of several, from their beginning.
+        is_asked: returns whether an event is to be yielded.
         named: whether the sentences name the model.
 
     Raises:
@@ -43,31 +51,18 @@ def replayed(log: Iterable[Recorded], is_asked: Callable[[Recorded], bool], *, n
         state = _state_of(states, recorded)
         asked = is_asked(recorded)
         before = _model(state) if asked else None
-        evolve_checked(state, recorded)
+        laws.apply(state, recorded)
         if asked:
             sentence = sentence_of(recorded, numbers_of(state), named=named)
             yield Replayed(recorded, before, _model(state), sentence)
 
 
 def _state_of(states: dict[str, ModelAggregate], recorded: Recorded) -> ModelAggregate:
-    """Give the state of the stream that an event is of, an empty one before the first."""
+    """Return the state of an event's stream, an empty one before its first event."""
     state = states.get(recorded.stream)
     if state is None:
         state = states[recorded.stream] = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
     return state
-
-
-def evolve_checked(state: ModelAggregate, recorded: Recorded) -> None:
-    """Take one event in.
-
-    Raises:
-        CorruptLogError: it does not follow from those before it.
-    """
-    try:
-        state.evolve(recorded.event, recorded.actor)
-    except (LookupError, TypeError, ValueError) as error:
-        msg = f"The event at position {recorded.position} does not follow from those before it."
-        raise CorruptLogError(msg, position=recorded.position) from error
 
 
 def _model(state: ModelAggregate) -> Model | None:
@@ -75,7 +70,7 @@ def _model(state: ModelAggregate) -> Model | None:
 
 
 def numbers_of(state: ModelAggregate) -> Callable[[str], str | None]:
-    """Give what says the number of a version_id, None where the version is not known."""
+    """Return a function from a version_id to its number, or to None where the version is not known."""
     known = state.versions
     return lambda version_id: known[version_id].number if version_id in known else None
 
@@ -83,27 +78,31 @@ def numbers_of(state: ModelAggregate) -> Callable[[str], str | None]:
 # Event by event, without the models: what a log shows.
 
 Axis: TypeAlias = Literal["model", "version", "stage", "status", "primary"]
-"""What of a model an event changes."""
+"""The part of a model that an event changes."""
 
 
 @attrs.frozen
-class Transition:
-    """One event, and what it made of what; unlike `Replayed` it costs the same however many versions there are."""
+class Transition(Value):
+    """One event and what it changed; unlike `Replayed`, it costs the same however many versions there are."""
 
     recorded: Recorded
+    """The event."""
     what: Axis
+    """Part of the model that it changed."""
     before: str | None
-    """The stage, the status, or the number of the primary; None where there was none."""
+    """Stage, status, or number of the primary before the event; None where there was none."""
     after: str | None
+    """Stage, status, or number of the primary after the event; None where there is none."""
     number: str | None
-    """Of the version that the event names."""
+    """Number of the version that the event names."""
     primary: str | None
-    """The version_id that is primary after it."""
+    """version_id that is primary after the event."""
     sentence: str
+    """The event in words."""
 
 
 def transitions(log: Iterable[Recorded], *, named: bool = True) -> Iterator[Transition]:
-    """Fold whole streams, oldest event first, and say of each event what it made of what.
+    """Fold whole streams, oldest event first, and yield what each event changed.
 
     Raises:
         CorruptLogError: an event does not follow from those before it.
@@ -113,7 +112,7 @@ def transitions(log: Iterable[Recorded], *, named: bool = True) -> Iterator[Tran
         state = _state_of(states, recorded)
         version_id = recorded.version_id
         was = state.versions.get(version_id) if version_id else None
-        evolve_checked(state, recorded)
+        laws.apply(state, recorded)
         number_of = numbers_of(state)
         what, before, after = _turned(recorded.event, was, state.versions.get(version_id or ""), number_of)
         number = None if version_id is None else number_of(version_id)
@@ -124,7 +123,7 @@ def transitions(log: Iterable[Recorded], *, named: bool = True) -> Iterator[Tran
 def _turned(
     event: Event, was: Version | None, now: Version | None, number_of: Callable[[str], str | None]
 ) -> tuple[Axis, str | None, str | None]:
-    """Say what an event made of what."""
+    """Return what an event changed, and its value before and after."""
 
     def number(version_id: str | None) -> str | None:
         return None if version_id is None else number_of(version_id) or version_id

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from versioning.audit.log_file import answers_of, check_log
+from versioning.audit.log_file import check_log, exported_versions
 from versioning.errors import VersioningError
 from versioning.registry import ModelRegistry
 from versioning.testing.walks import DiscrepancyError, Laws
 
 if TYPE_CHECKING:
-    from versioning.audit.log_file import Answer, File, Transferred
+    from versioning.audit.log_file import ExportedVersion, File, LogFile
 
 
-def assert_replays(file: File) -> Transferred:
+def assert_replays(file: File) -> LogFile:
     """See that an exported log is read, holds, obeys the laws, and amounts to what it did; give what it holds.
 
     Args:
@@ -36,9 +36,9 @@ def assert_replays(file: File) -> Transferred:
         with ModelRegistry("memory:", workspace=told.workspace, artifacts=None) as registry:
             registry.import_log(file)
             _obey(registry)
-            _mean(registry, told.answers)
+            _mean(registry, told.versions)
             registry.rebuild()
-            _mean(registry, told.answers)
+            _mean(registry, told.versions)
             for finding in registry.verify().findings:
                 raise DiscrepancyError(finding.sentence)
     except VersioningError as error:
@@ -53,9 +53,11 @@ def _obey(registry: ModelRegistry) -> None:
         laws.setdefault(recorded.stream, Laws()).take(recorded)
 
 
-def _mean(registry: ModelRegistry, told: tuple[Answer, ...]) -> None:
+def _mean(registry: ModelRegistry, told: tuple[ExportedVersion, ...]) -> None:
     """Compare what the versions amount to with what the file says that they did."""
-    then, now = ({(one.model_id, one.number): one for one in held} for held in (told, answers_of(registry.models())))
+    then, now = (
+        {(one.model_id, one.number): one for one in held} for held in (told, exported_versions(registry.models()))
+    )
     for place in then.keys() | now.keys():
         was, is_now = then.get(place), now.get(place)
         if is_now != was:
