@@ -541,7 +541,7 @@ class TestProof:
     def test_with_a_checkpoint_it_is(self) -> None:
         done("checkpoint", "-o", "then.json")
         ran = done("verify", "--checkpoint", "then.json", "--no-views")
-        assert "as was asked" in ran.err
+        assert "as requested" in ran.err
         assert done("verify", "--checkpoint", "then.json", "--json").json["proven"] is True
         assert done("verify", "--checkpoint", "then.json", "--csv").out == ",".join(FINDINGS.columns) + "\n"
         Path("line.json").write_text(done("checkpoint").out, encoding="utf-8")

@@ -128,7 +128,7 @@ class Verifier:
         log = self._log
         kept = [(view, self._snapshot.view_position(view.name)) for view in VIEWS if with_views]
         if not with_views:
-            self._not_proven.append("The kept views were not compared with a replay, because views=False was given.")
+            self._not_proven.append("The kept views were not compared with a replay, as requested.")
         views = sorted(((view, at) for view, at in kept if at is not None), key=lambda one: one[1].position)
         log.keeps_views, log.keeps_ledgers = bool(views), any(view is LEDGERS for view, _ in views)
         for view, at in views:
@@ -436,9 +436,11 @@ class Verifier:
         if self._log.replayed_upto is not None:
             self._not_proven.append(
                 f"After position {self._log.replayed_upto} the log was not replayed, because there was no kept view to"
-                " compare with: rebuild() shows whether its events follow from each other."
+                " compare with: rebuilding the views shows whether its events follow from each other."
             )
-        self._not_proven.append("The contents of artifacts were not read: load() compares them with their digests.")
+        self._not_proven.append(
+            "The contents of artifacts were not read: loading them compares them with their digests."
+        )
 
 
 def verify(
