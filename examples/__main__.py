@@ -1,6 +1,6 @@
 """`python3 examples` makes .venv, installs the extra `examples`, and runs the main job, whole_life.py.
 
-Standard library only, and no import of a sibling: this also runs before the install.
+It imports the standard library only and no sibling, because it also runs before the installation.
 """
 
 import os
@@ -17,7 +17,7 @@ if __name__ == "__main__":
     if not (Path(PYTHON).exists() and (VENV / "bin" / "pip").exists()):
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     wanted = bytes(ROOT) + b"\n" + (ROOT / "pyproject.toml").read_bytes()
-    # The extra `test` holds this one, so what `python3 tests` installed will do.
+    # The extra `test` includes this one, so an environment made by `python3 tests` is good enough.
     if wanted not in [installed.read_bytes() for installed in VENV.glob("installed-*")]:
         print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
         subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[examples]"], check=True)

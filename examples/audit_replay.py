@@ -1,7 +1,7 @@
-"""Answer an auditor: what served when, who decided it, and is that what the log really says?
+"""Answer an auditor: which version answered when, who decided it, and does the log really say so?
 
-You learn: how to ask as of a moment and of a position, how to read one version's story, how to replay the log into the
-projections of this library and into one of your own, and that a replay agrees with the answers at every step.
+You learn how to ask as of a moment and of a position, how to read the story of one version, and how to replay the log
+into the projections of this library and into one of your own. The replay agrees with the answers at every step.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ NAME = "Credit risk"
 
 
 class Decisions:
-    """A projection of our own: who decided about the primary how often. Anything with `evolve` is one."""
+    """A projection of our own: how often each person moved the primary. Anything with `evolve` is one."""
 
     def __init__(self) -> None:
         """Start with an empty log."""
         self.counts: dict[str, int] = {}
 
     def evolve(self, recorded: Recorded) -> None:
-        """Take one event in."""
+        """Apply one event."""
         if isinstance(recorded.event, VersionPromoted):
             who = recorded.actor or "nobody"
             self.counts[who] = self.counts.get(who, 0) + 1
 
 
 class Clock:
-    """A clock that a story can set; without one, a registry takes the machine's."""
+    """A clock that a story can set. Without one, a registry uses the clock of the machine."""
 
     def __init__(self) -> None:
         """Start on a Monday at nine."""
         self.now = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        """Give the present."""
+        """Return the current moment."""
         return self.now
 
     def wait(self) -> None:
-        """Let half an hour go by."""
+        """Let half an hour pass."""
         self.now += timedelta(minutes=30)
 
 
 def main() -> None:
-    """Let a day go by, and then ask about it."""
+    """Let a day pass, then ask about it."""
     clock = Clock()
     with ModelRegistry("memory:", clock=clock) as registry:
         a_day(registry, clock)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def a_day(registry: ModelRegistry, clock: Clock) -> None:
-    """Record what people did; where the models themselves are is none of the log's business."""
+    """Record what people did. Of the models themselves the log only knows where they are."""
     registry.deploy("s3://models/credit/1", model_name=NAME, publish=True, actor="u-17", reason="first release")
     clock.wait()
     second = registry.deploy("s3://models/credit/2", model_name=NAME, actor="u-23", reason="retrained on Q4")
@@ -70,7 +70,7 @@ def a_day(registry: ModelRegistry, clock: Clock) -> None:
 
 
 def what_served_when(registry: ModelRegistry) -> None:
-    """Ask the same questions as of then: the answers are those that were given then."""
+    """Ask the same questions as of then, and get the answers that were given then."""
     print("What answered at a quarter to eleven, and who decided it?")
     moment = datetime(2026, 1, 5, 10, 45, tzinfo=UTC)
     then = registry.at(moment)
@@ -80,7 +80,7 @@ def what_served_when(registry: ModelRegistry) -> None:
 
 
 def one_version(registry: ModelRegistry) -> None:
-    """Read the story of one version, deleted as it is; it includes the events that name it as the one before."""
+    """Read the story of a deleted version, including the events that name it as the previous primary."""
     print("The story of 0.2.0:")
     second = registry.versions(NAME, include_deleted=True)[1]
     for one in registry.history(second.version_id):
@@ -90,7 +90,7 @@ def one_version(registry: ModelRegistry) -> None:
 
 
 def replay(registry: ModelRegistry) -> None:
-    """Fold the log from its first event, and compare with the registry's own answers as of every position."""
+    """Fold the log from its first event, and compare with the answers of the registry as of every position."""
     primary, active, decisions = PrimaryVersions(), ActiveVersions(), Decisions()
     name = (registry.workspace, NAME)
     for recorded in registry.history():
@@ -101,7 +101,7 @@ def replay(registry: ModelRegistry) -> None:
         assert primary.current.get(name) == (was and was.version_id)  # noqa: S101 - this is what the example shows
         assert active.current.get(name, ()) == tuple(one.version_id for one in then.active(NAME))  # noqa: S101 - as above
     print(f"Replayed {recorded.position} events: the same answers after each of them.")
-    print(f"Who moved the primary how often: {decisions.counts}")
+    print(f"How often each person moved the primary: {decisions.counts}")
 
 
 if __name__ == "__main__":

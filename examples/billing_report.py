@@ -1,7 +1,7 @@
-"""Write January's bill for every model of a tenant, exactly, and the same again whenever it is asked for.
+"""Draw an exact bill for January for every model of a tenant, and the same bill again a year later.
 
-You learn: what counts as use (active and activating, in microseconds, of drafts on lines of their own), that every line
-cites the events that open and close it, that the days of a month add up to it, and how a bill is drawn again later.
+You learn what counts as usage: active and activating versions, in microseconds, drafts on lines of their own. Every
+line cites the events that open and close it, the days of a month add up to the month, and a bill can be drawn again.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that a story can set; without one, a registry takes the machine's."""
+    """A clock that a story can set. Without one, a registry uses the clock of the machine."""
 
     def __init__(self) -> None:
         """Start before the period."""
         self.now = JANUARY - timedelta(days=3)
 
     def __call__(self) -> datetime:
-        """Give the present."""
+        """Return the current moment."""
         return self.now
 
 
 def main() -> None:
-    """Let some weeks go by, draw the bill, and draw it again a year later."""
+    """Let some weeks pass, draw the bill, and draw it again a year later."""
     clock = Clock()
     with ModelRegistry("memory:", workspace="acme", policy=Policy(activation="awaited"), clock=clock) as registry:
         some_weeks(registry, clock)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def some_weeks(registry: ModelRegistry, clock: Clock) -> None:
-    """Record what happened; a version counts from the moment at which its environment begins to start."""
+    """Record what happened. A version counts from the moment at which its environment starts to come up."""
     churn = registry.deploy("s3://acme/churn/1", model_name="Churn", publish=True)  # 29 December
     clock.now += timedelta(minutes=4)
     registry.complete_activation(churn.version_id, churn.activation_id or "")
@@ -71,7 +71,7 @@ def some_weeks(registry: ModelRegistry, clock: Clock) -> None:
 
 
 def show(bill: Usage) -> None:
-    """Print the bill; prices are the host's, and so is rounding: once, at the end."""
+    """Print the bill. Prices are the host's business, and so is rounding: once, at the end."""
     print(f"{'model':<8}{'version':<9}{'stage':<11}{'from':<13}{'to':<13}{'µs':>17}  {'events':<9}{'cents':>8}")
     total = Fraction(0)
     for line in bill.lines:

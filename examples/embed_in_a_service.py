@@ -1,7 +1,7 @@
-"""Put the registry inside a service that starts a serving environment for every version.
+"""Embed the registry in a service that starts a serving environment for every version.
 
-You learn: how activation is awaited and answered, how a worker follows the log, how clients may send a request again
-without doing it twice, how several threads share one registry, and how errors become answers of an HTTP service.
+You learn how activation is awaited and answered, how a worker follows the log, and how a client can repeat a request
+without doing it twice. Several threads share one registry, and errors become answers of an HTTP service.
 
 Threads of the standard library stand in for your web server and your cluster.
 """
@@ -40,18 +40,18 @@ def main() -> None:
                 worker.join()
 
 
-# The worker: it reads what was recorded, acts, and answers.
+# The worker: it reads what was recorded, acts on it, and reports the outcome.
 
 
 def start_environments(registry: ModelRegistry, work: Follower) -> None:
-    """Start what waits for it. After a crash it can begin at the first event again: late answers change nothing."""
+    """Start what waits to be started. After a crash it can begin at the first event: late answers change nothing."""
     for recorded in work:
         event = recorded.event
         if not isinstance(event, VersionDeployed | VersionActivationRequested):
             continue
         version = registry.version(event.version_id)
         if version.activation_id is None or version.activation_id != event.activation_id:
-            continue  # it is not waited for any more
+            continue  # nobody waits for it any more
         try:
             start(version)
         except MemoryError as error:
@@ -68,11 +68,11 @@ def start(version: Version) -> None:
         raise MemoryError(msg)
 
 
-# The web server: each request is a call on the one registry, and each error knows its answer.
+# The web server: each request is a call on the one registry, and each error knows its HTTP answer.
 
 
 def respond(call: Callable[[], Version]) -> tuple[int, dict[str, Any]]:
-    """Make an HTTP status and a JSON body; a refusal is a problem document as RFC 9457 says."""
+    """Return an HTTP status and a JSON body; a refusal is a problem document as RFC 9457 describes."""
     try:
         version = call()
     except VersioningError as error:
@@ -90,24 +90,24 @@ def serve(registry: ModelRegistry) -> None:
             )
         )
 
-    # An impatient client sends one request eight times, to eight threads. It is done once.
+    # An impatient client sends one request eight times, and eight threads handle it. It is done once.
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: deploy("s3://models/1", "request-1", 16), range(8)))
     print(f"8 times the same request: {sorted({(status, body['number']) for status, body in answers})}")
     wait(registry, answers[0][1]["version_id"])
     print(f"ready: {respond(lambda: registry.resolve(NAME))[1]['number']} answers")
 
-    # The next one fails to start. Nothing moves, and why it failed is kept.
+    # The next one fails to start. No traffic moves, and the reason is kept.
     _, second = deploy("s3://models/2", "request-2", 1_000)
     failed = wait(registry, second["version_id"])
     print(f"{failed.number} is {failed.status}, {failed.failure}; {registry.resolve(NAME).number} answers")
 
-    # What a client gets that asks for too much, and what a menu should offer it instead.
+    # The answer to a request that a rule refuses, and what a menu should offer instead.
     status, problem = respond(lambda: registry.promote(failed.version_id, actor="u-1"))
     print(f"promote {failed.number}: {status} {problem['code']} [{problem['rule']}] {problem['detail']}")
     print(f"allowed: {', '.join(registry.allowed(failed.version_id))}")
 
-    # Two people look at the same page; who comes second is told, instead of undoing what the first one did.
+    # Two people look at the same page. The second one is told, instead of undoing what the first one did.
     third = wait(registry, deploy("s3://models/3", "request-3", 16)[1]["version_id"])
     seen = answers[0][1]["version_id"]
     status, problem = respond(lambda: registry.rollback(NAME, expected_primary=seen))

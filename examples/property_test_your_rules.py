@@ -1,8 +1,8 @@
 """Test a rule of your own on random stories, and read the shortest one that breaks it.
 
-You learn: how the test kit tells stories without a registry, a store or a clock, and how Hypothesis looks for one that
-breaks what you believe. Here it is that traffic moves to an older version only when somebody asks for that. Under the
-default policy this is not so, as three commands show; under `losing_primary="leave_none"` it holds.
+You learn how the test kit tells stories without a registry, a store or a clock, and how Hypothesis looks for a story
+that breaks your rule. The rule here: traffic moves to an older version only if somebody asks for that. Under the
+default policy it does not hold, as three commands show; under `losing_primary="leave_none"` it does.
 
 It needs the extra `testing`. In a test suite, `check_my_rule` would be the body of a test.
 """
@@ -17,12 +17,12 @@ from versioning.events import VersionPromoted
 from versioning.testing import Step, Story, activate, deactivate, delete, deploy, given, promote, publish, rollback
 
 BY_ITSELF = ("fallback", "default")
-"""The causes of a promotion that no command asked for."""
+"""Causes of promotions that no command asked for."""
 ON_A_VERSION = (publish, promote, deactivate, activate, delete)
 
 
 def check_my_rule(story: Story) -> None:
-    """Say whether traffic moved to an older version without anybody asking for that."""
+    """Check that traffic never moved to an older version without anybody asking for it."""
     for recorded in story.log:
         event = recorded.event
         if isinstance(event, VersionPromoted) and event.previous and event.cause in BY_ITSELF:
@@ -31,14 +31,14 @@ def check_my_rule(story: Story) -> None:
 
 
 def what_can_be_asked(story: Story) -> list[Step]:
-    """Give every command that makes sense in a story."""
+    """Return every command that makes sense in a story."""
     steps = [deploy(publish=True), deploy(), rollback()]
     numbers = [] if story.model is None else [version.number for version in story.model.versions]
     return steps + [ask(number) for number in numbers for ask in ON_A_VERSION]
 
 
 def counterexample(policy: Policy) -> str | None:
-    """Give the shortest story that breaks the rule under a policy; None where hundreds of stories hold."""
+    """Return the shortest story that breaks the rule under a policy, or None if hundreds of stories keep it."""
 
     @settings(max_examples=300, deadline=None, database=None, derandomize=True)
     @for_all(strategies.data())
@@ -59,7 +59,7 @@ def counterexample(policy: Policy) -> str | None:
 def main() -> None:
     """Look for a counterexample under two policies."""
     with tempfile.TemporaryDirectory() as folder:
-        configuration.set_hypothesis_home_dir(folder)  # else it keeps what it learns in .hypothesis
+        configuration.set_hypothesis_home_dir(folder)  # otherwise it keeps what it learns in .hypothesis
         try:
             for policy in (Policy(), Policy(losing_primary="leave_none")):
                 print(f"losing_primary={policy.losing_primary}: {counterexample(policy) or 'the rule holds'}")

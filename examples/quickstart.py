@@ -1,6 +1,6 @@
 """From nothing to a version that answers, in the fewest lines.
 
-You learn: how to deploy with one call, which version answers, how to put another one in its place, and how to go back.
+You learn how to deploy with one call, which version answers, how to replace it, and how to go back.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import versioning
 
 
 def shout(text: str) -> str:
-    """Stand in for a model: anything that has `predict`, or that can be called."""
+    """Stand in for a model: anything that has `predict` or can be called."""
     return text.upper()
 
 
@@ -22,12 +22,12 @@ def whisper(text: str) -> str:
 def main() -> None:
     """Deploy, invoke, deploy again, roll back."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        # No registry was opened: this call opens versioning.db in the current folder, or what VERSIONING_URL names.
+        # This call opens a default registry: at VERSIONING_URL, else versioning.db in the current folder.
         first = versioning.deploy(shout, model_name="My wonderful model", version_bump="MAJOR", publish=True)
-        print(first.number, first.stage, first.status)  # the first number is 0.1.0, whatever bump is asked
+        print(first.number, first.stage, first.status)  # the first number is always 0.1.0
 
         with versioning.default_registry() as registry:
-            # A pickle can run code when it is loaded, so it wants to hear that you trust its origin.
+            # Loading a pickle can run code that it contains, so you have to say that you trust its origin.
             print(registry.invoke("My wonderful model", "Hello", trusted=True))
 
             second = versioning.deploy(whisper, model_name="My wonderful model", version_bump="MAJOR", publish=True)

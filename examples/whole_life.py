@@ -1,11 +1,11 @@
 """The main job: two real models of handwritten digits go through a whole life under one name.
 
-You learn: what the commands do to the version that answers by default, how two formats of contents differ, and what the
-log knows afterwards: who did what and why, what was primary at any moment, and what was used, in microseconds.
+You learn how each command changes the version that answers by default, and how two formats of contents differ. In the
+end the log knows who did what and why, what was primary at any moment, and what was used, in microseconds.
 
 It leaves `models.db`, `models.db.artifacts` and a picture, `timeline.html`, in the current folder. The story ends with
-the deletion of the model, so the next run begins a new life of the name, again at 0.1.0; where a run was interrupted,
-the next one goes on.
+the deletion of the model, so the next run begins a new life of the name, again at 0.1.0. If a run was interrupted, the
+next one carries on.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 class Story:
-    """One life of the name, told as it goes."""
+    """One life of the name, told as it happens."""
 
     def __init__(self, registry: ModelRegistry, test_x: Any, test_y: Any) -> None:  # noqa: ANN401 - numpy arrays, and numpy is no dependency of ours
         """Begin it now."""
@@ -69,7 +69,7 @@ class Story:
         self.look_back(first.model_id)
 
     def deploy(self, linear: object, kernel: object) -> tuple[Version, Version]:
-        """Two models, two formats, one name."""
+        """Deploy two models in two formats under one name."""
         registry = self.registry
 
         chapter("Two models under one name")
@@ -87,7 +87,7 @@ class Story:
         print(f"{second.number} is a {second.stage}, {second.status}, primary: {second.is_primary}")
 
         chapter("Ask them")
-        # Writing a pickle is harmless, loading one runs whatever it says; skops builds only types that it knows.
+        # Writing a pickle is harmless, but loading one runs what it contains. skops builds only types that it knows.
         refused(ArtifactUntrustedError, lambda: registry.invoke(NAME, self.test_x))
         self.ask("by default", trusted=True)
         self.ask(f"by number, {second.number}", second.number)
@@ -106,19 +106,19 @@ class Story:
         self.show("rolled back")
 
     def stop_and_start(self, second: Version) -> None:
-        """What follows when the primary goes, and when it comes again."""
+        """Show what follows when the primary goes, and when it comes back."""
         registry = self.registry
 
         chapter("Deactivate the primary, and start it again")
-        registry.deactivate(second.version_id, actor="ops", reason="its node is maintained")
+        registry.deactivate(second.version_id, actor="ops", reason="maintenance of its node")
         self.show("deactivated", second)
         refused(VersionNotActiveError, lambda: registry.invoke(NAME, self.test_x, second.number))
         registry.activate(second.version_id, actor="ops")
         self.show("activated", second)
-        print("   (coming back moves no traffic away from a primary that works)")
+        print("   (a version that comes back takes no traffic from a primary that works)")
 
     def delete(self, first: Version, second: Version) -> None:
-        """One after the other; the last one takes the model along."""
+        """Delete one version after the other; the last one takes the model with it."""
         registry = self.registry
 
         chapter("Delete, one after the other")
@@ -129,10 +129,10 @@ class Story:
             registry.delete(left.version_id, actor="ada", reason="the project ended")
             print(f"deleted {left.number}")
         refused(ModelNotFoundError, lambda: registry.resolve(NAME))
-        print(f"{second.version_id} still shows: {registry.version(second.version_id).status}")
+        print(f"{second.version_id} can still be looked at: {registry.version(second.version_id).status}")
 
     def look_back(self, model_id: str) -> None:
-        """The log knows it all."""
+        """Ask the log about all of it."""
         registry = self.registry
 
         chapter("The history of this life")
@@ -142,7 +142,7 @@ class Story:
             print(told(recorded, numbers))
 
         chapter("What was primary when")
-        # Every moment can be asked about; the interesting ones are those at which something happened.
+        # Any moment can be asked about; the interesting ones are those at which something happened.
         before: str | None = None
         for recorded in history:
             was = primary_at(registry, recorded.timestamp)
@@ -165,18 +165,18 @@ class Story:
         print(f"{how}: {(found == self.test_y).mean():.1%} of {len(self.test_y)} images are right")
 
     def show(self, done: str, version: Version | None = None) -> None:
-        """Say who answers now."""
+        """Print which version answers now."""
         number = f" {version.number}" if version is not None else ""
         print(f"{done}{number}: the primary is {self.registry.resolve(NAME).number}")
 
 
 def chapter(title: str) -> None:
-    """Begin a chapter."""
+    """Print the heading of a chapter."""
     print(f"\n-- {title}")
 
 
 def refused(kind: type[VersioningError], call: Callable[[], object]) -> None:
-    """Show what the library says when it won't."""
+    """Check that a call is refused, and print what the library says."""
     try:
         call()
     except kind as error:
@@ -187,7 +187,7 @@ def refused(kind: type[VersioningError], call: Callable[[], object]) -> None:
 
 
 def primary_at(registry: ModelRegistry, moment: datetime) -> str | None:
-    """Give the number of the version that was primary; None where there was none, or no model."""
+    """Return the number of the primary at a moment, or None if there was no primary or no model."""
     try:
         version = registry.at(moment).primary(NAME)
     except ModelNotFoundError:
@@ -196,7 +196,7 @@ def primary_at(registry: ModelRegistry, moment: datetime) -> str | None:
 
 
 def told(recorded: Recorded, numbers: dict[str, str]) -> str:
-    """Tell an event on one line."""
+    """Describe an event on one line."""
     event = recorded.event
     cause = f" ({event.cause})" if hasattr(event, "cause") else ""
     which = numbers.get(recorded.version_id or "", "")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(name="run")
 def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    """Run an example in an empty folder and give what it prints."""
+    """Run an example in an empty folder and return what it prints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VERSIONING_URL", raising=False)
 
