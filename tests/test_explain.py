@@ -11,6 +11,7 @@ import pytest
 from tests.pages import matches, run_page
 from tests.test_architecture import every_error
 from versioning import InvalidArgumentError, ModelRegistry, Policy
+from versioning.events import EVENTS
 from versioning.output.explain import Explanation, explain, short_rules, subjects
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,11 @@ def test_there_are_the_rules_in_order_and_then_words_and_codes() -> None:
 def test_every_rule_that_the_package_quotes_is_explained() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "versioning").rglob("*.py"))
     assert set(re.findall(r"\bR[1-9][0-9]?\b", source)) - set(RULES) == set()
+
+
+def test_every_event_is_explained() -> None:
+    names = {event.__name__ for event in EVENTS.values()}
+    assert {one.word for one in subjects() if one.kind == "word"} >= names
 
 
 def test_every_error_code_is_explained_by_its_own_words() -> None:
