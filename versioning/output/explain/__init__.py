@@ -149,7 +149,7 @@ def _errors() -> Iterator[Explanation]:
         text = "\n\n".join(part for part in (_unwrapped(rest), raised_as) if part)
         below = sorted(child.code for child in kind.__subclasses__())
         see = (kind.rule,) if kind.rule else tuple(below)
-        yield Explanation("error", kind.code, title.rstrip("."), text, "", kind.hint, see)
+        yield Explanation("error", kind.code, title.rstrip("."), text, "", kind("").hint, see)
 
 
 def _unwrapped(text: str) -> str:
