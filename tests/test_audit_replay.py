@@ -62,7 +62,7 @@ class TestSentences:
         serving(registry)
         third = deploy(registry, version_bump="MAJOR", actor="ada")
         registry.promote(third.version_id, actor="raj", reason="beats it on AUC")
-        assert said(registry)[-1] == "raj promoted 1.0.0 to primary, which was 0.2.0: beats it on AUC"
+        assert said(registry)[-1] == "raj promoted 1.0.0 to primary (was 0.2.0): beats it on AUC"
 
     def test_a_whole_life(self, registry: ModelRegistry) -> None:
         why: dict[str, Any] = {"actor": "ada", "reason": "new data"}
@@ -76,20 +76,20 @@ class TestSentences:
         registry.delete(second.version_id, actor="raj")
         registry.delete(first.version_id, actor="raj")
         assert said(registry) == [
-            "ada deployed 0.1.0 and published it: new data",
-            "ada made 0.1.0 primary, where there was none, because it was published: new data",
+            "ada deployed and published 0.1.0: new data",
+            "ada made 0.1.0 primary (was none) because it was published: new data",
             "raj deployed 0.2.0 as a draft",
-            "somebody published 0.2.0 without a claim on the primary role",
-            "raj promoted 0.2.0 to primary, which was 0.1.0",
-            "eve rolled back to 0.1.0 as primary, which was 0.2.0: it is slow",
+            "somebody published 0.2.0 without claiming the primary role",
+            "raj promoted 0.2.0 to primary (was 0.1.0)",
+            "eve rolled back to 0.1.0 (was 0.2.0): it is slow",
             "eve deactivated 0.1.0",
-            "eve let 0.2.0 become primary, which was 0.1.0, as the fallback",
+            "eve made 0.2.0 primary (was 0.1.0) as the fallback",
             "eve activated 0.1.0",
             "raj deleted 0.2.0",
-            "raj let 0.1.0 become primary, which was 0.2.0, as the fallback",
+            "raj made 0.1.0 primary (was 0.2.0) as the fallback",
             "raj deleted 0.1.0",
-            "raj left the model without a primary, which was 0.1.0",
-            "raj deleted the model, of which no version is left",
+            "raj left the model without a primary (was 0.1.0)",
+            "raj deleted the model with its last version",
         ]
 
     def test_a_slow_start_and_a_renewed_claim(self, awaited: ModelRegistry) -> None:
@@ -102,12 +102,12 @@ class TestSentences:
         third = deploy(awaited, publish=True, promote=False)
         awaited.fail_activation(third.version_id, str(third.activation_id), error="  ")
         assert said(awaited)[2:] == [
-            "somebody made 0.1.0 primary, where there was none, because it was published",
-            "somebody deployed 0.2.0 and published it, which is starting",
-            "raj renewed the claim of 0.1.0, which is primary",
+            "somebody made 0.1.0 primary (was none) because it was published",
+            "somebody deployed and published 0.2.0; it is starting",
+            "raj renewed the claim of 0.1.0, the primary",
             "host reported that 0.2.0 did not start (out of\\nmemory)",
             "somebody asked 0.2.0 to start again",
-            "somebody deployed 0.3.0 and published it without a claim on the primary role, which is starting",
+            "somebody deployed and published 0.3.0 without claiming the primary role; it is starting",
             "somebody reported that 0.3.0 did not start",
         ]
         assert said(awaited)[1] == "somebody reported that 0.1.0 is ready"
@@ -118,26 +118,25 @@ class TestSentences:
         serving(registry, "other")
         registry.delete_model("other", actor="ada")
         assert [one.sentence for one in registry.replay()][4:] == [
-            "somebody deployed 0.2.0 of other and published it",
-            "somebody made 0.2.0 of other primary, which was 0.1.0, because it was published",
+            "somebody deployed and published 0.2.0 of other",
+            "somebody made 0.2.0 of other primary (was 0.1.0) because it was published",
             "ada deleted 0.1.0 of other",
             "ada deleted 0.2.0 of other",
-            "ada left other without a primary, which was 0.2.0",
-            "ada deleted other, of which no version is left",
+            "ada left other without a primary (was 0.2.0)",
+            "ada deleted other with its last version",
         ]
         assert (
-            registry.sentence(next(iter(registry.history(other.version_id))))
-            == "somebody deployed 0.1.0 and published it"
+            registry.sentence(next(iter(registry.history(other.version_id)))) == "somebody deployed and published 0.1.0"
         )
 
     def test_by_default_and_by_nobody(self) -> None:
         """The causes that a whole life does not come to, and a version that is not known."""
         (default,) = recorded(VersionPromoted(V1, None, "default", at_us=0), actor=" ")
         assert sentence_of(default, lambda _: "0.1.0") == (
-            "somebody let 0.1.0 become primary, where there was none, because nothing else was"
+            "somebody made 0.1.0 primary (was none) because there was no other"
         )
         (cleared,) = recorded(PrimaryCleared(V1, at_us=0), actor="ada")
-        assert sentence_of(cleared, lambda _: None) == f"ada left the model without a primary, which was {V1}"
+        assert sentence_of(cleared, lambda _: None) == f"ada left the model without a primary (was {V1})"
 
     def test_what_the_registry_is_asked_of_another_workspace_stays_its_id(self, shared_store: Store) -> None:
         theirs, ours = shared_store(workspace="theirs"), shared_store(workspace="ours")
@@ -200,7 +199,7 @@ class TestReplay:
         for about in (NAME, first.model_id, second.model_id, second.version_id, third.version_id, None):
             assert [one.recorded for one in registry.replay(about)] == list(registry.history(about))
         last = list(registry.replay(second.version_id))[-1]
-        assert last.sentence == "somebody promoted 0.2.0 to primary, which was 0.1.0"
+        assert last.sentence == "somebody promoted 0.2.0 to primary (was 0.1.0)"
         assert last.before is not None
         assert last.before.primary is not None
         assert last.before.primary.number == "0.1.0"

@@ -606,7 +606,7 @@ class TestFlatRows:
             "previous": first.version_id, "previous_number": "0.1.0", "cause": "requested", "published": False,
             "claims": False, "activation_id": "", "error": "", "artifact_uri": "", "artifact_digest": "",
             "metadata": "{}", "actor": "", "reason": "", "correlation_id": "", "idempotency_key": "", "command_id": "",
-            "sentence": "somebody promoted 0.2.0 of churn to primary, which was 0.1.0",
+            "sentence": "somebody promoted 0.2.0 of churn to primary (was 0.1.0)",
         }  # fmt: skip
         (deployed,) = registry.rows(limit=1)
         assert (deployed["metadata"], deployed["artifact_uri"], deployed["published"]) == ('{"auc":1}', URI, True)

@@ -233,7 +233,7 @@ class TestDelete:
         deployed("--publish")
         ran = run("delete", f"{NAME}@0.2.0", stdin="n\n")
         assert (ran.code, ran.out) == (1, "")
-        assert "somebody let 0.1.0 of fraud become primary, which was 0.2.0, as the fallback" in ran.err
+        assert "somebody made 0.1.0 of fraud primary (was 0.2.0) as the fallback" in ran.err
         assert "Delete 0.2.0 of fraud for ever? [y/N]" in ran.err
         assert "[refused]" in ran.err
         assert "VersionDeleted" not in happened()
@@ -441,13 +441,13 @@ class TestQuestions:
     def test_log_gives_the_rows_of_the_library_in_json(self) -> None:
         told = done("log", NAME, "--json").json
         assert list(told[0]) == list(EVENTS.columns)
-        assert told[1]["sentence"] == "u-17 rolled back to 0.1.0 of fraud as primary, which was 0.2.0: ticket 4720"
+        assert told[1]["sentence"] == "u-17 rolled back to 0.1.0 of fraud (was 0.2.0): ticket 4720"
         assert (told[1]["previous_number"], told[1]["timestamp"]) == ("0.2.0", "2025-03-14T14:21:00Z")
         assert [json.loads(line) for line in done("log", NAME, "--nl").out.splitlines()] == told
 
     def test_replay_tells_it_from_the_beginning(self) -> None:
         rows = done("replay", NAME).lines
-        assert rows[0] == ["1", "2025-03-02T08:00:00Z", "", "", "u-17 deployed 0.1.0 and published it: AUC 0.91"]
+        assert rows[0] == ["1", "2025-03-02T08:00:00Z", "", "", "u-17 deployed and published 0.1.0: AUC 0.91"]
         assert rows[4][2:4] == ["0.1.0", "0.2.0"]
         told = done("replay", "--json").json
         assert list(told[0]) == list(REPLAYED.columns)

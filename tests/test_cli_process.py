@@ -184,7 +184,7 @@ class TestTerminals:
         code, seen = terminal("log", NAME, VERSIONING_URL=URL, NO_COLOR="1")
         assert (code, seen.splitlines()[2:4]) == (0, [
             "6 2025-03-14T14:21:00Z fraud 0.1.0 (primary) VersionPromoted primary 0.2.0 → 0.1.0",
-            "    u-17 rolled back to 0.1.0 of fraud as primary, which was 0.2.0: ticket 4720",
+            "    u-17 rolled back to 0.1.0 of fraud (was 0.2.0): ticket 4720",
         ])  # fmt: skip
         assert seen.count("(primary)") == 1
         _, seen = terminal("log", "--oneline", VERSIONING_URL=URL, NO_COLOR="1")

@@ -539,7 +539,7 @@ class TestAskingForIt:
             positions = [int(found) for found in re.findall(r"<tr><td>(\d+)</td>", shown)]
             assert positions == [recorded.position for recorded in history]
             assert "<iframe" not in shown
-        assert "raj deployed 0.2.0 of Fraud and published it: beats it on AUC" in registry.history()._repr_html_()
+        assert "raj deployed and published 0.2.0 of Fraud: beats it on AUC" in registry.history()._repr_html_()
 
     def test_a_long_history_is_a_table_of_its_beginning(
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch

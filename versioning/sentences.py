@@ -49,12 +49,12 @@ class _Words(NamedTuple):
     """Phrase for the model."""
 
     def before(self, previous: str | None) -> str:
-        """Return the clause about the previous primary."""
-        return ", where there was none" if previous is None else f", which was {self.number(previous)}"
+        """Return the remark about the previous primary."""
+        return " (was none)" if previous is None else f" (was {self.number(previous)})"
 
 
 def sentence_of(recorded: Recorded, number_of: Callable[[str], str | None], *, named: bool = False) -> str:
-    """Describe an event: "raj promoted 1.0.0 to primary, which was 0.2.0: beats it on AUC".
+    """Describe an event: "raj promoted 1.0.0 to primary (was 0.2.0): beats it on AUC".
 
     Args:
         recorded: the event to describe.
@@ -74,28 +74,32 @@ def sentence_of(recorded: Recorded, number_of: Callable[[str], str | None], *, n
     return f"{who} {did}{why}"
 
 
+_UNCLAIMING: Final = " without claiming the primary role"
+
+
 def _deployed(words: _Words, event: VersionDeployed) -> str:
-    published = " and published it" if event.published else " as a draft"
-    unclaiming = " without a claim on the primary role" if event.published and not event.claims else ""
-    starting = "" if event.activation_id is None else ", which is starting"
-    return f"deployed {words.number(event.version_id)}{published}{unclaiming}{starting}"
+    number = words.number(event.version_id)
+    deployed = f"deployed and published {number}" if event.published else f"deployed {number} as a draft"
+    unclaiming = _UNCLAIMING if event.published and not event.claims else ""
+    starting = "" if event.activation_id is None else "; it is starting"
+    return f"{deployed}{unclaiming}{starting}"
 
 
 def _published(words: _Words, event: VersionPublished) -> str:
-    unclaiming = "" if event.claims else " without a claim on the primary role"
+    unclaiming = "" if event.claims else _UNCLAIMING
     return f"published {words.number(event.version_id)}{unclaiming}"
 
 
 def _promoted(words: _Words, event: VersionPromoted) -> str:
     number, before = words.number(event.version_id), words.before(event.previous)
     if event.previous == event.version_id:
-        return f"renewed the claim of {number}, which is primary"
+        return f"renewed the claim of {number}, the primary"
     return {
-        "published": f"made {number} primary{before}, because it was published",
+        "published": f"made {number} primary{before} because it was published",
         "requested": f"promoted {number} to primary{before}",
-        "rollback": f"rolled back to {number} as primary{before}",
-        "fallback": f"let {number} become primary{before}, as the fallback",
-        "default": f"let {number} become primary{before}, because nothing else was",
+        "rollback": f"rolled back to {number}{before}",
+        "fallback": f"made {number} primary{before} as the fallback",
+        "default": f"made {number} primary{before} because there was no other",
     }[event.cause]
 
 
@@ -123,5 +127,5 @@ _SENTENCES: Final[Mapping[type[Event], Callable[[_Words, Any], str]]] = {
     VersionActivated: _activated,
     VersionActivationFailed: _failed,
     VersionDeleted: lambda words, event: f"deleted {words.number(event.version_id)}",
-    ModelDeleted: lambda words, _: f"deleted {words.model}, of which no version is left",
+    ModelDeleted: lambda words, _: f"deleted {words.model} with its last version",
 }
