@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from versioning.audit.log_file import check_log, exported_versions
+from versioning.audit.log_check import exported_versions
+from versioning.audit.log_file import check_log
 from versioning.errors import VersioningError
 from versioning.registry import ModelRegistry
 from versioning.testing.walks import DiscrepancyError, Laws
 
 if TYPE_CHECKING:
-    from versioning.audit.log_file import ExportedVersion, File, LogFile
+    from versioning.audit.log_check import ExportedVersion
+    from versioning.audit.log_file import File, LogFile
 
 
 def assert_replays(file: File) -> LogFile:
