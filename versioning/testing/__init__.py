@@ -1,9 +1,11 @@
-"""The test kit: what tests a policy, a service or a store of your own against the rules; needs the extra `testing`.
+"""The test kit: test a policy, a service or a store of your own against the rules. It needs the extra `testing`.
 
-`given` tells a story and says what must come of it; `Oracle` knows the rules a second time, from SPEC alone; `run` and
-`RegistryMachine` look for stories in which a registry and the oracle differ; `Laws` hold of any log; strategies such
-as `recorded_logs` give Hypothesis what this library takes and gives; `assert_replays` tells whether an exported log
-still means what it meant.
+- `given` tells a story and checks what comes of it.
+- `Oracle` knows the rules a second time, written from their text alone.
+- `run` and `RegistryMachine` look for stories in which a registry and the oracle differ.
+- `Laws` checks what holds of every log.
+- Strategies such as `recorded_logs` make what this library accepts and returns, for Hypothesis.
+- `assert_replays` checks that an exported log still means what it meant.
 """
 
 from versioning.testing.given import (

@@ -1,7 +1,7 @@
-"""Given what happened, when this is asked, then these facts: tests of rules that read like sentences.
+"""Given what happened, when something is asked for, then these facts: tests of rules that read like sentences.
 
-The law of this room: pure. A story runs `rules.decide` and folds with `evolve`, without a registry, a store or a clock
-of the machine; and it is never changed, so that one story can be the beginning of many.
+The law of this room: pure. A story runs `rules.decide` and folds with `evolve`, without a registry, a store or the
+machine's clock. A story never changes, so one story can be the beginning of many.
 
     given(deploy("a", publish=True), deploy("b")).when(promote("b")).then(
         "VersionPublished b, without claim", "VersionPromoted b requested, was a"
@@ -10,14 +10,14 @@ of the machine; and it is never changed, so that one story can be the beginning 
     given(deploy("a")).when(activate("a")).nothing_happened()
 
 A story begins with what happened: commands (the builders below, or those of `versioning.commands`), plain events, or a
-real `registry.history(name)`, to see what another policy would have done next. What is asked may also be a function of
-the story that gives commands: the part of a service that decides.
+real `registry.history(name)`, to see what another policy would have done next. `when` also takes a function that is
+called with the story and returns commands: the part of a service that decides.
 
-**Versions** are spoken of by the label that `deploy` gave them, or by their number.
+**Versions** are named by the label that `deploy` gave them, or by their number.
 
-**Facts** are compared as words: the name of the event, then any of the words that tell it, in any order. What is left
-out is not compared, so `"VersionPromoted"`, `"VersionPromoted b"` and `"VersionPromoted b, requested, was a"` all hold
-of one fact. An event in the place of words is compared exactly. The words are:
+**Facts** are compared as words: the name of the event, then any of the words that describe it, in any order. Words
+that are left out are not compared, so `"VersionPromoted"`, `"VersionPromoted b"` and `"VersionPromoted b, requested,
+was a"` all match the same fact. An event instead of words is compared exactly. The words are:
 
     VersionDeployed a 0.1.0, published with claim, activating     | draft, without claim, active
     VersionPublished a with claim                                 | without claim
@@ -26,10 +26,10 @@ of one fact. An event in the place of words is compared exactly. The words are:
     VersionDeactivated a · VersionActivationRequested a · VersionActivated a · VersionDeleted a · ModelDeleted
     VersionActivationFailed a "out of memory"
 
-**The clock** starts at nine in the morning of 2026-01-01 UTC and goes on by one second a command; `.at("10:20")` sets
-it.
+**The clock** starts at nine in the morning of 2026-01-01 UTC and advances by one second with each command;
+`.at("10:20")` sets it.
 
-To add a builder for a new command: a function that makes a `Step`; for a new event: its words in `Story.tell`.
+To add a builder for a new command: a function that returns a `Step`. For a new event: its words in `Story.tell`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ from versioning.rules import Policy, decide
 DEFAULT_POLICY: Final = Policy()
 FIRST_MOMENT: Final = datetime(2026, 1, 1, 9, tzinfo=UTC)
 ONE_COMMAND_US: Final = 1_000_000
-"""How far a command moves the clock."""
+"""Microseconds by which a command advances the clock."""
 ARTIFACT: Final = ArtifactRef("memory:model")
 
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|(?:was|with|without)\s+[^\s,():"]+|[^\s,():"]+')
@@ -110,10 +110,10 @@ def recorded(
     after: int = 0,
     actor: str | None = None,
 ) -> list[Recorded]:
-    """Make the log that plain events of one name would give, to fold projections with.
+    """Return the log that plain events of one name would leave, to fold projections with.
 
-    Each argument is one append: an event, or a sequence of events that were recorded together. Positions count on from
-    `after`, sequences from 1, and the lives of the name are counted as the events tell them.
+    Each argument is one append: an event, or a sequence of events that were recorded together. Positions continue from
+    `after`, sequences begin at 1, and a deployment after a deletion begins a new life of the name.
     """
     stream, log, generation, exists = stream_of(workspace, model_name), list[Recorded](), 0, False
     for append in appends:
@@ -142,7 +142,7 @@ def recorded(
 
 
 def merged(*logs: Iterable[Recorded]) -> list[Recorded]:
-    """Make one log of several, in the order of their timestamps, with positions of its own; appends stay together."""
+    """Merge several logs into one, in the order of timestamps, with positions of its own; appends stay together."""
     appends: list[list[Recorded]] = []
     for log in logs:
         for fact in log:
@@ -159,12 +159,12 @@ def merged(*logs: Iterable[Recorded]) -> list[Recorded]:
 
 @attrs.frozen
 class Step:
-    """A command in the words of a story; called with the story, it gives the command."""
+    """A command in the words of a story; called with the story, it returns the command."""
 
     words: str
     make: Callable[[Story], Command] = attrs.field(repr=False)
     label: str | None = None
-    """What the version that it deploys is called from then on."""
+    """Label of the version that it deploys."""
     moment: Moment | None = None
     actor: str | None = None
     reason: str | None = None
@@ -173,17 +173,17 @@ class Step:
         return self.make(story)
 
     def at(self, moment: Moment) -> Step:
-        """Ask for it at this moment."""
+        """Return the same step, asked for at this moment."""
         return attrs.evolve(self, moment=moment)
 
     def by(self, actor: str, reason: str | None = None) -> Step:
-        """Say who asks for it, and why."""
+        """Return the same step with who asks for it, and why."""
         return attrs.evolve(self, actor=actor, reason=reason)
 
 
 Asked: TypeAlias = Command | Step | Iterable[Command | Step] | None
 Service: TypeAlias = Callable[["Story"], Asked]
-"""A decision of a host: what it asks for in view of what is so."""
+"""A decision of your service: the commands that it gives when it sees a story."""
 
 
 def deploy(
@@ -195,10 +195,10 @@ def deploy(
     artifact: ArtifactRef = ARTIFACT,
     metadata: dict[str, object] | None = None,
 ) -> Step:
-    """Deploy a version, and call it `label`; without one it is spoken of by its number.
+    """Deploy a version, and call it `label`; without a label it is named by its number.
 
     Raises:
-        ValueError: no word that could tell versions apart in a fact.
+        ValueError: the label is not one word, or is a word that describes facts.
     """
     if label is not None and (not _LABEL.fullmatch(label) or label in _KEPT_WORDS or label in _EVENT_NAMES):
         msg = f"A label is one word, and none that facts are told with, not {label!r}."
@@ -254,7 +254,7 @@ def activate(version: str) -> Step:
 
 
 def ready(version: str, *, attempt: int | None = None, activation_id: str | None = None) -> Step:
-    """Answer that a version's environment is ready: the newest wait, the one of this number, or the one of this id."""
+    """Report that a version's environment is ready: for the newest wait, or the one with this number or id."""
 
     def make(story: Story) -> Command:
         return CompleteActivation(story.id(version), story.wait(version, attempt, activation_id))
@@ -265,7 +265,7 @@ def ready(version: str, *, attempt: int | None = None, activation_id: str | None
 def fails(
     version: str, error: str = "out of memory", *, attempt: int | None = None, activation_id: str | None = None
 ) -> Step:
-    """Answer that a version's environment did not start."""
+    """Report that a version's environment did not start."""
 
     def make(story: Story) -> Command:
         wait = story.wait(version, attempt, activation_id)
@@ -290,7 +290,7 @@ def delete_model() -> Step:
 
 @attrs.frozen
 class Chapter:
-    """What was asked at a moment, and what came of it."""
+    """What was asked for at a moment, and what came of it."""
 
     words: str
     moment: datetime
@@ -302,7 +302,7 @@ class Chapter:
 
 @attrs.frozen
 class Story:
-    """What happened so far under one name; never changed, each word on it gives another story."""
+    """What has happened so far under one name; it never changes, and each method returns another story."""
 
     policy: Policy
     stream: str
@@ -310,20 +310,20 @@ class Story:
     model_name: str
     chapters: tuple[Chapter, ...] = ()
     labels: dict[str, str] = attrs.Factory(dict)
-    """What versions are called, by version_id."""
+    """Labels of versions, by version_id."""
     now_us: int = microseconds_of(FIRST_MOMENT)
-    """The moment of the next command, in microseconds since 1970 UTC."""
+    """Moment of the next command, in microseconds since 1970 UTC."""
 
     # What is so.
 
     @property
     def log(self) -> list[Recorded]:
-        """All that was recorded, oldest first: fold projections with it."""
+        """Everything that was recorded, oldest first, to fold projections with."""
         return [fact for chapter in self.chapters for fact in chapter.facts]
 
     @cached_property
     def state(self) -> ModelAggregate:
-        """What is known: for reading only."""
+        """State after the last chapter, for reading only."""
         state = ModelAggregate(self.stream, self.workspace, self.model_name)
         for fact in self.log:
             evolve(state, fact.event, fact.actor)
@@ -331,22 +331,22 @@ class Story:
 
     @property
     def model(self) -> Model | None:
-        """The model as a registry would show it; None where there is none."""
+        """The model as a registry would show it; None if there is none."""
         return self.state.model() if self.state.exists else None
 
     @property
     def primary(self) -> str | None:
-        """The primary, by its label or number."""
+        """Label or number of the primary; None if there is none."""
         return None if self.state.primary is None else self.name(self.state.primary)
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The active versions, by label or number, in the order of their numbers."""
+        """Labels or numbers of the active versions, in the order of their numbers."""
         return tuple(self.name(version.version_id) for version in self._left if version.status == "active")
 
     @property
     def billable(self) -> tuple[str, ...]:
-        """The billing-eligible versions, by label or number, in the order of their numbers."""
+        """Labels or numbers of the billed versions, in the order of their numbers."""
         return tuple(self.name(version.version_id) for version in self._left if version.is_billable)
 
     @property
@@ -354,16 +354,16 @@ class Story:
         return [self.state.versions[version_id] for version_id in self.state.left]
 
     def version(self, version: str) -> Version:
-        """Show the version of this label, number or id."""
+        """Return the version with this label, number or id."""
         return self.state.versions[self.id(version)]
 
     # How versions are spoken of.
 
     def id(self, version: str) -> str:
-        """Give the version_id of a label or number; an id stays what it is, also one that nobody knows.
+        """Return the version_id of a label or number; an id is returned as it is, even an unknown one.
 
         Raises:
-            LookupError: nothing in the story is called so.
+            LookupError: nothing in the story has this name.
         """
         for version_id, label in self.labels.items():
             if label == version:
@@ -380,7 +380,7 @@ class Story:
         raise LookupError(msg)
 
     def name(self, version_id: str | None) -> str:
-        """Give the label of a version_id, else its number, else itself."""
+        """Return the label of a version_id, or else its number, or else the id itself."""
         if version_id is None:
             return "none"
         known = self.state.versions.get(version_id)
@@ -389,7 +389,7 @@ class Story:
         return known.number if self.id(known.number) == version_id else version_id
 
     def wait(self, version: str, attempt: int | None = None, activation_id: str | None = None) -> str:
-        """Give the activation_id of a version's wait: the newest, or the one of this number; another id is checked."""
+        """Return the activation_id of a version's newest wait, or of one by its number; a given id is checked."""
         if activation_id is not None:
             return checked_activation_id(activation_id)
         version_id = self.id(version)
@@ -397,16 +397,16 @@ class Story:
         return activation_id_of(version_id, attempt or max(1, known.attempts if known is not None else 1))
 
     def expected(self, version: ExpectedPrimary) -> ExpectedPrimary:
-        """Give `expected_primary` with the version_id in the place of a label or number."""
+        """Return `expected_primary` with the version_id in place of a label or number."""
         return checked_expectation(self.id(version) if isinstance(version, str) else version)
 
     # How it goes on.
 
     def given(self, *happened: Command | Step | Service | Event | Recorded) -> Story:
-        """Let more happen first.
+        """Return the story after more has happened.
 
         Raises:
-            AssertionError: one of the commands is refused, so that what is given can't be.
+            AssertionError: one of the commands is refused, so the story can't begin like this.
             ValueError: recorded events of another name.
         """
         __tracebackhide__ = True
@@ -424,19 +424,19 @@ class Story:
         return story
 
     def under(self, policy: Policy) -> Story:
-        """Go on under another policy."""
+        """Continue under another policy."""
         return attrs.evolve(self, policy=policy)
 
     def at(self, moment: Moment) -> Story:
-        """Go on at this moment, also an earlier one; the next command is given then."""
+        """Continue at this moment, even an earlier one; the next command is given then."""
         if isinstance(moment, str):
             moment = datetime.combine(FIRST_MOMENT, time.fromisoformat(moment), UTC)
         return attrs.evolve(self, now_us=microseconds_of(moment))
 
     def when(self, asked: Command | Step | Service) -> Decision:
-        """Ask for something: a command, or what a function asks for in view of this story.
+        """Ask for something: a command, or the commands that a function returns when it sees this story.
 
-        Where a function asks for several commands, each is decided after the other, up to the first that is refused.
+        If a function returns several commands, they are decided one after the other, up to the first that is refused.
         """
         if isinstance(asked, Command | Step):
             commands: Iterable[Command | Step] = (asked,)
@@ -453,7 +453,7 @@ class Story:
     # How it is told.
 
     def tell(self, event: Event) -> str:
-        """Tell a fact in all its words."""
+        """Return a fact in all its words."""
         said = [type(event).__name__]
         if not isinstance(event, PrimaryCleared | ModelDeleted):
             said.append(self.name(event.version_id))
@@ -477,7 +477,7 @@ class Story:
         return " ".join(said)
 
     def __str__(self) -> str:
-        """Tell the whole story: when, who asked for what and why, what was recorded, and the primary after it."""
+        """Return the whole story: when, who asked for what and why, what was recorded, and the primary after it."""
         lines = [f"{self.model_name} in {self.workspace}, under {self.policy}"]
         state = ModelAggregate(self.stream, self.workspace, self.model_name)
         for chapter in self.chapters:
@@ -503,7 +503,7 @@ def given(
     """Begin a story with what happened: commands, plain events, or the recorded events of one name.
 
     Raises:
-        AssertionError: one of the commands is refused, so that what is given can't be.
+        AssertionError: one of the commands is refused, so the story can't begin like this.
         ValueError: recorded events of several names.
     """
     __tracebackhide__ = True
@@ -512,19 +512,19 @@ def given(
 
 @attrs.frozen
 class Decision:
-    """What came of what was asked; three endings say what should have come, and each gives the story after it."""
+    """What came of a request; three endings check what should have come, and each returns the story after it."""
 
     before: Story
     after: Story
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The facts that were recorded."""
+        """Events that were recorded."""
         return tuple(fact.event for chapter in self._chapters for fact in chapter.facts)
 
     @property
     def error(self) -> VersioningError | None:
-        """Why it was refused; None where it was not."""
+        """Error of the refusal; None if nothing was refused."""
         return self._chapters[-1].error if self._chapters else None
 
     @property
@@ -532,10 +532,10 @@ class Decision:
         return self.after.chapters[len(self.before.chapters) :]
 
     def then(self, first: str | Event, *more: str | Event) -> Story:
-        """Exactly these facts were recorded, in this order.
+        """Check that exactly these facts were recorded, in this order.
 
         Raises:
-            AssertionError: others, or none; with the whole story.
+            AssertionError: others were recorded, or none; the message tells the whole story.
         """
         __tracebackhide__ = True
         expected = (first, *more)
@@ -548,10 +548,10 @@ class Decision:
         return self.after
 
     def nothing_happened(self) -> Story:
-        """Nothing was recorded, and nothing was refused: it was so already, or came too late.
+        """Check that nothing was recorded and nothing was refused: it was so already, or came too late.
 
         Raises:
-            AssertionError: it was otherwise; with the whole story.
+            AssertionError: something was; the message tells the whole story.
         """
         __tracebackhide__ = True
         if self.error is not None or self.events:
@@ -559,10 +559,10 @@ class Decision:
         return self.after
 
     def refused(self, why: str | type[VersioningError]) -> Story:
-        """It was refused with this rule (`"R8"`), code (`"version-not-active"`) or class, and recorded nothing.
+        """Check that it was refused with this rule (`"R8"`), code (`"version-not-active"`) or class.
 
         Raises:
-            AssertionError: it was otherwise; with the whole story.
+            AssertionError: it was not, or something was recorded; the message tells the whole story.
         """
         __tracebackhide__ = True
         error = self.error
@@ -574,7 +574,7 @@ class Decision:
         return self.after
 
     def fail(self, *expected: str) -> NoReturn:
-        """Raise with what was expected and the whole story."""
+        """Raise an AssertionError with what was expected and the whole story."""
         __tracebackhide__ = True
         got = [self.after.tell(event) for event in self.events]
         if self.error is not None:

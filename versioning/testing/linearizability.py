@@ -1,8 +1,9 @@
-"""Whether some serial order explains what concurrent callers saw (R22).
+"""Check whether some serial order explains what concurrent callers saw (R22).
 
-The checker of Wing and Gong, with Lowe's memory of (what is already ordered, state): depth first over the calls that
-could come next, where a call can come next if no other call had returned before it began. A call whose outcome is not
-known (its process died, or its reply was lost) may have happened at any time after it began, or never.
+This is the checker of Wing and Gong, with Lowe's memory of what was already ordered and the state then. It searches
+depth first over the calls that could come next: a call can come next if no other call had returned before it began. A
+call whose outcome is unknown (its process died, or its reply was lost) may have happened at any time after it began,
+or never.
 
     linearizable(history, Register())
 """
@@ -22,26 +23,26 @@ State = TypeVar("State")
 
 @attrs.frozen
 class Call:
-    """One call of one caller: when it began and returned, what it asked, and what it got."""
+    """One call of one caller: when it began and returned, what it asked for, and what it got."""
 
     asked: Any
     began: float
     returned: float | None = None
-    """None when the outcome is not known."""
+    """Moment of the return; None if the outcome is unknown."""
     got: Any = None
 
 
 class SerialModel(Protocol[State]):
-    """What the calls would do one after the other."""
+    """What the calls would do if they were made one after the other."""
 
     def initial(self) -> State:
-        """Give the state before the first call."""
+        """Return the state before the first call."""
 
     def step(self, state: State, asked: Any) -> tuple[State, Any]:  # noqa: ANN401 - a model's own calls
-        """Give the state after a call, and what the caller gets; the state given is not changed."""
+        """Return the state after a call, and what the caller gets; the given state is not changed."""
 
     def key(self, state: State) -> Hashable:
-        """Give what tells states apart."""
+        """Return what distinguishes a state from others."""
 
 
 @attrs.frozen
@@ -50,13 +51,13 @@ class Verdict(Generic[State]):
 
     ok: bool
     order: tuple[Call, ...] = ()
-    """The longest explanation that was found."""
+    """Longest explanation that was found."""
     stuck: tuple[Call, ...] = ()
-    """The calls that none of the explanations of this length can place."""
+    """Calls that the longest explanation can't place."""
 
 
 def linearizable(history: Sequence[Call], model: SerialModel[State]) -> Verdict[State]:
-    """Look for a serial order of the calls which explains every known outcome."""
+    """Search for a serial order of the calls that explains every known outcome."""
     calls = sorted(history, key=lambda call: call.began)
     known = sum(1 << index for index, call in enumerate(calls) if call.returned is not None)
     seen: set[tuple[int, Hashable]] = set()
@@ -81,14 +82,14 @@ def linearizable(history: Sequence[Call], model: SerialModel[State]) -> Verdict[
 
 
 def _next(calls: Sequence[Call], done: int) -> list[int]:
-    """Give the calls that could come next: those that began before any call that is left had returned."""
+    """Return the calls that could come next: those that began before any remaining call had returned."""
     left = [index for index in range(len(calls)) if not done >> index & 1]
     first_return = min(returned for index in left if (returned := calls[index].returned) is not None)
     return [index for index in left if calls[index].began <= first_return]
 
 
 def linearizable_by_brute_force(history: Sequence[Call], model: SerialModel[State]) -> bool:
-    """Try every subset of the unknown calls in every order: the check of the checker, for a handful of calls."""
+    """Try every subset of the unknown calls in every order: this checks the checker, with a handful of calls."""
     known = [call for call in history if call.returned is not None]
     unknown = [call for call in history if call.returned is None]
     subsets: Iterable[tuple[Call, ...]] = itertools.chain.from_iterable(

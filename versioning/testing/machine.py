@@ -1,7 +1,7 @@
-"""A state machine for Hypothesis: it looks for the shortest story in which a registry and the oracle differ.
+"""A state machine for Hypothesis that looks for the shortest story in which a registry and the oracle differ.
 
-The law of this room: every rule is one call that a user could make, and after each of them the registry is compared
-with the oracle and with the laws of `walks`. Subclass it to look for stories that break a rule of your own:
+The law of this room: every rule is one call that a user could make. After each of them, the registry is compared with
+the oracle and with the laws of `walks`. Subclass it to look for stories that break a rule of your own:
 
     from hypothesis.stateful import invariant
     from versioning import Policy
@@ -19,7 +19,7 @@ with the oracle and with the laws of `walks`. Subclass it to look for stories th
 
 Under `refuse` this holds; under `leave_none`, Hypothesis shows how two deployments and a deactivation break it.
 
-To add a rule: a method under `@rule` that calls `do`; the versions that were deployed are drawn from
+To add a rule: a method with `@rule` that calls `do`. Versions that were deployed are drawn from
 `RegistryMachine.versions`.
 """
 
@@ -49,20 +49,20 @@ _processes = st.sampled_from([0, 0, 0, 1])
 
 
 class RegistryMachine(RuleBasedStateMachine):
-    """Gives a registry random commands, on one name, and compares it with the oracle after each.
+    """Random commands on one name, after each of which the registry is compared with the oracle.
 
-    Set `policy` and `url` in a subclass, and add rules and invariants; what they can look at are the properties below.
+    Set `policy` and `url` in a subclass, and add rules and invariants, which can use the properties below.
     """
 
     policy: ClassVar[Policy | None] = None
-    """Whose rules hold; where it is None, Hypothesis chooses."""
+    """Policy of the registry; if it is None, Hypothesis chooses one."""
     url: ClassVar[str] = "memory:"
-    """Of the store; on one that is kept, every story has a workspace of its own."""
+    """URL of the store; on a store that is kept, every story has a workspace of its own."""
 
     versions: ClassVar[Bundle[int]] = Bundle("versions")
-    """The versions that were deployed, by index."""
+    """Versions that were deployed, by index."""
     expectations: ClassVar[st.SearchStrategy[Expected]] = st.just(ANY) | st.none() | versions
-    """What the primary may be expected to be."""
+    """Values for `expected_primary`."""
 
     world: World
 
@@ -73,35 +73,35 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @property
     def registry(self) -> ModelRegistry:
-        """The registry under test; its model is called `model_name`."""
+        """Registry under test; its model is called `model_name`."""
         return self.world.registry(self.world.places[0].workspace)
 
     @property
     def model_name(self) -> str:
-        """The name that all commands are about."""
+        """Name that all commands are about."""
         return self.world.places[0].name
 
     @property
     def model(self) -> Model | None:
-        """The model as the registry showed it after the last command; None where there is none."""
+        """Model as the registry showed it after the last command; None if there is none."""
         return self.world.places[0].laws.model
 
     @property
     def log(self) -> list[Recorded]:
-        """What was recorded so far."""
+        """Everything that was recorded so far."""
         return self.world.places[0].log
 
     @property
     def oracle(self) -> Oracle:
-        """What should be so."""
+        """Oracle that says what should be so."""
         return self.world.places[0].oracle
 
     def do(self, what: str, version: int = 0, **how: Any) -> None:  # noqa: ANN401 - the fields of a Move
-        """Give a command, and compare."""
+        """Run a command, and compare."""
         self.play(Move(what, version, **how))
 
     def play(self, move: Move) -> None:
-        """Give a command, and compare."""
+        """Run the command of a move, and compare."""
         self._holds = False
         self.world.play(move)
         self._holds = True
@@ -148,7 +148,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(version=versions, starts=st.booleans(), late=st.sampled_from([0, 0, 0, 1]), key=_keys, process=_processes)
     def answer(self, *, version: int, starts: bool, late: int, key: str | None, process: int) -> None:
-        """Answer a version's newest wait, or the one before: it is ready, or it did not start."""
+        """Answer a version's newest wait, or the one before it: it is ready, or it did not start."""
         newest = self.oracle.versions[self.world.places[0].judge.ordinals[version]].attempt
         what = "complete_activation" if starts else "fail_activation"
         self.do(what, version, attempt=max(1, newest - late), key=key, process=process)
@@ -166,23 +166,23 @@ class RegistryMachine(RuleBasedStateMachine):
     @precondition(lambda machine: machine.world.played)
     @rule(back=st.integers(0, 5), process=_processes)
     def ask_again(self, back: int, process: int) -> None:
-        """Give an earlier command once more; with its key, if it has one, that gives the first answer."""
+        """Run an earlier command once more; with its key, if it has one, the first answer is returned."""
         played = self.world.played
         move = played[max(0, len(played) - 1 - back)].move
         self.play(attrs.evolve(move, process=process))
 
     @rule(what=st.sampled_from(["publish", "promote", "delete"]), version=st.sampled_from([UNKNOWN, FORKED]))
     def ask_for_an_unknown_version(self, what: str, version: int) -> None:
-        """Give a command on a version that was never deployed here."""
+        """Run a command on a version that was never deployed here."""
         self.do(what, version)
 
     @rule(passes_us=st.sampled_from([1, 1_000_000, 86_400_000_000, -60_000_000]))
     def pass_time(self, passes_us: int) -> None:
-        """Move the clock, also back."""
+        """Move the clock forward or back."""
         self.world.clock.now_us += passes_us
 
     def teardown(self) -> None:
-        """Compare the whole history, where every command was as it should be, and close the store."""
+        """Compare the whole history, if every command did as it should, and close the store."""
         world = getattr(self, "world", None)
         if world is not None:
             try:

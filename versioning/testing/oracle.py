@@ -1,8 +1,8 @@
-"""The rules of SPEC.md a second time: what each command should record, to test the real implementation against.
+"""The rules a second time: what each command should record, to test the real implementation against.
 
-The law here: nothing is shared with the implementation, not a name and not an idea. There is no event log that is
-folded, only plain mutable state, and each branch is the sentence of the rule whose number it cites. A change of a
-rule is made here from the text of SPEC.md alone, never from the code that this module judges.
+The law of this room: nothing is shared with the implementation, neither names nor ideas. There is no event log that is
+folded, only plain mutable state, and each branch is the sentence of the rule whose number it cites. A change of a rule
+is made here from the text of the rule alone, never from the code that this module judges.
 
 Times are whole microseconds; intervals are half-open, ``[start, end)``. Versions are ordinals: 1, 2, 3 in the order
 of their deployment, over all lives of the name.
@@ -30,53 +30,53 @@ class Fact:
 
     name: str
     version: int | None
-    """The version it names; ``None`` for ModelDeleted and PrimaryCleared."""
+    """Version that it names; ``None`` for ModelDeleted and PrimaryCleared."""
     cause: str | None = None
-    """VersionPromoted only (R12)."""
+    """Cause of a VersionPromoted; ``None`` for the others (R12)."""
     previous: int | None = None
-    """VersionPromoted and PrimaryCleared only: what was primary before the append (R12)."""
+    """Primary before the append, for VersionPromoted and PrimaryCleared (R12)."""
 
 
 @attrs.frozen
 class Outcome:
-    """What a command should do: the facts it records, none when it repeats or is refused."""
+    """What a command should do: the facts that it records, none if it is repeated or refused."""
 
     facts: tuple[Fact, ...]
     refused: str | None = None
     """Name of the error's class."""
     version: int | None = None
-    """The version made, changed or found to be so already; ``None`` when refused, and for delete_model."""
+    """Version that was made, changed or found to be so already; ``None`` if refused, and for delete_model."""
     branch: str = ""
-    """Which branch of which rule decided, for counting what a random walk has reached."""
+    """Branch of the rule that decided, to count what a random walk has reached."""
 
 
 @attrs.define
 class Version:
-    """What is so of one version now."""
+    """One version as it is now."""
 
     ordinal: int
     number: str
     stage: str
     status: str
     generation: int
-    """Which life of the name it belongs to: 1, 2, 3."""
+    """Life of the name that it belongs to: 1, 2, 3."""
     attempt: int = 0
-    """Its newest wait for an activation (R15); 0 while it never waited."""
+    """Number of its newest wait for an activation (R15); 0 if it never waited."""
     claim: int = 0
-    """When its claim was made: higher is newer, and 0 is none, older than any (R7)."""
+    """Time of its claim: higher is newer; 0 if it has none, which is older than any (R7)."""
     rolled_back_from: bool = False
-    """And not claimed again (R11)."""
+    """Whether it was rolled back from, and not claimed again (R11)."""
     publication: int = 0
-    """When it was published: higher is later, and 0 is never (R11)."""
+    """Time of its publication: higher is later; 0 if it was never published (R11)."""
     run: int = 0
-    """Counts its stretches of eligibility: a stop and a start at the same microsecond are two stretches (R19)."""
+    """Number of its current stretch of eligibility: a start in the microsecond of a stop begins a new one (R19)."""
 
 
 class Oracle:
     """One model name in one workspace, over all its lives.
 
-    ``at_us`` is the moment at which a command is given; where the clock went back, the moment of the last record is
-    used again (R23). A refused or repeated command records nothing, and changes nothing here either.
+    ``at_us`` is the moment at which a command is given; if the clock went back, the moment of the last record is used
+    again (R23). A refused or repeated command records nothing, and changes nothing here either.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Oracle:
     # Commands ------------------------------------------------------------------------------------------------------
 
     def deploy(self, *, bump: str = "MINOR", publish: bool = False, promote: bool | None = None, at_us: int) -> Outcome:
-        """Deploy a new version, and with it a new model where there is none."""
+        """Deploy a new version, and with it a new model if there is none."""
         # R2: exactly these three words, in any case; anything else is an error before anything happens.
         if bump.lower() not in {"major", "minor", "patch"}:
             return _refused("InvalidBumpError", "R2 deploy unknown bump")
@@ -321,18 +321,18 @@ class Oracle:
     # Questions -----------------------------------------------------------------------------------------------------
 
     def active(self) -> tuple[int, ...]:
-        """Every active version, drafts too, in the order of their numbers."""
+        """Return the active versions, drafts too, in the order of their numbers."""
         return tuple(v.ordinal for v in self.versions.values() if v.status == "active")
 
     def billable(self) -> tuple[int, ...]:
-        """Every version that is billing-eligible (R18), in the order of their numbers."""
+        """Return the versions that are billed (R18), in the order of their numbers."""
         return tuple(v.ordinal for v in self.versions.values() if v.status in {"active", "activating"})
 
     def usage(self, start_us: int, end_us: int, now_us: int) -> list[tuple[int, str, int, int]]:
-        """Give ``(version, stage, start_us, end_us)`` of each line of a bill, ordered by version and then by time.
+        """Return ``(version, stage, start_us, end_us)`` of each line of a bill, ordered by version and then by time.
 
-        Who was eligible is looked at from each record to the next, and what belongs together is then put together:
-        the same version in the same stage, not stopped in between (R19).
+        What was eligible is looked at from each record to the next. Then what belongs together is joined: the same
+        version in the same stage, not stopped in between (R19).
         """
         opened: dict[tuple[int, str, int], int] = {}
         closed: dict[tuple[int, str, int], int] = {}

@@ -1,13 +1,13 @@
-"""Hypothesis strategies for what this library takes and gives: names, metadata, commands, histories, logs.
+"""Hypothesis strategies for what this library accepts and returns: names, metadata, commands, histories, logs.
 
-The law of this room: what a strategy gives is valid, by the limits and by the rules, and shrinks to the plainest of its
-kind; for what is refused, tests name their own examples.
+The law of this room: whatever a strategy makes is valid, by the limits and by the rules, and shrinks to the plainest of
+its kind. For what is refused, tests name their own examples.
 
     @given(recorded_logs(Policy(losing_primary="refuse")))
     def test_my_projection_is_never_negative(log):
         assert MyProjection().fold(log).balance >= 0
 
-To add one: a function that gives a strategy, and a test that what it gives is accepted.
+To add one: a function that returns a strategy, and a test that what it makes is accepted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 HISTORY_COMMANDS_MAX: Final = 20
-"""How many commands a history is made of at most, where nothing else is said."""
+"""Most commands that a history is made of by default."""
 _WORDS: Final[tuple[Bump, ...]] = ("MINOR", "MAJOR", "PATCH")
 _bumps: Final = st.sampled_from(_WORDS)
 _claims: Final = st.sampled_from([None, True, False])
@@ -58,7 +58,7 @@ _passing_us: Final = st.sampled_from([1_000_000, 0, 1, 3_600_000_000, -60_000_00
 
 
 def names() -> SearchStrategy[str]:
-    """Give names that a model can have, in NFC as they are stored (R4)."""
+    """Return a strategy for names that a model can have, in NFC as they are stored (R4)."""
     text = st.text(
         st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=NAME_CHARACTERS_MAX
     )
@@ -67,7 +67,7 @@ def names() -> SearchStrategy[str]:
 
 
 def metadata() -> SearchStrategy[dict[str, Any]]:
-    """Give metadata that is accepted, and read back exactly (R28)."""
+    """Return a strategy for metadata that is accepted, and read back exactly (R28)."""
     text = st.text(st.characters(codec="utf-8"), max_size=20)
     numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     values: SearchStrategy[Any] = st.recursive(
@@ -82,18 +82,18 @@ _contents: Final = (st.just({}) | metadata()).map(checked_metadata)
 
 
 def bumps() -> SearchStrategy[str]:
-    """Give the three words, in any case (R2)."""
+    """Return a strategy for the three bumps, in any case (R2)."""
     return st.sampled_from([*_WORDS, "minor", "Major", "pAtCh"])
 
 
 def policies() -> SearchStrategy[Policy]:
-    """Give all that a policy can be, the default first."""
+    """Return a strategy for all policies, the default first."""
     return st.sampled_from(sorted(POLICIES, key=lambda policy: policy != Policy()))
 
 
 @st.composite
 def commands(draw: st.DrawFn, state: ModelAggregate) -> Command:
-    """Give commands that make sense in a state, most of which the rules allow: on versions that are known, if any.
+    """Make commands that make sense in a state, on versions that are known; the rules allow most of them.
 
     Args:
         draw: Hypothesis passes it.
@@ -140,14 +140,14 @@ def histories(
     model_name: str = "model",
     commands_max: int = HISTORY_COMMANDS_MAX,
 ) -> list[tuple[Event, ...]]:
-    """Give what could have happened under one name: appends, each a tuple of events; a deployment comes first.
+    """Make what could have happened under one name: appends, each a tuple of events; a deployment comes first.
 
     Args:
         draw: Hypothesis passes it.
-        policy: whose rules hold; any, if none is given.
-        workspace: of the name.
+        policy: the policy to decide by; any, if none is given.
+        workspace: the workspace of the name.
         model_name: the name.
-        commands_max: how many commands are tried at most; those that record nothing leave no append.
+        commands_max: the most commands that are tried; those that record nothing leave no append.
     """
     rules = draw(policies()) if policy is None else policy
     state = ModelAggregate(stream_of(workspace, model_name), workspace, model_name)
@@ -176,14 +176,14 @@ def recorded_logs(
     model_names: tuple[str, ...] = ("model",),
     commands_max: int = HISTORY_COMMANDS_MAX,
 ) -> list[Recorded]:
-    """Give logs that a registry could have recorded, of one name or of several: what projections fold.
+    """Make logs that a registry could have recorded, of one name or of several, to fold projections with.
 
     Args:
         draw: Hypothesis passes it.
-        policy: whose rules hold; any, if none is given.
-        workspace: of all names.
-        model_names: each has a history of its own, side by side in the order of time.
-        commands_max: how many commands are tried at most under each name.
+        policy: the policy to decide by; any, if none is given.
+        workspace: the workspace of all names.
+        model_names: the names; each has a history of its own, and they are merged in the order of time.
+        commands_max: the most commands that are tried under each name.
     """
     logs = [
         recorded(

@@ -1,11 +1,11 @@
-"""Whether a log that an earlier release wrote still means what it meant: for the tests of whoever upgrades.
+"""Check that a log that an earlier release wrote still means what it meant: for the tests of those who upgrade.
 
     registry.export("tests/log.ndjson")                 # once, with the release in use; keep the file
 
     def test_our_log_still_replays():                   # for ever, with each newer one
         assert_replays("tests/log.ndjson")
 
-The law of this room: what the models amounted to when the file was written is what counts, not what this release makes
+The law of this room: what counts is what the models amounted to when the file was written, not what this release makes
 of it.
 """
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 def assert_replays(file: File) -> LogFile:
-    """See that an exported log is read, holds, obeys the laws, and amounts to what it did; give what it holds.
+    """Check that an exported log can be read, is whole, obeys the laws and amounts to what it did; return its summary.
 
     Args:
-        file: what `export` wrote: a path, or an open file of bytes.
+        file: what `export` wrote: a path, or a file that is open to read bytes.
 
     Raises:
-        DiscrepancyError: an AssertionError: it does not; the message says which line, event or version.
+        DiscrepancyError: an AssertionError: something differs; the message says which line, event or version.
     """
     try:
         told = check_log(file)
@@ -56,7 +56,7 @@ def _obey(registry: ModelRegistry) -> None:
 
 
 def _mean(registry: ModelRegistry, told: tuple[ExportedVersion, ...]) -> None:
-    """Compare what the versions amount to with what the file says that they did."""
+    """Compare what the versions amount to now with what the file says."""
     then, now = (
         {(one.model_id, one.number): one for one in held} for held in (told, exported_versions(registry.models()))
     )

@@ -1,15 +1,15 @@
-"""Random walks: a registry and the oracle go the same way side by side, and are compared after every command.
+"""Random walks: a registry and the oracle run the same commands side by side, and are compared after every one.
 
-The law of this room: **a walk is data, and the same seed and number give the same walk**, so that what failed can be
-repeated, shortened and kept as a test. Moves speak of versions by the index that their deployment was given, so that
-dropping a move leaves the meaning of the others alone. What should come of a move, only the oracle says, and `Laws`,
-which hold of every log; nothing here knows a rule.
+The law of this room: **a walk is data, and the same seed and number make the same walk**, so a walk that fails can be
+repeated, shortened and kept as a test. Moves name versions by the index of their deployment, so dropping a move does
+not change the meaning of the others. Only the oracle knows what should come of a move, and only `Laws` what holds of
+every log; nothing here knows a rule.
 
     run(1_000, seed=7)                      # raises DiscrepancyError with the shortest story that still fails
     run(1, seed=7, first=123)               # the walk number 123 of that seed again
 
-To add a kind of move: its place in `Judge.asked` and `World._arguments`, and its weight in `_Planner`; a further law: a
-check in `Laws.take`, where it holds after every event, or in `World.finish`, where it is about a whole history.
+To add a kind of move: its place in `Judge.asked` and `World._arguments`, and its weight in `WEIGHTS`. To add a law: a
+check in `Laws.take` if it holds after every event, or in `World.finish` if it is about a whole history.
 
 Times are whole microseconds since 1970 UTC; periods are half-open, `[start, end)`.
 """
@@ -64,19 +64,19 @@ POLICIES: Final = tuple(
     for losing in ("fall_back", "leave_none", "refuse")
     for claims in (True, False)
 )
-"""All that a policy can be."""
+"""All policies."""
 
 IN_TURN: Final = (*POLICIES, *(policy for policy in POLICIES if policy.losing_primary == "fall_back"))
-"""The policies of walks, by number: `fall_back` has the most rules, and more turns."""
+"""Policies of walks, by number; `fall_back` has the most rules, so it gets more turns."""
 
 START_US: Final = microseconds_of(datetime(2026, 1, 1, 9, tzinfo=UTC))
 UNKNOWN: Final = -1
-"""The index of a version that was never deployed."""
+"""Index of a version that was never deployed."""
 FORKED: Final = -2
-"""The index of a version that another fork of the store deployed: only the token of its id is not ours."""
+"""Index of a version that was deployed on a copy of the store: only the token in its id differs from ours."""
 ACTORS: Final = ("ada", "grace")
 REPLAYS_MAX: Final = 600
-"""How often a failing walk is played again to shorten it."""
+"""Most replays of a failing walk to shorten it."""
 
 ON_A_VERSION: Final = frozenset(
     {"publish", "promote", "deactivate", "activate", "complete_activation", "fail_activation", "delete"}
@@ -86,7 +86,7 @@ ANSWERS: Final = frozenset({"complete_activation", "fail_activation"})
 
 
 class DiscrepancyError(AssertionError):
-    """The registry did something else than the oracle or a law says; with the story so far."""
+    """The registry did something else than the oracle or a law says; the message tells the story so far."""
 
 
 def _chance(dice: random.Random, share: float) -> bool:
@@ -108,28 +108,28 @@ def _same(about: str, expected: object, got: object) -> None:
 
 @attrs.frozen(repr=False)
 class Move:
-    """One command of a walk, and how it is asked; its repr leaves out what is usual, and can be pasted into a test."""
+    """One command of a walk, and its arguments; the repr leaves out defaults, and can be pasted into a test."""
 
     what: str
-    """The command, as the registry calls it."""
+    """Name of the registry's method."""
     version: int = 0
-    """The index of the version that it makes or is about; versions are called a, b, c after it in a story."""
+    """Index of the version that it makes or is about; in a story, versions are called a, b, c by it."""
     bump: str = "MINOR"
     publish: bool = False
     promote: bool | None = None
     attempt: int = 1
-    """Which of the version's waits is answered."""
+    """Number of the version's wait that is answered."""
     expected: Expected = ANY
-    """The index of the version that is expected to be primary, None for none."""
+    """Index of the version that is expected to be primary; None for no primary."""
     key: str | None = None
     passes_us: int = 0
-    """How far the clock moves before; it may go back."""
+    """Microseconds by which the clock moves before it; negative to move back."""
     place: int = 0
-    """Which of the names it is about."""
+    """Index of the name that it is about."""
     process: int = 0
-    """Which of the registries on the same store is asked."""
+    """Index of the registry, of those on the same store, that is asked."""
     looks: bool = False
-    """Whether `allowed` and `preview` are asked before, and compared with what then comes of it."""
+    """Whether `allowed` and `preview` are asked first, and compared with what then happens."""
 
     def __repr__(self) -> str:
         usual = {field.name: field.default for field in attrs.fields(Move)}
@@ -141,7 +141,7 @@ class Move:
         return f"Move({', '.join([repr(self.what), *said])})"
 
     def __str__(self) -> str:
-        """Say it in words."""
+        """Return the move in words."""
         said = [self.what]
         if self.what == "deploy" or self.what in ON_A_VERSION:
             said[0] += f" {called(self.version)}"
@@ -161,7 +161,7 @@ class Move:
 
 
 def called(index: Expected) -> str:
-    """Give the word for the version of an index: a to z, then a1, b1 and so on."""
+    """Return the word for the version with an index: a to z, then a1, b1 and so on."""
     if not isinstance(index, int):
         return "none" if index is None else "any version"
     if index < 0:
@@ -172,18 +172,18 @@ def called(index: Expected) -> str:
 
 @attrs.frozen
 class Walk:
-    """A way to go: moves under a policy, on a fresh store."""
+    """Moves under a policy, on a fresh store."""
 
     policy: Policy
     moves: tuple[Move, ...]
     seed: int = 0
     number: int = 0
-    """Which walk of the seed."""
+    """Number of the walk among those of its seed."""
     kept: int | None = None
-    """After how many events kept views are written back; None is as usual."""
+    """Number of events after which kept views are written back; None for the usual one."""
 
     def dice(self, purpose: str) -> random.Random:
-        """Give a source of choices that is the same whenever this walk is played."""
+        """Return a random generator that makes the same choices whenever this walk is played."""
         return random.Random(f"{self.seed} {self.number} {purpose}")  # noqa: S311 - keeps no secret
 
 
@@ -191,7 +191,7 @@ class Walk:
 
 
 class Judge:
-    """Says what should come of each move under one name: the oracle, and the keys that it doesn't know (R21)."""
+    """What should come of each move under one name: the oracle, and the keys, which it doesn't know (R21)."""
 
     def __init__(self, policy: Policy) -> None:
         """Start with a name that nothing was ever deployed under."""
@@ -201,16 +201,16 @@ class Judge:
             activation=policy.activation,
         )
         self.ordinals: dict[int, int] = {}
-        """The oracle's ordinals of the versions, by the index of their moves."""
+        """Ordinals of versions in the oracle, by the index of their moves."""
         self.keys: dict[str, tuple[object, int | None]] = {}
-        """What was asked with a key, and the version that it made or changed."""
+        """What was asked for with a key, and the version that it made or changed."""
 
     def knows(self, move: Move) -> bool:
-        """Say whether the version that it is about was deployed, or was never meant to be."""
+        """Return whether the version of a move was deployed, or was never meant to be."""
         return move.what not in ON_A_VERSION or move.version < 0 or move.version in self.ordinals
 
     def asked(self, move: Move) -> tuple[tuple[int, ...], dict[str, Any]]:
-        """Give the arguments for the oracle's command of the same name."""
+        """Return the arguments for the oracle's command of the same name."""
         target = (self.ordinals.get(move.version, move.version),) if move.what in ON_A_VERSION else ()
         if move.what == "deploy":
             return (), {"bump": move.bump, "publish": move.publish, "promote": move.promote}
@@ -222,7 +222,7 @@ class Judge:
         return ((*target, move.attempt), {}) if move.what in ANSWERS else (target, {})
 
     def judge(self, move: Move, at_us: int) -> Outcome:
-        """Say what comes of it, and take it as done."""
+        """Return what should come of a move, and treat the move as done."""
         ordinals, named = self.asked(move)
         if move.key in self.keys:
             # R2, R7: what can't be accepted on any day is refused before anything is looked at; and an id that is not
@@ -245,32 +245,33 @@ class Judge:
         return outcome
 
     def _signature(self, move: Move, ordinals: tuple[int, ...], named: dict[str, Any]) -> object:
-        """R21: the same is the kind, the target and every argument; a bump is the same in any case."""
+        """R21: return what makes another command the same: kind, target and every argument; a bump in any case."""
         canonical = {name: value.upper() if name == "bump" else value for name, value in named.items()}
         return move.what, ordinals, canonical, move.version if move.what == "deploy" else None
 
 
 WORDS: Final = frozenset({"MAJOR", "MINOR", "PATCH"})
 BUMPS: Final = (*sorted(WORDS), "major", "Minor", "pAtCh")
-"""Bumps that are accepted."""
+"""Accepted bumps, in several cases."""
 
 
 # What holds of every log.
 
 
 class Laws:
-    """Section 3 of the specification, over the log of one name, event by event; on any log, however it came about.
+    """The invariants of the rules, checked event by event on the log of one name, however it came about.
 
+    laws = Laws()
     for recorded in registry.history(name):
         laws.take(recorded)
     """
 
     def __init__(self, policy: Policy | None = None) -> None:
-        """Start before the first event; the one law that depends on a policy is left out where none is given."""
+        """Start before the first event; the one law that depends on a policy is left out if none is given."""
         self.policy = policy
         self.log: list[Recorded] = []
         self.models: list[Model | None] = []
-        """After each event, what there is."""
+        """Model after each event; None if there was none."""
         self.state = ModelAggregate("")
         self.primary, self.active, self.billable = PrimaryVersions(), ActiveVersions(), BillableVersions()
         self.ledger = UsageLedger()
@@ -284,11 +285,11 @@ class Laws:
 
     @property
     def model(self) -> Model | None:
-        """What there is after the last event."""
+        """Model after the last event; None if there is none."""
         return self.models[-1] if self.models else None
 
     def take(self, recorded: Recorded) -> None:
-        """Take one event in.
+        """Check and apply one event.
 
         Raises:
             DiscrepancyError: a law is broken.
@@ -306,7 +307,7 @@ class Laws:
         self._check_state(recorded, model)
 
     def _check_place(self, recorded: Recorded) -> None:
-        """The log's own order: sequences without gaps, whole appends, and time that never goes back (R23)."""
+        """Check the order of the log: sequences without gaps, whole appends, time that never goes back (R23)."""
         last = self.log[-1] if self.log else None
         _same("sequence", last.sequence + 1 if last else 1, recorded.sequence)
         if last is not None:
@@ -376,7 +377,7 @@ class Laws:
                 _same("invariant 1: there is a primary whenever a version could be", [], could)
 
     def fold(self, count: int) -> ModelAggregate:
-        """Fold the first events anew."""
+        """Return the state after the first events, folded anew."""
         first = self.log[0]
         state = ModelAggregate(first.stream, first.workspace, first.model_name)
         for recorded in self.log[:count]:
@@ -384,21 +385,21 @@ class Laws:
         return state
 
     def check_snapshot(self, count: int) -> None:
-        """Invariant 6: a snapshot after the first events and the rest give what all events give."""
+        """Check that a snapshot after the first events, and the rest, amount to what all events do (invariant 6)."""
         state = load_aggregate(dump_aggregate(self.fold(count)))
         for recorded in self.log[count:]:
             evolve(state, recorded.event, recorded.actor)
         _same(f"invariant 6: a snapshot after {count} events and the rest", known(self.state), known(state))
 
     def check_projections(self) -> None:
-        """Invariant 6: projections that are built anew give what the live ones give."""
+        """Check that projections that are built anew equal the live ones (invariant 6)."""
         for live in (self.primary, self.active, self.billable):
             _same(f"invariant 6: {type(live).__name__} built anew", live.current, type(live)().fold(self.log).current)
         _same("invariant 6: UsageLedger built anew", self.ledger.ledgers, UsageLedger().fold(self.log).ledgers)
 
 
 def known(state: ModelAggregate) -> dict[str, object]:
-    """Give all that an aggregate knows of its model, in an order that can be compared."""
+    """Return everything that an aggregate knows about its model, in an order that can be compared."""
     names = [
         name for name in ModelAggregate.__slots__ if name not in {"_pending", "first_position", "link", "position"}
     ]
@@ -410,7 +411,7 @@ def known(state: ModelAggregate) -> dict[str, object]:
 
 
 class Clock:
-    """A clock that stands still until it is moved, also back."""
+    """A clock that stands still until it is moved, forward or back."""
 
     def __init__(self, now_us: int = START_US) -> None:
         """Start at a moment."""
@@ -421,7 +422,7 @@ class Clock:
 
 
 class Place:
-    """One name in one workspace: what should be so of it, and what the registry showed."""
+    """One name in one workspace: what it should be, and what the registry showed."""
 
     def __init__(self, workspace: str, name: str, policy: Policy) -> None:
         """Start with a name that nothing was ever deployed under."""
@@ -432,22 +433,22 @@ class Place:
         self.oracle = self.judge.oracle
         self.laws = Laws(policy)
         self.ids: dict[int, str] = {}
-        """The version_ids, by the oracle's ordinals."""
+        """version_ids, by the oracle's ordinals."""
         self.ordinals: dict[str | None, int] = {}
-        """The oracle's ordinals, by version_id."""
+        """Ordinals in the oracle, by version_id."""
 
     @property
     def log(self) -> list[Recorded]:
-        """What was recorded."""
+        """Everything that was recorded."""
         return self.laws.log
 
     @property
     def last_at_us(self) -> int:
-        """The last timestamp; 0 before the first."""
+        """Last timestamp; 0 before the first event."""
         return self.log[-1].event.at_us if self.log else 0
 
     def id(self, ordinal: int) -> str:
-        """Give the version_id of an ordinal of the oracle, or one that nothing was deployed with."""
+        """Return the version_id of one of the oracle's ordinals, or an id that was never given to a version."""
         if ordinal in self.ids:
             return self.ids[ordinal]
         if ordinal == FORKED and self.ids:
@@ -456,19 +457,19 @@ class Place:
         return version_id_of(self.stream, len(self.ids) + 1, "0" * 8)
 
     def count_at(self, position: int) -> int:
-        """Give how many events lie up to a position."""
+        """Return the number of events up to a position."""
         return bisect.bisect_right(self.log, position, key=lambda recorded: recorded.position)
 
     def count_when(self, at_us: int) -> int:
-        """Give how many events lie up to a moment."""
+        """Return the number of events up to a moment."""
         return bisect.bisect_right(self.log, at_us, key=lambda recorded: recorded.event.at_us)
 
     def model_after(self, count: int) -> Model | None:
-        """Give what there was after so many events."""
+        """Return the model after so many events."""
         return self.laws.models[count - 1] if count else None
 
     def facts(self, events: Iterable[Event]) -> tuple[Fact, ...]:
-        """Tell events as the oracle does; a version that is not known yet is the next one."""
+        """Return events as the oracle names them; a version that is not known yet is the next one."""
         following = len(self.ids) + 1
         return tuple(
             Fact(
@@ -481,14 +482,14 @@ class Place:
         )
 
     def shown(self, version: Version) -> tuple[object, ...]:
-        """Give what can be compared of a version that the registry shows."""
+        """Return what can be compared of a version that the registry shows."""
         return (
             version.version_id, version.number, version.stage, version.status, version.is_primary, version.is_billable,
             version.activation_id, version.model_id,
         )  # fmt: skip
 
     def expected(self, ordinal: int) -> tuple[object, ...]:
-        """Give what the oracle says of a version, in the same order."""
+        """Return what the oracle says about a version, in the same order."""
         version, version_id = self.oracle.versions[ordinal], self.ids[ordinal]
         waits = version.status == "activating"
         return (
@@ -505,14 +506,14 @@ class Place:
 
 @attrs.frozen
 class Answer:
-    """What a call of the registry gave, or with which class of error it was refused."""
+    """What a call of the registry returned, or the class of the error that refused it."""
 
     given: Any = None
     refused: str | None = None
 
 
 def answer(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Answer:  # noqa: ANN401 - whatever is called
-    """Call, and take an error of this library as an answer."""
+    """Call something, and return an error of this library as an answer."""
     try:
         return Answer(call(*args, **kwargs))
     except VersioningError as error:
@@ -531,15 +532,15 @@ class Played:
 
 
 class World:
-    """A store with some names on it, the registries that are asked, and what should be so."""
+    """A store with some names in it, the registries that are asked, and what should be so."""
 
     def __init__(self, policy: Policy, *, url: str = "memory:", kept: int | None = None) -> None:
-        """Open a fresh store; on one that is kept, a workspace of its own.
+        """Open a fresh store, or a fresh workspace of a store that is kept.
 
         Args:
-            policy: of all registries.
-            url: of the store.
-            kept: after how many events kept views are written back.
+            policy: the policy of all registries.
+            url: the URL of the store.
+            kept: the number of events after which kept views are written back.
         """
         mark = "" if url == "memory:" else f" {secrets.token_hex(8)}"
         self.policy = policy
@@ -558,7 +559,7 @@ class World:
         self.head = self.registry(self.places[0].workspace).position()
 
     def registry(self, workspace: str, process: int = 0) -> ModelRegistry:
-        """Give a registry on the store, as a process would have it: each has a cache of its own."""
+        """Return a registry on the store, as a process would have it: each has a cache of its own."""
         opened = self._registries.get((workspace, process))
         if opened is None:
             if self.url == "memory:" and self._registries:
@@ -580,7 +581,7 @@ class World:
     # After every command.
 
     def play(self, move: Move) -> Outcome | None:
-        """Give a command to the registry and to the oracle, and compare; None where its version is not there.
+        """Run a command in the registry and in the oracle, and compare; return None if its version is not there.
 
         Raises:
             DiscrepancyError: they differ.
@@ -614,7 +615,7 @@ class World:
         return outcome
 
     def _arguments(self, place: Place, move: Move) -> tuple[tuple[str, ...], dict[str, Any]]:
-        """Give the arguments for the registry's command of the same name."""
+        """Return the arguments for the registry's command of the same name."""
         ordinals, named = place.judge.asked(move)
         why: dict[str, Any] = {"actor": ACTORS[move.process], "correlation_id": f"after {move.passes_us}"}
         if move.key is not None:
@@ -655,13 +656,13 @@ class World:
             _same(f"allowed offers {move.what}", offered, move.what in menu.given)
 
     def _waits(self, place: Place, move: Move) -> bool:
-        """Say whether an answer was awaited before the move."""
+        """Return whether an answer was awaited before the move."""
         versions = () if place.laws.model is None else place.laws.model.versions
         version_id = place.id(place.judge.ordinals[move.version])
         return any(each.version_id == version_id and each.status == "activating" for each in versions)
 
     def _take(self, place: Place, move: Move, seen: Recorded, at_us: int) -> None:
-        """Take in what was recorded, and compare what R26 asks for, and the facts that the oracle doesn't tell."""
+        """Apply what was recorded; compare who, why and when (R26), and the facts that the oracle doesn't tell."""
         event = seen.event
         self.head = seen.position
         if isinstance(event, VersionDeployed):
@@ -716,7 +717,7 @@ class World:
     # At the end of a history.
 
     def finish(self, dice: random.Random) -> None:
-        """Compare whole histories: as of every position, usage, questions across models, what other workspaces see.
+        """Compare whole histories: every position, usage, questions across models, and what other workspaces see.
 
         Raises:
             DiscrepancyError: something differs.
@@ -748,7 +749,7 @@ class World:
                 _same("R19: a bill drawn again as of its position", bill, past.usage(bill.start, bill.end, place.name))
 
     def _check_history(self, place: Place, registry: ModelRegistry, dice: random.Random) -> None:
-        """R26: the whole story, of the name, of each life and of a version, in any portions."""
+        """Compare the history of the name, of each life and of a version, in any portions (R26)."""
         _same("history of the name", place.log, list(registry.history(place.name)))
         life = dice.choice(place.log).model_id
         own = [seen for seen in place.log if seen.model_id == life]
@@ -761,7 +762,7 @@ class World:
         _same("a portion of the history", portion, list(registry.history(place.name, after=after, limit=limit)))
 
     def _check_positions(self, place: Place, registry: ModelRegistry) -> None:
-        """R25: as of every position what a plain fold gives, of the model or of all models of the workspace."""
+        """Compare the model, or all models of the workspace, at every position with a plain fold (R25)."""
         neighbours = sorted(
             (each for each in self.places if each.workspace == place.workspace), key=lambda each: each.name
         )
@@ -778,7 +779,7 @@ class World:
                 _same(f"models as of position {position}", expected_models, list(past.models()))
 
     def _check_answers(self, place: Place, asked: Questions, count: int, now: ModelRegistry) -> None:
-        """Compare all questions about one name with what a plain fold of its first events gives."""
+        """Compare all questions about one name with a plain fold of its first events."""
         state = place.laws.fold(count)
         about = f"after {count} of {len(place.log)} events"
         missing = Answer(refused="ModelNotFoundError")
@@ -807,7 +808,7 @@ class World:
             _same(f"an earlier life {about}", state.model(generation), asked.model(life))
 
     def _check_numbers(self, place: Place, asked: Questions, state: ModelAggregate, about: str) -> None:
-        """R24: versions named by number, by id and by range."""
+        """Compare versions that are named by number, by id and by range (R24)."""
         for number, version_id in list(state.by_number.items())[-2:]:
             version = state.versions[version_id]
             _same(f"number {number} {about}", version, asked.version(place.name, number))
@@ -827,7 +828,7 @@ class World:
     # Usage.
 
     def _check_usage(self, place: Place, registry: ModelRegistry, dice: random.Random) -> None:
-        """R19, invariant 8: brute force, the live ledger, any partition, and a bill that can be drawn again."""
+        """Compare usage with brute force, with the live ledger and with its parts, however cut (R19, invariant 8)."""
         now_us = self.clock.now_us
         moments = [seen.event.at_us for seen in place.log]
         start_us = dice.choice([moments[0] - 5, *moments]) + dice.randrange(3)
@@ -873,7 +874,7 @@ class World:
     # Several names, several workspaces.
 
     def _check_workspace(self, workspace: str, dice: random.Random) -> None:
-        """Compare questions across models with those about each, and what followers and rebuilt views give."""
+        """Compare questions across models with those about each, and with followers and rebuilt views."""
         registry = self.registry(workspace, dice.randrange(2))
         places = [place for place in self.places if place.workspace == workspace and place.log]
         present = sorted((place for place in places if place.oracle.exists), key=lambda place: place.name)
@@ -902,7 +903,7 @@ class World:
         _same(f"usage across it as of position {position}", bill, registry.at(position).usage(start, end))
 
     def _check_elsewhere(self, place: Place) -> None:
-        """R27, invariant 11: another workspace finds nothing of this one, whatever is asked of it."""
+        """Check that another workspace finds nothing of this one, whatever is asked (R27, invariant 11)."""
         registry = self.registry(self.elsewhere)
         version_id = next(reversed(place.ids.values()))
         _same("models elsewhere", ((), [], ()), (registry.models(), list(registry.history()), registry.active()))
@@ -923,7 +924,7 @@ class World:
     # How it is told.
 
     def story(self) -> list[str]:
-        """Tell what was played, a line a move: when, where, what was asked, and what came of it."""
+        """Return what was played, a line for each move: when, where, what was asked for, and what came of it."""
         lines = []
         for told in self.played:
             place = self.places[told.move.place]
@@ -957,10 +958,10 @@ STYLES: Final[tuple[dict[str, float], ...]] = (
     {"rollback": 6, "promote": 3, "deactivate": 1.5, "activate": 2, "delete_model": 0},
     {"activate": 3, "fail_activation": 5, "deactivate": 2, "promote": 2},
 )
-"""What a walk does more or less often: nothing, many short-lived versions, going back and forth, bad starts."""
+"""Commands that a walk gives more or less often: none, many short-lived versions, back and forth, bad starts."""
 
 CLAIMING: Final = ((None, None, True, False), (False, False, False, None), (None, True))
-"""What a walk says of the claim when it publishes."""
+"""Values of `promote` that a walk publishes with."""
 
 WEIGHTS: Final[dict[str, float]] = {
     "deploy": 3,
@@ -975,22 +976,22 @@ WEIGHTS: Final[dict[str, float]] = {
     "delete_model": 0.3,
     "repeat": 1.5,
 }
-"""How often each command is given, where there is a version that it suits."""
+"""Weight of each command, if there is a version that it suits."""
 
 UNSUITABLE: Final = 0.04
-"""How much less often a command is given where it suits no version."""
+"""Factor on the weight of a command that suits no version."""
 
 LENGTHS: Final = (1, 3, 5, 8, 45)
-"""About how many moves a walk has: many are short, some go far."""
+"""Approximate lengths of walks: many are short, some go far."""
 
 LEFT_MAX: Final = 6
-"""How many versions are enough for every rule, and for short stories."""
+"""Number of versions that is enough for every rule, and for short stories."""
 
 _PASSING_US: Final = (0, 0, 1, 1, 1_000_000, 1_000_000, 60_000_000, 7_200_000_000, -30_000_000)
 
 
 class _Planner:
-    """Makes the moves under one name, looking at the oracle so that most of them do something."""
+    """Moves under one name, made in view of the oracle so that most of them do something."""
 
     def __init__(self, dice: random.Random, policy: Policy, place: int, processes: int) -> None:
         self.dice = dice
@@ -1006,7 +1007,7 @@ class _Planner:
         self.weights = {kind: weight * style.get(kind, 1) for kind, weight in WEIGHTS.items()}
 
     def next(self, now_us: int) -> tuple[Move, Outcome]:
-        """Make a move that the clock's passing time is already in."""
+        """Make a move, with the time that passes before it, and return it with what should come of it."""
         suited = self._suited()
         weights = [self.weights[kind] * (1 if suited[kind] else UNSUITABLE) for kind in self.kinds]
         weights[0] *= max(1, len(suited["deploy"]) - 2)  # rules are about several versions: they come first
@@ -1031,7 +1032,7 @@ class _Planner:
         return passes_us if abs(passes_us) <= 1 else self.dice.randint(*sorted((0, passes_us)))
 
     def _suited(self) -> dict[str, list[int]]:
-        """Give the indexes of the versions that each command suits; those on the name suit any."""
+        """Return the indexes of the versions that each command suits; commands on the name suit any."""
         oracle = self.judge.oracle
         versions = [(index, oracle.versions[ordinal]) for index, ordinal in self.judge.ordinals.items()]
         left = [(index, version) for index, version in versions if version.status != "deleted"]
@@ -1082,14 +1083,14 @@ class _Planner:
         return Move(kind, version if kind in ON_A_VERSION else 0, key=key)
 
     def _version(self, suited: Sequence[int]) -> int:
-        """Mostly one that suits; sometimes any that was ever deployed, and now and then one that never was."""
+        """Choose a version: mostly one that suits, sometimes any that was deployed, seldom one that never was."""
         if suited and _chance(self.dice, 0.9):
             return self.dice.choice(suited)
         ever = list(self.judge.ordinals)
         return self.dice.choice(ever) if ever and _chance(self.dice, 0.9) else self.dice.choice([UNKNOWN, FORKED])
 
     def _expected(self) -> Expected:
-        """Nothing, mostly; else what is primary, that there is none, or any version."""
+        """Choose an expectation: mostly none, or else the primary, no primary, or any version."""
         if _chance(self.dice, 0.75):
             return ANY
         primary = self.judge.oracle.primary
@@ -1097,7 +1098,7 @@ class _Planner:
         return self.dice.choice([now, now, now, None, self._version(())])
 
     def _repeat(self) -> Move:
-        """An earlier command with a key: the same again, mostly; else with one argument changed."""
+        """Repeat an earlier command with a key: the same one, or with one argument changed."""
         dice = self.dice
         kind = dice.choice(list(dict.fromkeys(move.what for move in self.keyed)))  # deployments are most, and no better
         move = dice.choice([move for move in self.keyed if move.what == kind])
@@ -1117,12 +1118,12 @@ class _Planner:
 
 
 def plan(seed: int, number: int = 0) -> Walk:
-    """Make the walk of this number: the same each time. The numbers go through all policies in turn."""
+    """Return the walk with this number, the same each time; successive numbers take the policies in turn."""
     return planned(seed, number)[0]
 
 
 def planned(seed: int, number: int = 0) -> tuple[Walk, list[Outcome]]:
-    """Make a walk, and say what should come of its moves: what it reaches, without playing it."""
+    """Return a walk and what should come of its moves, without playing it."""
     policy = IN_TURN[number % len(IN_TURN)]
     dice = Walk(policy, (), seed, number).dice("plan")
     processes = dice.choice([1, 1, 1, 2])
@@ -1143,18 +1144,18 @@ def planned(seed: int, number: int = 0) -> tuple[Walk, list[Outcome]]:
 
 @attrs.frozen
 class Report:
-    """What a campaign did; reports of parts add up."""
+    """What a campaign did; the reports of its parts add up."""
 
     seed: int
     walks: int = 0
     histories: int = 0
-    """Names that something was recorded under."""
+    """Number of names that something was recorded under."""
     commands: int = 0
     events: int = 0
     seconds: float = 0.0
-    """Of one process."""
+    """Seconds that one process took."""
     outcomes: collections.Counter[tuple[str, str]] = attrs.Factory(collections.Counter)
-    """How often each branch was reached, and what came of it: "recorded", "nothing" or the class of the error."""
+    """Count of each branch with what came of it: "recorded", "nothing" or the class of the error."""
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -1168,7 +1169,7 @@ class Report:
         )
 
     def __str__(self) -> str:
-        """Say it in figures."""
+        """Return the report in figures."""
         figures = f"{self.walks} walks, {self.histories} histories, {self.commands} commands, {self.events} events"
         rate = self.histories / self.seconds if self.seconds else 0
         return (
@@ -1177,15 +1178,16 @@ class Report:
 
 
 def came_of(outcome: Outcome) -> tuple[str, str]:
-    """Name the branch of the rule that decided, and what came of it."""
+    """Return the branch of the rule that decided, and what came of it."""
     return outcome.branch, outcome.refused or ("recorded" if outcome.facts else "nothing")
 
 
 def play(walk: Walk, *, url: str = "memory:") -> Report:
-    """Go one way on a fresh store, and compare.
+    """Play a walk on a fresh store, and compare.
 
     Raises:
-        DiscrepancyError: something differs, or the registry failed with an error that is not its own; with the story.
+        DiscrepancyError: something differs, or the registry failed with an unexpected error; the message tells the
+            story.
     """
     world = World(walk.policy, url=url, kept=walk.kept)
     try:
@@ -1205,9 +1207,10 @@ def play(walk: Walk, *, url: str = "memory:") -> Report:
 
 
 def shrunk(walk: Walk, fails: Callable[[Walk], bool], replays_max: int = REPLAYS_MAX) -> Walk:
-    """Give the shortest part of a failing walk that was found to fail still, with moves as plain as they can be.
+    """Return the shortest part of a failing walk that was found to fail still, with moves as plain as they can be.
 
-    Delta debugging: parts of the moves are dropped, half of them first and single ones at last, as long as that helps.
+    This is delta debugging: parts of the moves are dropped, first half of them and in the end single ones, as long as
+    the rest still fails.
     """
     replays = 0
 
@@ -1249,18 +1252,18 @@ def run(
     shrink: bool = True,
     planning: Callable[[int, int], Walk] = plan,
 ) -> Report:
-    """Go random ways, from the number `first` on, each on a fresh store.
+    """Play random walks, each on a fresh store.
 
     Args:
-        walks: how many.
-        seed: of all choices.
-        first: the number of the first of them.
-        url: of the store; on one that is kept, each walk has workspaces of its own.
+        walks: the number of walks.
+        seed: the seed of all choices.
+        first: the number of the first walk.
+        url: the URL of the store; on a store that is kept, each walk has workspaces of its own.
         shrink: whether a walk that fails is shortened.
-        planning: makes the walk of a seed and a number.
+        planning: returns the walk with a seed and a number.
 
     Raises:
-        DiscrepancyError: a walk failed; with its seed, its story as short as possible, and how to repeat it.
+        DiscrepancyError: a walk failed; the message has its seed, its story as short as possible, and how to repeat it.
     """
     begun = time.perf_counter()
     report = Report(seed)
