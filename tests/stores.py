@@ -25,10 +25,13 @@ import pytest
 from tests import postgres_server
 from tests.postgres_server import NO_PG_VARIABLE
 from versioning import ModelRegistry, Recorded
-from versioning.store.postgres import parse_url
+from versioning.store.opening import SQLiteLocation, location_of
+from versioning.store.postgres import PostgresRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from versioning.store.postgres_connections import Settings
 
 START = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 """When every test begins."""
@@ -49,6 +52,18 @@ class Clock:
         return self.now
 
 
+def settings_of(url: str) -> Settings:
+    """Return what the URL of a PostgreSQL store says."""
+    location = location_of(url)
+    assert not isinstance(location, SQLiteLocation)
+    return location
+
+
+def postgres_recorder(url: str) -> PostgresRecorder:
+    """Open a PostgreSQL store without a registry."""
+    return PostgresRecorder(settings_of(url))
+
+
 def _in_sqlite(url: str, statement: str, values: Sequence[object]) -> None:
     path = url.removeprefix("sqlite:///").partition("?")[0]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -57,7 +72,7 @@ def _in_sqlite(url: str, statement: str, values: Sequence[object]) -> None:
 
 def _in_postgresql(url: str, statement: str, values: Sequence[object]) -> None:
     with postgres_server.server().connect() as connection:
-        connection.execute(f"SET search_path TO {parse_url(url).schema}".encode())
+        connection.execute(f"SET search_path TO {settings_of(url).schema}".encode())
         connection.execute(statement.replace("?", "%s").encode(), values)
 
 

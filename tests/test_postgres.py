@@ -29,24 +29,26 @@ import psycopg
 import pytest
 
 from tests import postgres_server
+from tests.stores import postgres_recorder, settings_of
 from versioning import ModelRegistry
 from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError
 from versioning.ids import stream_of
 from versioning.store import postgres as room
 from versioning.store import postgres_connections as lines
+from versioning.store import postgres_gaps
 from versioning.store.contract import (
     EVERY,
     INTEGER_MAX,
     LAST_KEY,
     LIVE,
-    Among,
     AppendConflict,
     KeptRow,
     Row,
+    RowFilter,
     ViewPosition,
 )
 from versioning.store.framework import LogRecorder
-from versioning.store.postgres import PostgresRecorder, migrate, parse_url
+from versioning.store.postgres import PostgresRecorder, migrate
 from versioning.store.postgres_errors import unreachable
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def url(server: PostgresServer) -> str:
 
 @pytest.fixture
 def recorder(url: str) -> Iterator[PostgresRecorder]:
-    with contextlib.closing(PostgresRecorder.open(url)) as recorder:
+    with contextlib.closing(postgres_recorder(url)) as recorder:
         yield recorder
 
 
@@ -317,7 +319,7 @@ class TestAppending:
 
     def test_several_processes_append_to_one_stream(self, url: str, recorder: PostgresRecorder) -> None:
         def work() -> None:
-            with contextlib.closing(PostgresRecorder.open(url)) as mine:
+            with contextlib.closing(postgres_recorder(url)) as mine:
                 for _ in range(20):
                     while True:
                         with contextlib.suppress(AppendConflict):
@@ -447,7 +449,7 @@ class TestGaps:
         assert not answer.is_over
         raw.rollback()
         assert answer.result() == [1, 3]
-        monkeypatch.setattr(recorder, "_settle", None)
+        monkeypatch.setattr(recorder._gaps, "settle", None)
         assert positions(recorder.log(0, 10)) == positions(recorder.log(0, 2)) == [1, 3]
         assert positions(recorder.log(2, 2)) == [3]
 
@@ -511,7 +513,7 @@ class TestGaps:
         assert recorder._pool.settled == 1
 
     def test_many_rows_are_not_counted(self, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(room, "COUNTED_MAX", 2)
+        monkeypatch.setattr(postgres_gaps, "COUNTED_MAX", 2)
         recorder.append(rows(3))
         assert recorder.head() == 3
 
@@ -520,7 +522,7 @@ class TestGaps:
     ) -> None:
         def work(number: int) -> None:
             dice = random.Random(number)
-            with contextlib.closing(PostgresRecorder.open(url)) as mine:
+            with contextlib.closing(postgres_recorder(url)) as mine:
                 for sequence in range(1, 151):
                     stream = dice.choice((STREAM, OTHER, f"{number:032x}"))
                     with contextlib.suppress(AppendConflict):
@@ -534,7 +536,7 @@ class TestGaps:
         assert done.result()
         while more := positions(recorder.log(seen[-1], 100)):
             seen += more
-        with contextlib.closing(PostgresRecorder.open(url)) as another:
+        with contextlib.closing(postgres_recorder(url)) as another:
             assert seen == positions(another.log(0, 10_000))
         assert len(seen) > 500
         assert seen[-1] > len(seen), "there was no gap"
@@ -546,20 +548,20 @@ class TestOpening:
         for _ in range(4):
             url = server.fresh_url()
             if present:
-                migrate(url)
+                migrate(settings_of(url))
             gate, opened = os.pipe()
 
             def work(number: int, url: str = url, gate: int = gate, opened: int = opened) -> None:
                 os.close(opened)
                 os.read(gate, 1)  # the end of the pipe: all begin at once
-                with contextlib.closing(PostgresRecorder.open(url)) as mine:
+                with contextlib.closing(postgres_recorder(url)) as mine:
                     mine.append([row(1, f"{number:032x}")])
 
             children = [in_child(partial(work, number)) for number in range(8)]
             os.close(gate)
             os.close(opened)
             assert ended_well(*children)
-            with contextlib.closing(PostgresRecorder.open(url)) as recorder:
+            with contextlib.closing(postgres_recorder(url)) as recorder:
                 assert len(recorder.log(0, 100)) == 8
 
     def test_texts_that_are_ordered_are_ordered_by_code_points(
@@ -577,23 +579,23 @@ class TestOpening:
         self, url: str, recorder: PostgresRecorder, raw: psycopg.Connection[Any]
     ) -> None:
         execute(raw, f"UPDATE {schema_of(recorder)}.schema_version SET version=2")
-        for opening in (PostgresRecorder.open, migrate):
+        for opening in (PostgresRecorder, migrate):
             with pytest.raises(NewerFormatError, match=r"version 2 in the schema .* knows version 1"):
-                opening(url)
+                opening(settings_of(url))
 
     def test_tables_of_others_are_left_alone(self, url: str, raw: psycopg.Connection[Any]) -> None:
-        schema = parse_url(url).schema
+        schema = settings_of(url).schema
         execute(raw, f"CREATE SCHEMA {schema}")
         execute(raw, f"CREATE TABLE {schema}.stored_events (position bigint)")
         with pytest.raises(StoreError, match="has other tables in the schema"):
-            PostgresRecorder.open(url)
+            postgres_recorder(url)
         execute(raw, f"DROP TABLE {schema}.stored_events")
-        PostgresRecorder.open(url).close()
+        postgres_recorder(url).close()
 
     def test_a_name_of_a_schema_is_taken_literally(self, server: PostgresServer) -> None:
         for schema in ("""a"b'c$1{s}%s; DROP\\""", "Übung", "x" * 63):
             url = server.url(schema)
-            with contextlib.closing(PostgresRecorder.open(url)) as recorder:
+            with contextlib.closing(postgres_recorder(url)) as recorder:
                 recorder.append(rows(2))
                 assert recorder.head() == 2
             quoted = schema.replace('"', '""')
@@ -602,19 +604,19 @@ class TestOpening:
 
     def test_who_may_not_make_tables_can_use_those_that_the_owner_made(self, server: PostgresServer, url: str) -> None:
         server.admin("DROP ROLE IF EXISTS bob", "CREATE ROLE bob LOGIN")
-        schema, his = parse_url(url).schema, url.replace("//ada:", "//bob:")
+        schema, his = settings_of(url).schema, url.replace("//ada:", "//bob:")
         with pytest.raises(StoreError, match="does not allow this user"):
-            PostgresRecorder.open(his)
-        migrate(url)
-        migrate(url)
+            postgres_recorder(his)
+        migrate(settings_of(url))
+        migrate(settings_of(url))
         with pytest.raises(StoreError, match="does not allow this user"):
-            PostgresRecorder.open(his)
+            postgres_recorder(his)
         server.admin(
             f"GRANT USAGE ON SCHEMA {schema} TO bob",
             f"GRANT SELECT,INSERT,UPDATE,DELETE ON ALL TABLES IN SCHEMA {schema} TO bob",
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO bob",
         )
-        with contextlib.closing(PostgresRecorder.open(his)) as recorder:
+        with contextlib.closing(postgres_recorder(his)) as recorder:
             assert recorder.append(rows(2)) == range(1, 3)
             assert recorder.write_view("v", 0, 2, 0, [])
         server.admin("DROP OWNED BY bob", "DROP ROLE bob")
@@ -622,39 +624,39 @@ class TestOpening:
     def test_tables_that_another_process_made_meanwhile_are_taken(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        migrate(url)
+        migrate(settings_of(url))
         version = room._version
         found = mock.Mock(side_effect=[None, mock.DEFAULT], wraps=version)
         monkeypatch.setattr(room, "_version", found)
-        migrate(url)
+        migrate(settings_of(url))
         assert found.call_count == 2
 
     def test_a_failed_migration_leaves_nothing(self, server: PostgresServer, url: str) -> None:
         with (
-            mock.patch.object(room, "_TABLES", room._TABLES + "SELECT 1/0;"),
+            mock.patch.dict(room.SQL, create_trouble="SELECT 1/0"),
             pytest.raises(StoreError, match="division by zero"),
         ):
-            migrate(url)
-        assert server.admin(f"SELECT count(*) FROM pg_namespace WHERE nspname='{parse_url(url).schema}'") == [(0,)]
+            migrate(settings_of(url))
+        assert server.admin(f"SELECT count(*) FROM pg_namespace WHERE nspname='{settings_of(url).schema}'") == [(0,)]
 
     def test_a_connection_lost_while_tables_are_made_is_an_error(
         self, server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(room, "_make_tables", lambda *_: server.terminate_backends())
         with pytest.raises(StoreError, match=r"is stopping or starting|closed the connection"):
-            migrate(url)
+            migrate(settings_of(url))
 
     def test_another_encoding_is_refused(self, server: PostgresServer) -> None:
         server.admin("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0", database="postgres")
         with pytest.raises(StoreError, match=r"is not UTF-8, but LATIN1"):
-            PostgresRecorder.open(server.url(database="latin"))
+            postgres_recorder(server.url(database="latin"))
         server.admin("DROP DATABASE latin WITH (FORCE)", database="postgres")
 
     def test_commits_are_durable_whatever_the_database_says(self, server: PostgresServer, url: str) -> None:
         asked = "SELECT current_setting('synchronous_commit')"
         for given, found in (("off", "on"), ("local", "local")):
             server.admin(f"ALTER ROLE ada SET synchronous_commit={given}")
-            with contextlib.closing(PostgresRecorder.open(url)) as recorder, recorder._pool.use() as connection:
+            with contextlib.closing(postgres_recorder(url)) as recorder, recorder._pool.use() as connection:
                 assert connection.ask_text(asked) == [(found,)]
         server.admin("ALTER ROLE ada RESET synchronous_commit")
 
@@ -662,7 +664,7 @@ class TestOpening:
         monkeypatch.setitem(sys.modules, "psycopg", None)
         lines.load_psycopg.cache_clear()
         with pytest.raises(StoreError, match=r"pip install .model-versioning\[postgres\]"):
-            PostgresRecorder.open(url)
+            postgres_recorder(url)
 
     def test_environment_variables_do_not_change_what_the_url_says(
         self, url: str, monkeypatch: pytest.MonkeyPatch
@@ -679,7 +681,7 @@ class TestOpening:
             "POSTGRES_ENABLE_DB_FUNCTIONS": "y",
         }.items():
             monkeypatch.setenv(name, value)
-        with contextlib.closing(PostgresRecorder.open(url)) as recorder:
+        with contextlib.closing(postgres_recorder(url)) as recorder:
             recorder.append([row(1, key="Ä")])
             assert recorder.find_key(STREAM, "Ä")
 
@@ -698,7 +700,7 @@ class TestUrls:
         ],
     )
     def test_all_parts_are_percent_decoded(self, url: str, expected: dict[str, str]) -> None:
-        settings = parse_url(url)
+        settings = settings_of(url)
         given = psycopg.conninfo.conninfo_to_dict(settings.conninfo.text)
         assert {name: given[name] for name in expected} == expected
         assert settings.schema == "versioning"
@@ -706,7 +708,7 @@ class TestUrls:
 
     def test_there_are_options(self) -> None:
         options = "schema=a%20b&connections=7&connect_timeout_s=1.5&lock_timeout_s=2&statement_timeout_s=0.25"
-        settings = parse_url(f"postgresql://h/d?{options}&application_name=mine")
+        settings = settings_of(f"postgresql://h/d?{options}&application_name=mine")
         assert settings[2:] == ("a b", 7, 1.5, 2.0, 0.25)
         assert "application_name='mine'" in settings.conninfo.text
 
@@ -714,7 +716,7 @@ class TestUrls:
         ("url", "expected"),
         [
             ("postgresql:h/d", "begins with postgresql://"),
-            ("mysql://h/d", "begins with postgresql://"),
+            ("mysql://h/d", "is not one of a store"),
             ("postgresql://h", "names no database"),
             ("postgresql://h/", "names no database"),
             ("postgresql://h/d/e", "where none can be"),
@@ -739,9 +741,9 @@ class TestUrls:
             ("postgresql://h/d?HUNTER2=x", "has an option, which is not known"),
             ("postgresql://h/d?&", "has an option, which is not known"),
             ("postgresql://h/d?schema=a&schema=b", "given twice"),
-            ("postgresql://h/d?schema=pg_x", "can't be named"),
-            ("postgresql://h/d?schema=information_schema", "can't be named"),
-            ("postgresql://h/d?schema=" + "%C3%9C" * 32, "can't be named"),
+            ("postgresql://h/d?schema=pg_x", "does not begin with pg_"),
+            ("postgresql://h/d?schema=information_schema", "does not begin with pg_"),
+            ("postgresql://h/d?schema=" + "%C3%9C" * 32, "at most 63 bytes"),
             *(
                 ("postgresql://h/d?lock_timeout_s=" + text, "is a time in seconds")
                 for text in ("0", "-1", "1e3", "86401")
@@ -751,7 +753,7 @@ class TestUrls:
     )
     def test_another_form_is_refused_and_no_password_is_shown(self, url: str, expected: str) -> None:
         with pytest.raises(InvalidArgumentError, match=expected) as caught:
-            PostgresRecorder.open(url)
+            postgres_recorder(url)
         assert not any(secret in str(caught.value).lower() for secret in ("hunter2", "ter2", "hun"))
         assert caught.value.facts == {"argument": "url"}
 
@@ -779,13 +781,13 @@ class TestTrouble:
         self, server: PostgresServer, change: Callable[[str], str], expected: str
     ) -> None:
         with pytest.raises(StoreError, match=expected) as caught:
-            PostgresRecorder.open(change(server.fresh_url(tcp=True)))
+            postgres_recorder(change(server.fresh_url(tcp=True)))
         shown = self.everything_shown(caught.value)
         assert not [secret for secret in SECRETS if secret in shown]
         assert caught.value.hint
 
     def test_nothing_that_can_be_shown_holds_the_password(self, server: PostgresServer) -> None:
-        with contextlib.closing(PostgresRecorder.open(server.fresh_url(tcp=True))) as recorder:
+        with contextlib.closing(postgres_recorder(server.fresh_url(tcp=True))) as recorder:
             held = [recorder, vars(recorder), vars(recorder._pool), recorder._pool.settings]
             assert not [secret for secret in SECRETS if secret in repr(held)]
 
@@ -862,7 +864,7 @@ class TestTrouble:
         recorder.append(rows(1))
         server.admin("ALTER ROLE ada SET default_transaction_read_only=on")
         try:
-            with contextlib.closing(PostgresRecorder.open(url)) as another:
+            with contextlib.closing(postgres_recorder(url)) as another:
                 with pytest.raises(StoreError, match="can only be read"):
                     another.append(rows(1, after=1))
                 assert another.head() == 1
@@ -890,7 +892,7 @@ class TestTrouble:
         self, server: PostgresServer, recorder: PostgresRecorder
     ) -> None:
         url = server.url(schema_of(recorder), statement_timeout_s=0.05)
-        with contextlib.closing(PostgresRecorder.open(url)) as hurried, hurried._pool.use() as connection:
+        with contextlib.closing(postgres_recorder(url)) as hurried, hurried._pool.use() as connection:
             with pytest.raises(StoreError, match="took too long"):
                 connection.ask_text("SELECT pg_sleep(5)")
             assert connection.is_idle
@@ -900,7 +902,7 @@ class TestTrouble:
             url = f"postgresql://u:hunter2@127.0.0.1:{silent.getsockname()[1]}/d?connect_timeout_s=0.2"
             started = time.monotonic()
             with pytest.raises(StoreError, match=r"did not answer within 0\.2 s"):
-                PostgresRecorder.open(url)
+                postgres_recorder(url)
             assert 0.2 <= time.monotonic() - started < 1
 
     def test_a_server_that_becomes_silent_is_an_error_in_time(
@@ -908,7 +910,7 @@ class TestTrouble:
     ) -> None:
         monkeypatch.setattr(lines, "GRACE_S", 0.1)
         with contextlib.closing(
-            PostgresRecorder.open(server.url(schema_of(recorder), statement_timeout_s=0.1, application_name="stopped"))
+            postgres_recorder(server.url(schema_of(recorder), statement_timeout_s=0.1, application_name="stopped"))
         ) as mine:
             (stopped,) = server.connections("stopped")
             os.kill(stopped, signal.SIGSTOP)
@@ -959,8 +961,8 @@ class TestLostConnections:
         self, server: PostgresServer, url: str
     ) -> None:
         with (
-            contextlib.closing(PostgresRecorder.open(url + "&connect_timeout_s=0.3")) as recorder,
-            contextlib.closing(PostgresRecorder.open(url + "&connect_timeout_s=20")) as patient,
+            contextlib.closing(postgres_recorder(url + "&connect_timeout_s=0.3")) as recorder,
+            contextlib.closing(postgres_recorder(url + "&connect_timeout_s=20")) as patient,
         ):
             server.stop()
             try:
@@ -969,7 +971,7 @@ class TestLostConnections:
                     recorder.append(rows(1))
                 assert time.monotonic() - started < 1
                 with pytest.raises(StoreError, match="can't be reached"):
-                    PostgresRecorder.open(url)
+                    postgres_recorder(url)
                 answer = Task(patient.head)
                 time.sleep(0.1)
             finally:
@@ -1013,7 +1015,7 @@ class TestLostConnections:
         recorder.append(rows(1))
 
     def test_a_lost_answer_is_an_error_and_the_stream_tells(self, recorder: PostgresRecorder, proxy: Proxy) -> None:
-        with contextlib.closing(PostgresRecorder.open(proxy.url(recorder))) as mine:
+        with contextlib.closing(postgres_recorder(proxy.url(recorder))) as mine:
             mine.append(rows(2))
             proxy.loses_answers = True
             append = Task(lambda: mine.append(rows(2, after=2)))
@@ -1025,7 +1027,7 @@ class TestLostConnections:
     def test_what_a_cut_connection_left_behind_can_not_come_later(
         self, recorder: PostgresRecorder, raw: psycopg.Connection[Any], proxy: Proxy
     ) -> None:
-        with contextlib.closing(PostgresRecorder.open(proxy.url(recorder, lock_timeout_s=30))) as mine:
+        with contextlib.closing(postgres_recorder(proxy.url(recorder, lock_timeout_s=30))) as mine:
             begin_append(raw, recorder, 1, STREAM)  # so that the append waits
             append = Task(lambda: mine.append(rows(1)))
             time.sleep(0.05)
@@ -1117,14 +1119,14 @@ class TestConnections:
                 question()
 
     def test_what_is_in_use_when_it_is_closed_is_closed_afterwards(self, server: PostgresServer, url: str) -> None:
-        recorder = PostgresRecorder.open(url + "&application_name=closing")
+        recorder = postgres_recorder(url + "&application_name=closing")
         with recorder.snapshot() as snapshot:
             recorder.close()
             assert snapshot.log(0, 1) == []
         until(lambda: server.connections("closing") == [])
 
     def test_a_recorder_that_is_dropped_is_closed(self, server: PostgresServer, url: str) -> None:
-        recorder = PostgresRecorder.open(url + "&application_name=dropped")
+        recorder = postgres_recorder(url + "&application_name=dropped")
         assert len(server.connections("dropped")) == 1
         del recorder
         gc.collect()
@@ -1264,7 +1266,7 @@ class TestKeptViews:
         kept = [KeptRow("w", name, f"k{place}", place % 2 == 0, b"") for place, name in enumerate(names)]
         recorder.write_view("v", 0, 1, 0, [*reversed(kept), KeptRow("x", "A", "other", True, b"")])  # noqa: FBT003 - a column
         with recorder.snapshot() as snapshot:
-            pages: list[tuple[Among, str, int | None, list[KeptRow]]] = [
+            pages: list[tuple[RowFilter, str, int | None, list[KeptRow]]] = [
                 (EVERY, "", None, kept),
                 (EVERY, "", 3, kept[:3]),
                 (EVERY, "b c", None, kept[4:]),
@@ -1287,17 +1289,17 @@ class TestKeptViews:
         assert recorder.write_view("v", 0, 9, 90, wanted)
         with recorder.snapshot() as snapshot:
 
-            def keys(among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None) -> str:
+            def keys(among: RowFilter, after: tuple[str, str] = ("", ""), limit: int | None = None) -> str:
                 return "".join(one.key for one in snapshot.view_page("v", "w", among, after, limit))
 
             assert keys(EVERY) == "abcd"
             assert keys(EVERY, ("m", "a")) == "bcd"
             assert keys(EVERY, ("m", "a"), 1) == "b"
             assert keys(LIVE) == "ad"
-            assert keys(Among(upto_position=3)) == keys(Among(upto_us=39)) == "a"
-            assert keys(Among(behind_position=4)) == "acd"
-            assert keys(Among(behind_us=30)) == "abd"
-            assert keys(Among(2, 19, 0, 0)) == "a"
+            assert keys(RowFilter(upto_position=3)) == keys(RowFilter(upto_us=39)) == "a"
+            assert keys(RowFilter(behind_position=4)) == "acd"
+            assert keys(RowFilter(behind_us=30)) == "abd"
+            assert keys(RowFilter(2, 19, 0, 0)) == "a"
 
     def test_a_view_that_was_built_beside_takes_the_name(self, recorder: PostgresRecorder) -> None:
         recorder.write_view("v", 0, 1, 0, [KeptRow("w", "old", "k", True, b"")])  # noqa: FBT003 - a column
@@ -1338,7 +1340,7 @@ class TestWaiting:
 
     def test_what_another_process_records_is_noticed_soon(self, url: str, waiter: Waiter) -> None:
         def work() -> None:
-            with contextlib.closing(PostgresRecorder.open(url)) as another:
+            with contextlib.closing(postgres_recorder(url)) as another:
                 for sequence in range(1, 4):
                     another.append([row(sequence)])
                     time.sleep(0.03)
@@ -1371,7 +1373,7 @@ class TestWaiting:
     def test_several_wait_at_once_on_one_connection(
         self, server: PostgresServer, url: str, recorder: PostgresRecorder
     ) -> None:
-        with contextlib.closing(PostgresRecorder.open(url + "&application_name=waiting")) as mine:
+        with contextlib.closing(postgres_recorder(url + "&application_name=waiting")) as mine:
             waiters = [mine.waiter() for _ in range(3)]
             while any(waiter.wait(0.02) for waiter in waiters):
                 pass
@@ -1385,7 +1387,7 @@ class TestWaiting:
             until(lambda: len(server.connections("waiting")) == 1)
 
     def test_closing_it_elsewhere_ends_the_waiting(self, server: PostgresServer, url: str) -> None:
-        with contextlib.closing(PostgresRecorder.open(url + "&application_name=ending")) as recorder:
+        with contextlib.closing(postgres_recorder(url + "&application_name=ending")) as recorder:
             waiter = recorder.waiter()
             waiting = Task(lambda: waiter.wait(60))
             assert waiting.result(), "what came before it listened may be new"
@@ -1438,7 +1440,7 @@ class TestTime:
         right = lines.now_us
         for module in (room, lines):
             monkeypatch.setattr(module, "now_us", lambda: right() + wrong_by_s * 1_000_000)
-        with contextlib.closing(PostgresRecorder.open(url)) as recorder:
+        with contextlib.closing(postgres_recorder(url)) as recorder:
             assert abs(recorder.now_us() - right()) < 1_000_000
             assert abs(recorder.server_offset_us() + wrong_by_s * 1_000_000) < 1_000_000
 

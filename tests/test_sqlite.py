@@ -22,9 +22,10 @@ from versioning.errors import CorruptLogError, InvalidArgumentError, NewerFormat
 from versioning.ids import stream_of
 from versioning.store import sqlite as room
 from versioning.store import sqlite_connections as lines
-from versioning.store.contract import EVERY, LAST_KEY, LIVE, Among, AppendConflict, KeptRow, Row
+from versioning.store.contract import EVERY, LAST_KEY, LIVE, AppendConflict, KeptRow, Row, RowFilter
 from versioning.store.format import decode
-from versioning.store.sqlite import SQLiteRecorder, open_recorder
+from versioning.store.opening import open_store
+from versioning.store.sqlite import SQLiteRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,7 +158,7 @@ class TestAppending:
             connections = recorder._connections
             with connections.session() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                connection.execute(room._INSERT_ONE, row(1))
+                connection.execute(lines.SQL["append"], row(1))
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -257,7 +258,7 @@ class TestReading:
 
     def test_a_reading_cannot_write(self, file: SQLiteRecorder) -> None:
         with pytest.raises(StoreError):
-            file._read("DELETE FROM stored_events")
+            file.ask("drop_view", "x")
 
     def test_a_connection_that_failed_is_not_used_again(self, file: SQLiteRecorder) -> None:
         file.head()
@@ -300,7 +301,7 @@ class TestOpening:
             places.append(f"sqlite:///{quote(name)}")
         monkeypatch.chdir(tmp_path)
         for count, place in enumerate(places, 1):
-            with contextlib.closing(open_recorder(place)) as recorder:
+            with contextlib.closing(open_store(place)) as recorder:
                 monkeypatch.chdir("/")  # what was relative stays where it was
                 assert recorder.append(rows(1, stream_of("", str(count))))[-1] == count
                 assert recorder.head() == count
@@ -693,17 +694,17 @@ class TestKeptViews:
         assert recorder.write_view("v", 0, 9, 90, wanted)
         with recorder.snapshot() as snapshot:
 
-            def keys(among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None) -> str:
+            def keys(among: RowFilter, after: tuple[str, str] = ("", ""), limit: int | None = None) -> str:
                 return "".join(one.key for one in snapshot.view_page("v", "w", among, after, limit))
 
             assert keys(EVERY) == "abcd"
             assert keys(EVERY, ("m", "a")) == "bcd"
             assert keys(EVERY, ("m", "a"), 1) == "b"
             assert keys(LIVE) == "ad"
-            assert keys(Among(upto_position=3)) == keys(Among(upto_us=39)) == "a"
-            assert keys(Among(behind_position=4)) == "acd"
-            assert keys(Among(behind_us=30)) == "abd"
-            assert keys(Among(2, 19, 0, 0)) == "a"
+            assert keys(RowFilter(upto_position=3)) == keys(RowFilter(upto_us=39)) == "a"
+            assert keys(RowFilter(behind_position=4)) == "acd"
+            assert keys(RowFilter(behind_us=30)) == "abd"
+            assert keys(RowFilter(2, 19, 0, 0)) == "a"
 
     def test_rows_of_streams_come_in_their_order_up_to_a_position(self, recorder: SQLiteRecorder) -> None:
         for stream in (OTHER, STREAM, OTHER):
@@ -722,7 +723,7 @@ class TestKeptViews:
             assert places(("", 0), 9, None) == []
 
     def test_a_page_reads_no_more_than_it_gives(self, file: SQLiteRecorder, raw: sqlite3.Connection) -> None:
-        for statement, values in ((room._PAGE_LIVE, 7), (room._PAGE_ALL, 9)):
+        for statement, values in ((lines.SQL["page_live"], 7), (lines.SQL["page"], 9)):
             plan = [detail for *_, detail in raw.execute(f"EXPLAIN QUERY PLAN {statement}", (1,) * values)]
             searches = [detail for detail in plan if "kept_rows" in detail]
             assert all("USING INDEX kept_rows_by_name" in detail for detail in searches)
@@ -791,8 +792,8 @@ class TestSnapshots:
 
     def test_a_broken_connection_is_given_up(self, file: SQLiteRecorder) -> None:
         with file.snapshot() as snapshot:
-            assert snapshot._connection is not None
-            snapshot._connection.close()
+            (connection,) = connections(file)._readers
+            connection.close()
             with pytest.raises(StoreError):
                 snapshot.log(0, 1)
         assert connections(file)._readers == set()
@@ -1067,13 +1068,14 @@ class TestPlaces:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, durability: int, timeout_ms: int
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        with contextlib.closing(open_recorder(place)) as recorder:
+        with contextlib.closing(open_store(place)) as recorder:
+            assert isinstance(recorder, SQLiteRecorder)
             assert recorder.path == tmp_path / "x.db"
             assert writer(recorder).execute("PRAGMA synchronous").fetchone() == (durability,)
             assert writer(recorder).execute("PRAGMA busy_timeout").fetchone() == (timeout_ms,)
 
     def test_a_memory_has_no_path(self) -> None:
-        with contextlib.closing(open_recorder("memory:")) as recorder:
+        with contextlib.closing(open_store("memory:")) as recorder:
             assert recorder.path is None
 
     @pytest.mark.parametrize(
@@ -1135,7 +1137,7 @@ class TestPlaces:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(InvalidArgumentError) as caught:
-            open_recorder(place)
+            open_store(place)
         assert "secret" not in f"{caught.value} {caught.value.to_dict()}"
         assert caught.value.hint
         assert len(str(caught.value)) < 500

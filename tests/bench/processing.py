@@ -18,10 +18,10 @@ from tests.bench.catching_up import plain_env, server_of
 from tests.bench.contenders import NOT_INSTALLED, STATE, Ours, Plain, has, verbs
 from tests.bench.filling import names
 from tests.bench.measure import Absent, Benchmark, Contender, Table, compare, spread
+from tests.stores import postgres_recorder
 from versioning import ModelRegistry
 from versioning.ids import stream_of
 from versioning.store.contract import Row
-from versioning.store.postgres import PostgresRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ class _RawInsert:
 
 class _Append:
     def __init__(self, server: Server) -> None:
-        self._recorder = PostgresRecorder.open(server.url)
+        self._recorder = postgres_recorder(server.url)
         self._stream, self._sequences = stream_of(secrets.token_hex(8), "fraud"), itertools.count(1)
 
     def once(self) -> None:

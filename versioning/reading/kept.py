@@ -21,7 +21,7 @@ from versioning.errors import (
     VersioningError,
 )
 from versioning.reading.views import MODELS, NOW, Cut, State, View, _encoder, _nothing
-from versioning.store.contract import EVERY, LAST_KEY, Among, KeptRow, Snapshot, ViewPosition
+from versioning.store.contract import EVERY, LAST_KEY, KeptRow, RowFilter, Snapshot, ViewPosition
 from versioning.store.format import Envelope, Fact, read
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ _skipped_decoder = msgspec.msgpack.Decoder(Skipped)
 
 
 def pages_of(  # noqa: PLR0917 - what view_page takes, and how long the first page is
-    snapshot: Snapshot, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), first: int = PAGE
+    snapshot: Snapshot,
+    name: str,
+    workspace: str,
+    among: RowFilter,
+    after: tuple[str, str] = ("", ""),
+    first: int = PAGE,
 ) -> Iterator[list[KeptRow]]:
     """Give kept rows of a workspace a page at a time, so that never more of them are held."""
     most = min(first, PAGE)
@@ -131,7 +136,7 @@ class Reading(Generic[State]):
         return itertools.islice(live, limit)
 
     def _found(
-        self, workspace: str, among: Among, after: str = "", first: int = PAGE
+        self, workspace: str, among: RowFilter, after: str = "", first: int = PAGE
     ) -> Iterator[tuple[str, str, State | KeptRow]]:
         """Give kept rows as they are where they hold nothing later, and states, in the order of names and keys."""
         over: list[tuple[str, str, State | KeptRow]] = []
@@ -142,7 +147,9 @@ class Reading(Generic[State]):
         kept = self._kept(workspace, among, after, first)
         return heapq.merge(kept, sorted(over, key=_place), key=_place) if over else kept
 
-    def _kept(self, workspace: str, among: Among, after: str, first: int) -> Iterator[tuple[str, str, State | KeptRow]]:
+    def _kept(
+        self, workspace: str, among: RowFilter, after: str, first: int
+    ) -> Iterator[tuple[str, str, State | KeptRow]]:
         cut, over = self.cut, self.over
         for page in pages_of(
             self.snapshot, self.view.name, workspace, among, (after, LAST_KEY if after else ""), first

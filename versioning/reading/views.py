@@ -23,7 +23,7 @@ from versioning.errors import (
 )
 from versioning.events import Recorded
 from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
-from versioning.store.contract import INTEGER_MAX, Among, KeptRow
+from versioning.store.contract import INTEGER_MAX, KeptRow, RowFilter
 from versioning.store.format import Fact
 
 State = TypeVar("State")
@@ -46,11 +46,11 @@ class Cut:
         return (self.position is None or position <= self.position) and (self.at_us is None or at_us <= self.at_us)
 
     @property
-    def among(self) -> Among:
+    def among(self) -> RowFilter:
         """Which kept rows may be live as of then: those that begin by then, and are live now or go on behind it."""
         position = INTEGER_MAX if self.position is None else self.position
         at_us = INTEGER_MAX if self.at_us is None else self.at_us
-        return Among(position, at_us, position, at_us)
+        return RowFilter(position, at_us, position, at_us)
 
 
 NOW: Final = Cut()

@@ -1,8 +1,10 @@
 """What every store can do, and the rows that go in and out.
 
-The law of this room: the rest of the library knows a store by these protocols and by nothing else, so that every store
-gives the same answers. To add a store: a file with a recorder, its line in
-`opening.py`, and its line in the tests' STORES.
+The law of this room: **the rest of the library knows a store by these protocols and by nothing else**, so that every
+store gives the same answers; `test_store.py` holds them to it.
+
+To add a store: a file with a recorder, its line in `opening.py`, and its line in the tests' STORES. One that speaks SQL
+gets most of it from `recorder.py`.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ INTEGER_MAX: Final = 2**63 - 1
 TailRow: TypeAlias = tuple[int, int, str, bytes]
 """Position, sequence, topic and state of a row of one stream."""
 LogRow: TypeAlias = tuple[int, str, int, str, bytes]
-"""Position, stream, sequence, topic and state."""
+"""Position, stream, sequence, topic and state of a row of any stream."""
 
 
 class Row(NamedTuple):
-    """What is appended."""
+    """A row to append."""
 
     stream: str
     sequence: int
     topic: str
     state: bytes
     key: str | None = None
-    """The idempotency key, on the first row of an append that has one."""
+    """Idempotency key, on the first row of an append that has one."""
 
 
 class KeptRow(NamedTuple):
@@ -43,35 +45,44 @@ class KeptRow(NamedTuple):
     state: bytes
     first_position: int = 0
     first_us: int = 0
-    """Of the first event that it holds: its position and its moment."""
+    """Moment of the first event that the row holds; `first_position` is its position."""
     last_position: int = 0
     last_us: int = 0
-    """Of the last one."""
+    """Moment of the last event that the row holds; `last_position` is its position."""
 
 
-class Among(NamedTuple):
-    """Which rows of a kept view a question needs: those that begin early enough, and are live or go on late enough."""
+class RowFilter(NamedTuple):
+    """Rows of a kept view that could be live at a point: started by then, and still live or changed since."""
 
     upto_position: int = INTEGER_MAX
     upto_us: int = INTEGER_MAX
-    """The first event lies up to here."""
+    """Latest moment of the first event; `upto_position` is its latest position."""
     behind_position: int = INTEGER_MAX
     behind_us: int = INTEGER_MAX
-    """Of a row that is not live, the last event lies behind the one or the other."""
+    """Bounds for a row that is no longer live: its last event is later than one of these two."""
 
 
-LIVE: Final = Among()
-EVERY: Final = Among(behind_position=-1)
+LIVE: Final = RowFilter()
+EVERY: Final = RowFilter(behind_position=-1)
 LAST_KEY: Final = "~"
-"""Behind every key, so that with a model's name it is the place behind all rows of the model."""
+"""Key behind every other, so that with a model's name it is the place behind all rows of the model."""
 
 
 class ViewPosition(NamedTuple):
-    """How far a kept view has come."""
+    """How far a kept view has read the log."""
 
     position: int
     latest_us: int
-    """The latest timestamp that it has seen."""
+    """Latest timestamp among the events read."""
+
+
+class StoreWarning(NamedTuple):
+    """Something that an operator should know about a store."""
+
+    about: str
+    """What it is about: `store`, or the name of the database engine."""
+    sentence: str
+    hint: str
 
 
 class AppendConflict(Exception):  # noqa: N818 - no error: somebody else was first, so the tail is read and decided again
@@ -82,81 +93,92 @@ class Snapshot(Protocol):
     """The log and the kept views as of one moment."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
-        """Give the rows at the positions `after` < position <= `upto`, oldest first."""
+        """Return the rows at the positions `after` < position <= `upto`, oldest first."""
 
     def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
-        """Give rows of these streams up to a position, in the order of streams and sequences, from behind a place."""
+        """Return rows of these streams up to a position, ordered by stream and sequence, from behind that pair."""
 
     def view_position(self, name: str) -> ViewPosition | None:
-        """Say how far a kept view has come, if there is one."""
+        """Return how far a kept view has read the log, or None if it is not there."""
 
     def view_rows(self, name: str, keys: Sequence[str]) -> list[KeptRow]:
-        """Give the rows of these keys, those that are there."""
+        """Return the rows with these keys, as far as they are there."""
 
     def view_page(
-        self, name: str, workspace: str, among: Among, after: tuple[str, str] = ("", ""), limit: int | None = None
+        self, name: str, workspace: str, among: RowFilter, after: tuple[str, str] = ("", ""), limit: int | None = None
     ) -> list[KeptRow]:
-        """Give rows of a workspace behind a model's name and a key, in the order of both, by code points."""
+        """Return rows of a workspace from behind a model's name and key, ordered by both, by code points."""
 
 
 class Waiter(Protocol):
     """What a follower waits with."""
 
     def wait(self, timeout_s: float) -> bool:
-        """Say whether something may have been recorded since the last call; wait for it at most so long."""
+        """Wait until something may have been recorded since the last call, and return whether that is so."""
 
     def close(self) -> None:
-        """End it, also from another thread; a second time is fine."""
+        """End it, also from another thread; calling it again does nothing."""
 
 
 class Store(Protocol):
     """The log, the index of idempotency keys and the kept views."""
 
     path: Path | None
-    """The file, where it is one: contents of artifacts lie beside it."""
+    """File of the store, where it is one: contents of artifacts lie beside it."""
     leaves_gaps: bool
     """Whether what was rolled back leaves positions without a row."""
 
     def append(self, rows: Sequence[Row]) -> range:
-        """Record all rows or none; give their positions, or raise AppendConflict where somebody else was first."""
+        """Record all rows or none, and return their positions.
+
+        Raises:
+            AppendConflict: somebody else was first, or the key was used; nothing was recorded.
+            StoreError: anything else; whether it was recorded may not be known.
+        """
 
     def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
-        """Give the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
+        """Return the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first."""
 
     def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
-        """Give the rows of several streams, each at its sequences after the one and up to the other, by streams."""
+        """Return rows of several streams, each from behind one sequence up to another, stream by stream."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
-        """Give the rows at the positions `after` < position <= `upto`, oldest first."""
+        """Return the rows at the positions `after` < position <= `upto`, oldest first."""
 
     def head(self) -> int:
-        """Give the position of the last row, 0 where there is none."""
+        """Return the position of the last row, 0 if there is none."""
 
     def find_key(self, stream: str, key: str) -> TailRow | None:
-        """Give the first row of the append with this idempotency key, if there is one."""
+        """Return the first row of the append that has this idempotency key, if there is one."""
 
     def now_us(self) -> int:
-        """Give the time of those who share the store, in microseconds since 1970."""
+        """Return the time of those who share the store, in microseconds since 1970."""
 
     def notice_other_writer(self) -> None:
-        """Take note that another connection writes."""
+        """Take note that another connection writes, in case that is worth a warning."""
+
+    def warnings(self) -> tuple[StoreWarning, ...]:
+        """Return what an operator should know about this store."""
 
     def waiter(self) -> Waiter:
-        """Give what a follower waits with."""
+        """Return what a follower waits with; it notices what is recorded from here on."""
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Give the log and the kept views as of one moment, whatever is recorded meanwhile."""
+        """Return the log and the kept views as of one moment, whatever is recorded meanwhile."""
 
     def write_view(
         self, name: str, expected_position: int, new_position: int, latest_us: int, rows: Sequence[KeptRow]
     ) -> bool:
-        """Keep rows and the position that they make the view reach, together; False where that would mean waiting."""
+        """Keep rows and the position that they bring the view to, both or neither, and return whether that was done.
+
+        It is not done if it would mean waiting, or if the view is not at the expected position (0: it is not there).
+        """
 
     def swap_view(self, beside: str, name: str) -> None:
-        """Let a view that was built under another name take this name."""
+        """Give a view that was built under another name this name; what had the name is dropped."""
 
     def drop_view(self, name: str) -> None:
-        """Keep nothing under this name any more."""
+        """Drop the view of this name, if there is one."""
 
     def close(self) -> None:
-        """End it, also from another thread; a second time is fine."""
+        """End it, also from another thread; calling it again does nothing, anything else is a StoreError."""

@@ -1,57 +1,315 @@
-"""Which store a URL means, and what every store can do.
+"""Which store a URL or a path means: from a place to a location, and from a location to a store.
 
-The law of this room: the registry, the views and the questions know a store by the protocols here and by nothing else,
-so that they give the same answers on each. To add one: a room with a recorder, and its line in `open_store`.
+The law of this room: **what a URL says is checked here, once, before anything is opened**, and no error repeats a part
+of it that could be one of a password.
+
+To add an option: its line in the table of its engine. To add a store: its form of a location, and its line in
+`location_of` and in `open_store`.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, cast
+import contextlib
+import functools
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
 
-from versioning.store import sqlite
-from versioning.store.sqlite import open_recorder
+from versioning.errors import InvalidArgumentError, shown
+from versioning.store.sqlite import TIMEOUT_S, SQLiteRecorder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from versioning.store.contract import Store
+    from versioning.store.postgres_connections import Settings
+    from versioning.store.sqlite_connections import Durability
+
+SCHEMA_NAME: Final = "versioning"
+"""Schema of the tables if the URL names none: not `public`, where eventsourcing has a table of the same name, and where
+since PostgreSQL 15 only the owner of the database may make tables."""
+CONNECTIONS: Final = 3
+"""Number of connections that a registry opens at most; a follower listens on one more."""
+CONNECT_TIMEOUT_S: Final = 5.0
+LOCK_TIMEOUT_S: Final = 5.0
+STATEMENT_TIMEOUT_S: Final = 30.0
+TIMEOUT_S_MIN: Final = 0.001
+TIMEOUT_S_MAX: Final = 86_400.0
+SCHEMA_BYTES_MAX: Final = 63
+"""NAMEDATALEN of PostgreSQL, less one."""
+
+_URL_HINT: Final = (
+    "Use memory:, sqlite:///relative.db, sqlite:////absolute.db, "
+    "postgresql://user:password@host/database, or a pathlib.Path."
+)
+_POSTGRES_HINT: Final = "Use postgresql://user:password@host:5432/database?schema=versioning, percent-encoded."
+_is_escaped: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL).fullmatch
+_is_scheme: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}").fullmatch
+_is_name: Final = re.compile(r"[a-z_]{1,40}").fullmatch
+_is_seconds: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?").fullmatch
+_is_count: Final = re.compile(r"[1-9][0-9]{0,2}").fullmatch
+_host_and_port: Final = re.compile(
+    r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\],]*))(?::(?P<port>[0-9]{1,5}))?"
+).fullmatch
+
+
+class SQLiteLocation(NamedTuple):
+    """A file, or a memory of its own."""
+
+    path: Path | None
+    """None for a memory."""
+    timeout_s: float = TIMEOUT_S
+    durability: Durability = "commit"
+
+
+Location: TypeAlias = "SQLiteLocation | Settings"
 
 
 def open_store(place: str | Path) -> Store:
-    """Open the store that a URL or a path means; PostgreSQL's room is imported for its URLs only.
+    """Open the store that a URL or a path means; what PostgreSQL needs is imported for its URLs only.
 
     Args:
         place: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host/database`,
-            percent-decoded and with the options that `sqlite.py` and `postgres.py` name, or a Path to a SQLite file.
+            percent-decoded and with options such as `?timeout_s=5`, or a Path to a SQLite file, taken literally.
 
     Raises:
         InvalidArgumentError: it has another form.
         StoreError: the store can't be opened.
         NewerFormatError: a newer release wrote it.
     """
-    if isinstance(place, str):
-        place = str.__str__(place)
-    if is_postgres(place):
-        return cast("Store", _postgres().PostgresRecorder.open(place))
-    return open_recorder(place)
+    location = location_of(place)
+    if isinstance(location, SQLiteLocation):
+        return SQLiteRecorder(location.path, timeout_s=location.timeout_s, durability=location.durability)
+    from versioning.store import postgres  # noqa: PLC0415 - for its URLs only
+
+    return postgres.PostgresRecorder(location)
 
 
 def holds_store(place: str | Path) -> bool:
-    """Say whether `open_store` would find a store there, rather than make one; nothing is made.
+    """Return whether `open_store` would find a store there, rather than make one; nothing is made.
 
     Raises:
         InvalidArgumentError: it has another form.
         StoreError: the database can't be reached.
         NewerFormatError: a newer release wrote it.
     """
-    return bool(_postgres().holds_store(place)) if is_postgres(place) else sqlite.holds_store(place)
+    location = location_of(place)
+    if isinstance(location, SQLiteLocation):
+        try:
+            return location.path is not None and location.path.stat().st_size > 0
+        except OSError:
+            return False
+    from versioning.store import postgres  # noqa: PLC0415 - for its URLs only
+
+    return postgres.holds_store(location)
 
 
 def is_postgres(place: str | Path) -> bool:
-    """Say whether a place is the URL of a PostgreSQL database."""
+    """Return whether a place is the URL of a PostgreSQL database."""
     return isinstance(place, str) and place.startswith(("postgresql:", "postgres:"))
 
 
-def _postgres() -> Any:  # noqa: ANN401 - a module of an extra
-    return importlib.import_module("versioning.store.postgres")
+def location_of(place: object) -> Location:
+    """Return what a URL or a path says.
+
+    Raises:
+        InvalidArgumentError: it has another form, or an option that is not known.
+    """
+    if isinstance(place, Path):
+        return SQLiteLocation(_checked_path(place))
+    if not isinstance(place, str):
+        msg = f"The place of the store is a URL or a Path, not {shown(place)}."
+        raise _invalid(msg)
+    url = str.__str__(place)
+    scheme, colon, rest = url.partition(":")
+    if url == "memory:":
+        return SQLiteLocation(None)
+    if scheme == "sqlite" and colon:
+        return _sqlite_location(rest)
+    if scheme in {"postgresql", "postgres"} and colon:
+        return _postgres_location(rest)
+    is_named = colon and _is_scheme(scheme)
+    msg = f"The scheme {scheme}: is not one of a store." if is_named else "The URL of the store has no scheme."
+    raise _invalid(msg)
+
+
+def _invalid(sentence: str, hint: str = _URL_HINT) -> InvalidArgumentError:
+    return InvalidArgumentError(sentence, hint=hint, argument="url")
+
+
+# Options.
+
+
+class _Option(NamedTuple):
+    """An option of a URL."""
+
+    read: Callable[[str], Any]
+    """Makes the value of the text, or raises ValueError."""
+    values: str
+    """What can stand there, in words."""
+    example: str
+
+
+def _read_seconds(text: str) -> float:
+    if not _is_seconds(text) or not TIMEOUT_S_MIN <= float(text) <= TIMEOUT_S_MAX:
+        raise ValueError
+    return float(text)
+
+
+def _read_count(text: str) -> int:
+    if not _is_count(text):
+        raise ValueError
+    return int(text)
+
+
+def _read_durability(text: str) -> str:
+    if text not in {"commit", "checkpoint"}:
+        raise ValueError
+    return text
+
+
+def _read_schema(text: str) -> str:
+    if len(text.encode()) > SCHEMA_BYTES_MAX or text.startswith("pg_") or text == "information_schema":
+        raise ValueError
+    return text
+
+
+def _seconds(example: float) -> _Option:
+    return _Option(_read_seconds, f"a time in seconds from {TIMEOUT_S_MIN:g} to {TIMEOUT_S_MAX:g}", f"{example:g}")
+
+
+_SQLITE_OPTIONS: Final[Mapping[str, _Option]] = {
+    "durability": _Option(_read_durability, "commit or checkpoint", "commit"),
+    "timeout_s": _seconds(TIMEOUT_S),
+}
+_LIBPQ_OPTIONS: Final[tuple[str, ...]] = (
+    "application_name", "channel_binding", "host", "require_auth", "sslcert", "sslkey", "sslmode", "sslrootcert",
+)  # fmt: skip
+"""Handed to libpq as they are."""
+_POSTGRES_DEFAULTS: Final[dict[str, Any]] = {
+    "schema": SCHEMA_NAME,
+    "connections": CONNECTIONS,
+    "connect_timeout_s": CONNECT_TIMEOUT_S,
+    "lock_timeout_s": LOCK_TIMEOUT_S,
+    "statement_timeout_s": STATEMENT_TIMEOUT_S,
+}
+_POSTGRES_OPTIONS: Final[Mapping[str, _Option]] = {
+    "schema": _Option(
+        _read_schema, f"a name of at most {SCHEMA_BYTES_MAX} bytes that does not begin with pg_", SCHEMA_NAME
+    ),
+    "connections": _Option(_read_count, "a number from 1 to 999", str(CONNECTIONS)),
+    "connect_timeout_s": _seconds(CONNECT_TIMEOUT_S),
+    "lock_timeout_s": _seconds(LOCK_TIMEOUT_S),
+    "statement_timeout_s": _seconds(STATEMENT_TIMEOUT_S),
+    **{name: _Option(str, "a text", "…") for name in _LIBPQ_OPTIONS},
+}
+
+
+def _options(query: str, known: Mapping[str, _Option]) -> dict[str, Any]:
+    """Read what follows the question mark of a URL."""
+    options: dict[str, Any] = {}
+    for item in query.split("&") if query else []:
+        name, _, text = (_decoded(part) for part in item.partition("="))
+        option = known.get(name)
+        if option is None or not text:
+            which = f"the option {name}" if _is_name(name) else "an option"
+            msg = f"The URL of the store has {which}, which is not known or has no value."
+            raise _invalid(msg, f"Options are {', '.join(sorted(known))}.")
+        if name in options:
+            msg = f"The URL's option {name} is given twice."
+            raise _invalid(msg)
+        try:
+            options[name] = option.read(text)
+        except ValueError:
+            msg = f"The URL's option {name} is {option.values}, not {shown(text)}."
+            raise _invalid(msg, f"Use for example {name}={option.example}.") from None
+    return options
+
+
+def _decoded(text: str, *, printable: bool = True) -> str:
+    """Return a part of a URL without its percent-encoding."""
+    with contextlib.suppress(UnicodeError):
+        if _is_escaped(text):
+            plain = unquote_to_bytes(text).decode()
+            if plain.isprintable() or not printable:
+                return plain
+    msg = f"The URL of the store is not percent-encoded UTF-8{' without control characters' if printable else ''}."
+    raise _invalid(msg, "Write % as %25; a Path is taken literally.")
+
+
+# SQLite.
+
+
+def _sqlite_location(rest: str) -> SQLiteLocation:
+    """Read what follows `sqlite:`."""
+    if not rest.startswith("///"):
+        msg = "The URL of a SQLite file begins with sqlite:/// and then the path."
+        raise _invalid(msg, "Use sqlite:///relative.db or sqlite:////absolute.db.")
+    if "#" in rest:
+        msg = "The URL of a SQLite file has a #, which is not part of a path."
+        raise _invalid(msg, "Write it as %23, or pass a Path.")
+    text, _, query = rest[3:].partition("?")
+    path = _decoded(text, printable=False)
+    if path == ":memory:":
+        msg = "The URL names a file :memory:."
+        raise _invalid(msg, 'A store in memory is "memory:"; for a file of that name, pass a Path.')
+    return SQLiteLocation(_checked_path(path), **_options(query, _SQLITE_OPTIONS))
+
+
+def _checked_path(path: str | Path) -> Path:
+    if not str(path):
+        msg = "The URL of the store names no file."
+        raise _invalid(msg)
+    try:
+        os.fsencode(path)
+    except UnicodeError:
+        msg = f"The path of the store can't be the name of a file: {shown(str(path))}."
+        raise _invalid(msg) from None
+    if "\0" in str(path):
+        msg = f"The path of the store has a NUL: {shown(str(path))}."
+        raise _invalid(msg)
+    return Path(path)
+
+
+# PostgreSQL.
+
+
+def _postgres_location(rest: str) -> Settings:
+    """Read what follows `postgresql:`."""
+    from versioning.store.postgres_connections import settings_of  # noqa: PLC0415 - for its URLs only
+
+    invalid = functools.partial(_invalid, hint=_POSTGRES_HINT)
+    if not rest.startswith("//"):
+        msg = "The URL of a PostgreSQL store begins with postgresql://."
+        raise invalid(msg)
+    hierarchy, _, query = rest[2:].partition("?")
+    authority, _, path = hierarchy.partition("/")
+    if "#" in rest or "@" in path + query or "/" in path:
+        msg = "The URL of the store has a #, an @ or a / where none can be."
+        raise _invalid(msg, "Percent-encode the user, the password and the options: # is %23, / is %2F, @ is %40.")
+    who, _, place = authority.rpartition("@")
+    user, _, password = who.partition(":")
+    found = _host_and_port(place)
+    if found is None:
+        msg = "The URL of the store has no host and port of the form host:5432."
+        raise invalid(msg)
+    options = _options(query, _POSTGRES_OPTIONS)
+    libpq = {name: options.pop(name) for name in _LIBPQ_OPTIONS if name in options}
+    host = found["literal"] or _decoded(found["name"])
+    if host and "host" in libpq:
+        msg = "The URL of the store names the host twice."
+        raise invalid(msg)
+    named = {
+        "host": host,
+        "port": found["port"],
+        "dbname": _decoded(path),
+        "user": _decoded(user),
+        "password": _decoded(password),
+    }
+    libpq |= {name: value for name, value in named.items() if value}
+    if "dbname" not in libpq:
+        msg = "The URL of the store names no database."
+        raise invalid(msg)
+    return settings_of(libpq, **_POSTGRES_DEFAULTS | options)

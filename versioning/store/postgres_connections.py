@@ -20,7 +20,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
-from versioning.errors import StoreError
+from versioning.errors import StoreError, shown
 from versioning.store.postgres_errors import closed, silent, store_error, unreachable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ CLOCK_STEP_S: Final = 0.1
 
 
 class Settings(NamedTuple):
-    """What a URL says."""
+    """What a URL says, in the form that connections need."""
 
     conninfo: Secret
     where: str
@@ -59,6 +59,40 @@ class Secret:
 
     def __repr__(self) -> str:
         return "<secret>"
+
+
+def settings_of(
+    libpq: Mapping[str, str],
+    *,
+    schema: str,
+    connections: int,
+    connect_timeout_s: float,
+    lock_timeout_s: float,
+    statement_timeout_s: float,
+) -> Settings:
+    """Return settings from libpq's parameters and our own options."""
+    fixed = {  # libpq's environment must not change these
+        "client_encoding": "UTF8",
+        "options": "",
+        "target_session_attrs": "primary",
+        "keepalives": "1",  # a peer that is gone is noticed by TCP itself
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": str(int((statement_timeout_s + GRACE_S) * 1_000)),
+    }
+    params = {"application_name": "versioning", **libpq, **fixed}
+    quoted = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in params.items()}
+    at = f" at {shown(libpq['host'])[1:-1]}" if "host" in libpq else ""
+    return Settings(
+        Secret(" ".join(f"{name}='{value}'" for name, value in quoted.items())),
+        f"The PostgreSQL database {shown(libpq['dbname'])}{at}",
+        schema,
+        connections,
+        connect_timeout_s,
+        lock_timeout_s,
+        statement_timeout_s,
+    )
 
 
 @functools.cache
@@ -197,10 +231,10 @@ class Connection:
         return self._exchange(self.pg.send_query_params, text.encode(), None, None, None, 1)
 
     def begin_snapshot(self, settled: int, counted_max: int) -> tuple[int, str | None]:
-        """Begin a transaction that stands still, and ask `head` in it, all on one way to the server and back."""
-        if "head" not in self._prepared:
-            self._prepare("head")
-        text = f"{_BEGIN_SNAPSHOT}; EXECUTE head({settled},{counted_max})"
+        """Begin a transaction that stands still, and ask `settle` in it, all on one way to the server and back."""
+        if "settle" not in self._prepared:
+            self._prepare("settle")
+        text = f"{_BEGIN_SNAPSHOT}; EXECUTE settle({settled},{counted_max})"
         (found,) = self._exchange(self.pg.send_query, text.encode())
         return cast("tuple[int, str | None]", found)
 

@@ -1,7 +1,12 @@
-"""What a follower of a PostgreSQL store waits with: one connection that listens, for all who wait.
+"""How followers of a PostgreSQL store wait: one connection listens for all of them.
 
-The law of this room: **a notification is a hint**, which can be lost or late; so the listener also looks by itself, and
-nothing is missed where it hears nothing.
+The law of this room: **a notification is a hint**, which can be lost or late. So the listener also looks by itself, and
+nothing is missed if it hears nothing.
+
+Whoever waits first takes the turn and listens for all; the others look whether its count of news has grown. Writers
+notify at most every 20 ms, so after a notification the listener is *hot* for a while: it reports news at each look, as
+what followed within those milliseconds was not notified again. When nothing was heard for long, it reads the position
+of the last row now and then. An error is reported as news: the follower then asks the store itself, and gets the error.
 """
 
 from __future__ import annotations
@@ -11,30 +16,32 @@ import time
 from typing import Final
 
 from versioning.errors import StoreError
+from versioning.store import recorder
 from versioning.store.postgres_connections import FORKABLES, Connection, Pool
 
 HOT_S: Final = 0.1
-"""How long a listener looks by itself after a notification: for what the writers did not notify again."""
+"""Time after a notification in which the listener looks by itself, for what writers did not notify again."""
 POLL_S: Final = 0.01
+"""Pause between two looks of a hot listener, and of those for whom another one listens."""
 LOOK_S: Final = 0.5
-"""How often a listener looks whatever it hears, because a notification can be lost."""
+"""Pause between two looks whatever is heard, because a notification can be lost."""
 SLICE_S: Final = 0.05
-"""How long a waiter takes at most to see that it was closed."""
+"""Longest time until a waiter notices that it was closed."""
 
 
 class Listener:
-    """The one connection of a store that listens, for all who wait: whoever waits first listens for the others too."""
+    """The one connection of a store that listens, for all who wait."""
 
     def __init__(self, pool: Pool, channel: str) -> None:
         self.pool = pool
         self.heard = 0
-        """How often something may have been recorded, as far as is known."""
+        """Number of times that something may have been recorded, as far as is known."""
         self.waiters: set[Waiter] = set()
         self._channel = channel
         self._turn = threading.Lock()
         self._connection: Connection | None = None
         self._hot_until_s = 0.0
-        """0 when there was no notification lately."""
+        """End of the hot time, 0 if there was no notification lately."""
         self._looked_s = 0.0
         self._newest = 0
         FORKABLES.add(self)
@@ -46,7 +53,7 @@ class Listener:
         self._turn, self._connection = threading.Lock(), None
 
     def listen(self, timeout_s: float) -> bool:
-        """Listen for a while, unless somebody else does; say whether it was done."""
+        """Listen for a while, unless somebody else does, and return whether that was done."""
         if not self._turn.acquire(blocking=False):
             return False
         try:
@@ -55,7 +62,7 @@ class Listener:
         except StoreError:
             self._hang_up()
             time.sleep(min(SLICE_S, timeout_s))
-            self.heard += 1  # who waits looks for himself then, and is told what is wrong
+            self.heard += 1
         finally:
             self._turn.release()
             self.hang_up_if_unused()
@@ -76,7 +83,7 @@ class Listener:
             return True
         if now_s > self._looked_s + LOOK_S:
             self._looked_s = now_s
-            seen, ((self._newest,),) = self._newest, self._connection.ask("newest")
+            seen, ((self._newest,),) = self._newest, self._connection.ask("head")
             return self._newest != seen
         if self._connection.heard(timeout_s):
             self._hot_until_s = time.monotonic() + HOT_S
@@ -95,34 +102,29 @@ class Listener:
             connection.finish()
 
 
-class Waiter:
-    """Waits until something may have been recorded, by whomever."""
+class Waiter(recorder.Waiter):
+    """Waits for the listener, and listens itself while nobody else does."""
 
     def __init__(self, listener: Listener) -> None:
         """Begin now: what is recorded from here on is noticed by the first `wait`."""
+        super().__init__()
         self._listener = listener
         self._seen = listener.heard
-        self._closed = threading.Event()
         listener.waiters.add(self)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Say whether something may have been recorded since the last call; wait for it at most so long."""
-        listener = self._listener
-        deadline = time.monotonic() + timeout_s
-        while not self._closed.is_set():
-            listener.pool.check()
-            if listener.heard != self._seen:
-                self._seen = listener.heard
-                return True
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            if not listener.listen(min(SLICE_S, left_s)):
-                self._closed.wait(min(POLL_S, left_s))
-        return False
+    def look(self) -> bool:
+        self._listener.pool.check()
+        heard = self._listener.heard
+        if heard == self._seen:
+            return False
+        self._seen = heard
+        return True
+
+    def pause(self, left_s: float) -> None:
+        if not self._listener.listen(min(SLICE_S, left_s)):
+            self.closed.wait(min(POLL_S, left_s))
 
     def close(self) -> None:
-        """End the waiting, also from another thread."""
-        self._closed.set()
+        super().close()
         self._listener.waiters.discard(self)
         self._listener.hang_up_if_unused()

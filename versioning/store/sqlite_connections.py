@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from versioning.errors import CorruptLogError, NewerFormatError, StoreError, VersioningError, shown
 from versioning.store.group_commit import GroupCommit
+from versioning.store.recorder import statements
 from versioning.store.sqlite_errors import BUSY, LOST, closed, forked, held_up, primary_code, store_error, told
 
 if TYPE_CHECKING:
@@ -40,39 +41,11 @@ STATEMENTS_CACHED: Final = 256
 FORK_WAIT_S: Final = 1.0
 """How long a fork waits for what other threads are doing in the store."""
 
+SQL: Final = statements("sqlite")
 TABLES: Final = {
-    "stored_events": """CREATE TABLE stored_events (
-    rowid INTEGER PRIMARY KEY,
-    originator_id TEXT NOT NULL,
-    originator_version INTEGER NOT NULL,
-    topic TEXT NOT NULL,
-    state BLOB NOT NULL,
-    idempotency_key TEXT,
-    UNIQUE (originator_id, originator_version)
-)""",
-    "stored_events_by_key": """CREATE UNIQUE INDEX stored_events_by_key
-ON stored_events (originator_id, idempotency_key) WHERE idempotency_key IS NOT NULL""",
-    "kept_views": """CREATE TABLE kept_views (
-    view INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    position INTEGER NOT NULL,
-    latest_us INTEGER NOT NULL
-)""",
-    "kept_rows": """CREATE TABLE kept_rows (
-    view INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    workspace TEXT NOT NULL,
-    model_name TEXT NOT NULL,
-    live INTEGER NOT NULL,
-    first_position INTEGER NOT NULL,
-    first_us INTEGER NOT NULL,
-    last_position INTEGER NOT NULL,
-    last_us INTEGER NOT NULL,
-    state BLOB NOT NULL,
-    PRIMARY KEY (view, key)
-)""",
-    "kept_rows_by_name": "CREATE INDEX kept_rows_by_name ON kept_rows (view, workspace, live, model_name, key)",
+    name.removeprefix("create_"): statement for name, statement in SQL.items() if name.startswith("create_")
 }
+"""Statements that make our tables, by table or index, letter by letter as SQLite keeps them."""
 
 
 # The file's header and tables.
@@ -498,10 +471,7 @@ def fetch(connection: sqlite3.Connection, where: str, statement: str, values: Se
 
 def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
     """Find the row whose text is not UTF-8."""
-    texts = connection.execute(
-        "SELECT rowid,CAST(originator_id AS BLOB),CAST(originator_version AS BLOB),CAST(topic AS BLOB),"
-        "CASE typeof(state) WHEN 'text' THEN CAST(state AS BLOB) ELSE x'' END FROM stored_events ORDER BY rowid"
-    )
+    texts = connection.execute(SQL["all_texts"])
     for position, *columns in texts:
         try:
             b"\n".join(columns).decode()
