@@ -71,6 +71,7 @@ def test_a_server_that_can_not_be_reached() -> None:
 
 
 def test_an_old_sqlite_and_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made().close()
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
     assert found("sqlite")[0][0] == "warn"
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))

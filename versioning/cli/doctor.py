@@ -21,8 +21,7 @@ import attrs
 from versioning.artifacts.folder import ArtifactFolder
 from versioning.errors import VersioningError, shown
 from versioning.registry import ModelRegistry
-from versioning.store.opening import holds_store, is_postgres, open_store
-from versioning.store.sqlite import WAL_RESET_MENDED
+from versioning.store.opening import holds_store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +62,6 @@ def examine(
         progress: is called after each of the contents that were compared with their digest.
     """
     yield from _installation()
-    if not is_postgres(place):
-        yield _sqlite()
     try:
         if not holds_store(place):
             hint = "Look for a slip in the URL; `migrate` or the first `deploy` makes a store."
@@ -75,7 +72,7 @@ def examine(
         yield _trouble("store", error)
         return
     try:
-        yield _store(store)
+        yield from _store(store)
         with ModelRegistry(place, workspace=workspace, artifacts=artifacts) as registry:
             for look in (_views, _skipped, _pending):
                 yield from _guarded(look, registry)
@@ -111,20 +108,17 @@ def _installation() -> Iterator[Check]:
             yield Check("ok", extra, f"{name} is not installed, and needed for this extra only.")
 
 
-def _sqlite() -> Check:
-    if sqlite3.sqlite_version_info >= WAL_RESET_MENDED:
-        return Check("ok", "sqlite", sqlite3.sqlite_version)
-    said = f"{sqlite3.sqlite_version}: releases before 3.51.3 can, very rarely, lose a commit of several processes."
-    return Check("warn", "sqlite", said, "Use a newer SQLite, or PostgreSQL, where several processes write.")
-
-
-def _store(store: Store) -> Check:
+def _store(store: Store) -> Iterator[Check]:
+    warnings = {warning.about: warning for warning in store.warnings()}
+    if store.path is not None and "sqlite" not in warnings:
+        yield Check("ok", "sqlite", sqlite3.sqlite_version)
     kind = "PostgreSQL" if store.path is None else f"SQLite {shown(str(store.path))}"
-    head = store.head()
-    if getattr(store, "durability", "commit") == "commit":
-        return Check("ok", "store", f"{kind}, {head:,} positions, synced at each commit.")
-    said = f"{kind}, {head:,} positions, durability=checkpoint: a loss of power may take the latest commands."
-    return Check("warn", "store", said, "Leave ?durability=checkpoint out of the URL where that must not be.")
+    holds = f"{kind}, {store.head():,} positions"
+    if "store" not in warnings:
+        yield Check("ok", "store", f"{holds}, synced at each commit.")
+    for about, warning in warnings.items():
+        said = f"{holds}, {warning.sentence}" if about == "store" else warning.sentence
+        yield Check("warn", about, said, warning.hint)
 
 
 def _views(registry: ModelRegistry) -> Iterator[Check]:
