@@ -1,4 +1,10 @@
-"""TODO: what this room answers."""
+"""The log as CloudEvents 1.0, for a bus or a queue.
+
+The law of this room: **the attributes hold ids only; whatever users wrote is in `data`.** An event is the same
+CloudEvent every time, so a receiver that sees it twice can drop it by `source` and `id`.
+
+To add an attribute: a line in `cloud_event_of`, with a name of lower-case letters and digits as the standard wants it.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +21,10 @@ _TYPE: Final = "model-versioning"
 
 
 def cloud_event_of(recorded: Recorded) -> dict[str, Any]:
-    """Give an event as a CloudEvent 1.0 in JSON: `id` and `source` together are unique for ever.
+    """Return an event as a CloudEvent 1.0 in JSON types; `source` and `id` together are unique for ever.
 
-    `type` ends with the topic and its version, `subject` is the version_id, or the model_id where the event names no
-    version. `sequence` sorts as text, `partitionkey` keeps the events of a name together.
+    `type` ends with the topic and its version. `subject` is the version_id, or the model_id if the event names no
+    version. `sequence` sorts as text, and `partitionkey` keeps the events of a name together.
     """
     data = attrs.asdict(recorded.event)
     if isinstance(recorded.event, VersionDeployed):

@@ -1,10 +1,9 @@
-"""How other tools read the log: CloudEvents for a bus, flat rows for data frames, CSV for a spreadsheet.
+"""The log as flat rows for data frames, and as CSV for a spreadsheet.
 
-The law of this room: **what comes out is safe where it is opened.** Rows have one type a column and nothing missing; a
-cell of CSV is never a formula, and shows no control or bidi character; the attributes of a CloudEvent hold ids only,
-and what users wrote is in its data.
+The law of this room: **what comes out is safe where it is opened.** Every row has the same columns, each of one type,
+and no value is missing. A cell of CSV is never a formula, and shows no control or bidi character.
 
-Moments are aware UTC. To add a column: a line in `flat_row`, where every event gives it a value.
+Moments are aware UTC. To add a column: a line in `flat_row`, with a value for every event.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ Scalar: TypeAlias = str | int | bool | datetime
 Cell: TypeAlias = Scalar | float | None
 
 FORMULA_OPENINGS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - the wide ones are what is meant
-"""What makes a spreadsheet take a text for a formula, also behind white space."""
+"""Characters that make a spreadsheet read a text as a formula, even after white space."""
 
 
 def flat_row(recorded: Recorded, number_of: Callable[[str], str | None]) -> dict[str, Scalar]:
-    """Give an event as one row: the same columns in all, each of one type; a text that there is none of is empty."""
+    """Return an event as one row: all rows have the same columns, each of one type; an absent text is empty."""
     event = recorded.event
     deployed = event if isinstance(event, VersionDeployed) else None
     previous, version_id = getattr(event, "previous", None) or "", recorded.version_id or ""
@@ -64,10 +63,10 @@ def flat_row(recorded: Recorded, number_of: Callable[[str], str | None]) -> dict
 
 
 def csv_lines(rows: Iterable[Mapping[str, Cell]]) -> Iterator[str]:
-    """Give flat rows as the lines of a CSV file that is safe to open in a spreadsheet, its header first.
+    """Return flat rows as the lines of a CSV file that is safe to open in a spreadsheet, the header first.
 
-    The rows have the same columns. A text that a spreadsheet would take for a formula gets an apostrophe before it, and
-    characters that are not printable are shown as their escapes.
+    All rows must have the same columns. A text that a spreadsheet would read as a formula gets an apostrophe in front,
+    and unprintable characters become their escapes.
     """
     header: list[str] | None = None
     for row in rows:

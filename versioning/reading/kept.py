@@ -1,4 +1,31 @@
-"""TODO: what this room answers."""
+"""How a kept view is read, caught up and rebuilt: the machinery behind every question across models.
+
+The law of this room: **a kept row saves work, and is never believed beyond its position.** In the store, a view is a
+row for each key (a stream, or a version) and the position up to which all of its rows hold.
+
+**The present.** One snapshot of the database gives the kept rows, their position, and the rest of the log behind it.
+The rest is folded in memory, on top of those rows that it touches; every other row is read as it is kept. So an answer
+never lags, however far the view does. What was made of the rest stays in memory (`_Ahead`), and the next reading folds
+only what was recorded since.
+
+**Catching up.** When the rest has grown to a batch, the reader writes it back before it answers: the changed rows and
+the new position in one transaction, which counts only if the position is still the one that was read. Nobody waits for
+the writer's lock: if it is taken, or another process was faster, this reading folds the rest in memory as usual, and a
+later one tries again. So any process may catch up at any time, and there is no daemon.
+
+**A past.** A kept row remembers its first and its last event. These tell which rows belong to a past at all, and which
+hold nothing later: such a row is as it was then. Any other row is taken back, by itself where its state can tell
+(`View.as_of`), or else by folding its own stream from the log. So a page of the past costs what is on it, whatever the
+length of the log.
+
+**Rebuilding** fills a second view beside the kept one and swaps the two in one transaction, so that readers never see
+half of it. A lease in the store lets one process at a time do so. Its holder renews it with every batch; a dead holder
+loses it after a minute.
+
+**An event that can't be read or folded** stops a view in front of it. Commands go on, and so do questions about one
+model of another stream; questions across models are errors, until somebody allows the views to pass over this one
+event (`skip`). Who did so and why is kept.
+"""
 
 from __future__ import annotations
 
