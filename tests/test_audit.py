@@ -238,7 +238,7 @@ class TestPlantedBugs:
     """An audit that forgets something would be noticed here."""
 
     BUGS: tuple[tuple[Any, str, object, tuple[str, ...]], ...] = (
-        (LogScan, "_break", lambda *_: None, ("reason changed",)),
+        (LogScan, "_note", lambda *_: None, ("reason changed",)),
         (LogScan, "_note_unreadable", lambda *_: None, ("state empty",)),
         (LogScan, "_check_key", lambda *_: None, ("key taken away",)),
         (LogScan, "_check_append", lambda *_: None, ("cut off", "positions swapped")),

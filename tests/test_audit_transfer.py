@@ -408,7 +408,7 @@ class TestHostileFiles:
 
     CHANGES: ClassVar[dict[str, tuple[int, str, str, str]]] = {
         "another workspace": (2, '"workspace":"default"', '"workspace":"other"', "another workspace"),
-        "another name": (3, '"model_name":"churn"', '"model_name":"chum"', "next one of its stream"),
+        "another name": (3, '"model_name":"churn"', '"model_name":"chum"', "names another model"),
         "another command": (2, '"command_id":"', '"command_id":"x', "stands apart"),
         "an append that begins in the middle": (
             3,
@@ -451,6 +451,15 @@ class TestHostileFiles:
     def test_an_event_twice(self, forger: Forger, registry: ModelRegistry) -> None:
         forger.lines.insert(4, forger.lines[3])
         self.refused(registry, forger.file(), 5, "next one of its stream")
+
+    def test_an_append_with_a_gap_in_it(self, forger: Forger, registry: ModelRegistry) -> None:
+        """Rows that were recorded together have neighbouring positions."""
+        forger.lines[2] = forger.lines[2].replace(b'"position":2', b'"position":9')
+        self.refused(registry, forger.file(), 3, "stands apart")
+
+    def test_an_append_that_is_said_to_be_longer(self, forger: Forger, registry: ModelRegistry) -> None:
+        forger.change(2, '"count":2', '"count":3')
+        self.refused(registry, forger.file(), 3, "stands apart")
 
     def test_a_model_that_the_file_is_not_of(self, registry: ModelRegistry, forger: Forger) -> None:
         forger.lines[0] = forger.lines[0].replace(b'"model_name":null', b'"model_name":"other"')

@@ -1,13 +1,16 @@
 """Whether a log is one that this library wrote: what an export and an import ask of each of its events.
 
-The law of this room: **the first event that is wrong ends it.** `scan` reads on and collects what it finds, because
-`verify` reports all of it; here nothing may leave or enter a store after something that does not follow.
+The law of this room: **the first event that is wrong ends it.** Nothing may leave or enter a store behind something
+that does not follow. Each row is judged as `scan` judges those of a store for `verify`, which reports all that is
+wrong.
 
-Each event has to belong to the workspace and model that are asked for, stand in the stream of its name, be the next
-one there, continue the chain, stand together with the rest of its append, be no earlier than the event before it (R23),
-belong to the right life of its name, have a key that no earlier one has (R21), and follow from the state (`laws`).
+So an event has to be the next one of its stream, continue the chain, follow from the state, and stand together with the
+rest of its append. Besides, it has to belong to the workspace and model that are asked for, stand in the stream of its
+name, be no earlier than the event before it (R23), belong to the right life of its name, and have a key that no earlier
+one has (R21).
 
-To add a check: a line in `LogCheck._problem`, with a forged file in the tests.
+To add a check: a line in `LogCheck._problem` or, if `verify` is to make it too, in `ScannedStream.take`; and a forged
+file in the tests.
 """
 
 from __future__ import annotations
@@ -16,9 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from versioning import laws
 from versioning.aggregate import Model, ModelAggregate
-from versioning.audit.scan import AppendRow
+from versioning.audit.scan import AppendOrder, AppendRow, ScannedStream
 from versioning.errors import (
     CorruptLogError,
     InvalidInputError,
@@ -27,7 +29,7 @@ from versioning.errors import (
 from versioning.events import Recorded, Value
 from versioning.ids import stream_of
 from versioning.limits import checked_key, checked_name, checked_workspace
-from versioning.store.format import body_of, computed_link, decode
+from versioning.store.format import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,12 +55,12 @@ class LogCheck:
 
     def __init__(self, workspace: str, model_name: str | None) -> None:
         """Start before the first event of a workspace, or of one name in it."""
-        self.states: dict[str, ModelAggregate] = {}
         self._workspace = workspace
         self._model_name = model_name
+        self._streams: dict[str, ScannedStream] = {}
+        self._states: dict[str, ModelAggregate] = {}
+        self._order = AppendOrder()
         self._keys: set[tuple[str, str]] = set()
-        self._open_append: AppendRow | None = None
-        """Last event, if its append should go on."""
 
     def add(self, row: LogRow) -> Recorded:
         """Check and fold the next event.
@@ -68,14 +70,10 @@ class LogCheck:
             NewerFormatError: a newer release wrote it.
         """
         recorded = decode(*row)
-        state = self.states.get(recorded.stream) or self._begin(recorded)
-        link = computed_link(state.link, recorded.stream, recorded.sequence, row[3], body_of(row[4]))
-        problem = self._problem(recorded, state, link)
+        problem = self._problem(recorded, row)
         if problem is not None:
             msg = f"Event {recorded.sequence} of {shown(recorded.model_name)} {problem}."
             raise CorruptLogError(msg, position=recorded.position)
-        laws.apply(state, recorded)
-        state.link = link
         return recorded
 
     def end(self) -> None:
@@ -84,43 +82,43 @@ class LogCheck:
         Raises:
             CorruptLogError: the last append is not complete.
         """
-        if (last := self._open_append) is not None:
-            name = self.states[last.stream].model_name
+        if (last := self._order.open) is not None:
+            name = self._streams[last.stream].name
             msg = f"Event {last.sequence} of {shown(name)} is not the last of its append."
             raise CorruptLogError(msg, position=last.position)
 
     def versions(self) -> list[ExportedVersion]:
         """Return the versions that are not deleted, in the order of names and numbers."""
-        models = [state.model() for state in self.states.values() if state.exists]
+        models = [state.model() for state in self._states.values() if state.exists]
         return exported_versions(sorted(models, key=lambda model: model.name))
 
-    def _begin(self, recorded: Recorded) -> ModelAggregate:
-        state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
-        self.states[recorded.stream] = state
-        return state
-
-    def _problem(self, recorded: Recorded, state: ModelAggregate, link: bytes) -> str | None:
+    def _problem(self, recorded: Recorded, row: LogRow) -> str | None:
         """Return what is wrong with a readable event, or None."""
         if recorded.workspace != self._workspace or self._model_name not in {None, recorded.model_name}:
             return "belongs to another workspace or model"
-        if state.sequence == 0 and (problem := _misnamed(recorded)):
-            return problem
-        if recorded.model_name != state.model_name or recorded.sequence != state.sequence + 1:
-            return "is not the next one of its stream"
-        if link.hex() != recorded.chain:
-            return "is not what its link was made from"
-        if (recorded.count > 1 or self._open_append is not None) and (problem := self._out_of_step(recorded)):
-            return problem
-        return _out_of_time(recorded, state) or self._used(recorded)
+        if recorded.stream not in self._streams:
+            if problem := _misnamed(recorded):
+                return problem
+            self._begin(recorded)
+        out_of_time = _out_of_time(recorded, self._states[recorded.stream])
+        misfit = self._streams[recorded.stream].take(recorded, *row[3:])
+        if misfit is not None:
+            return misfit.said
+        return self._out_of_order(recorded) or out_of_time or self._used(recorded)
 
-    def _out_of_step(self, recorded: Recorded) -> str | None:
+    def _begin(self, recorded: Recorded) -> None:
+        stream, workspace, name = recorded.stream, recorded.workspace, recorded.model_name
+        state = self._states[stream] = ModelAggregate(stream, workspace, name)
+        state.begin_folding()  # nobody else sees it
+        self._streams[stream] = ScannedStream(workspace, name, state)
+
+    def _out_of_order(self, recorded: Recorded) -> str | None:
         """Return what is wrong with an event's place in its append, or None."""
-        before, index, count = self._open_append, recorded.index, recorded.count
-        row = AppendRow(recorded.position, recorded.stream, recorded.sequence, recorded.command_id, index, count)
-        if index != 0 if before is None else not (before.is_followed_by(row) and before.length == count):
-            return "stands apart from the rest of its append"
-        self._open_append = None if row.ends_append else row
-        return None
+        if recorded.count == 1 and self._order.open is None:
+            return None
+        place = (recorded.position, recorded.stream, recorded.sequence)
+        row = AppendRow(*place, recorded.command_id, recorded.index, recorded.count)
+        return "stands apart from the rest of its append" if any(self._order.take(row)) else None
 
     def _used(self, recorded: Recorded) -> str | None:
         """Return what is wrong with an event's idempotency key, or None."""

@@ -1,24 +1,31 @@
-"""The scan: every row of the log is read again, and what the rows show is noted for `verify`.
+"""The scan: every row of a log is read, and judged by the rows before it.
 
 The law of this room: **the log is read once, in order, and never held.** Of each stream its last link and its state are
 kept, of each row nothing. What was done to a stream that is broken is for `diagnose`, which reads its rows again.
 
-How a scan goes:
+`ScannedStream` and `AppendOrder` judge a row, for both who scan: `LogScan` reads a whole store for `verify`, notes what
+is wrong and reads on; `LogCheck` (see `log_check`) reads a file, or what becomes one, and ends at the first wrong row.
 
-*Streams.* Rows come in batches from one snapshot, in the order of their positions. Each row is hashed behind the last
-link of its stream. It has to carry that hash as its own link, and the next sequence. From the first row that does not,
-the stream is *broken*, and no more of it is folded. Rows that fit are folded into the state of their stream, and into
-the ledgers of its versions, so that `verify` can compare both with the kept views.
+How a row is judged:
+
+*Streams.* Each row is hashed behind the last link of its stream. It has to carry that hash as its own link, and the
+next sequence. From the first row that does not, the stream is *broken*, and no more of it is folded. Rows that fit are
+folded into the state of their stream (`laws.apply`).
+
+*Appends.* Facts that were recorded together stand at neighbouring positions. A row whose append should go on with the
+next row and doesn't is *unfinished*. A row that goes on with an append which isn't that of the row before it is
+*orphaned*. `verify` pairs the two.
+
+What `LogScan` does besides:
+
+*Ledgers.* Rows that fit are folded into the ledgers of their versions too. `verify` compares states and ledgers with
+the kept views.
 
 *Unreadable rows.* Nobody knows where such a row belongs. So the stream that its column names is broken, and so are the
 streams that its contents name.
 
 *Rows that the database can't return.* SQLite keeps text that is not UTF-8, and then refuses the whole batch. The scan
 finds the position by bisection, reads up to it, passes over it and goes on behind it.
-
-*Appends.* Facts that were recorded together stand at neighbouring positions. A row whose append should go on with the
-next row and doesn't is *unfinished*. A row that goes on with an append which isn't that of the row before it is
-*orphaned*. `verify` pairs the two.
 
 *Gaps.* Positions without a row are noted. In SQLite they mean that rows are missing; in PostgreSQL a transaction that
 was rolled back leaves one.
@@ -30,12 +37,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from versioning import laws
 from versioning.aggregate import ModelAggregate
 from versioning.audit.checkpoints import BATCH_EVENTS, RunningHead, mark_of
 from versioning.audit.diagnose import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.ids import stream_of
-from versioning.laws import UNFOLDABLE
 from versioning.projections import LEDGER_EVENTS, evolve_ledger
 from versioning.store.format import NO_LINK, Fact, body_of, computed_link, read
 
@@ -43,13 +50,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from versioning.audit.checkpoints import Progress
-    from versioning.events import Event
+    from versioning.audit.diagnose import Kind
+    from versioning.events import Event, Recorded
     from versioning.projections import VersionLedger
     from versioning.store.contract import LogRow, Snapshot, Store
     from versioning.store.format import Envelope
 
 UNKEPT_EVENTS_MAX: Final = 100_000
 """Number of events that are replayed where no kept view exists: only to check that they follow from each other."""
+
+
+class Misfit(NamedTuple):
+    """What can be wrong with a row that was read, judged by the rows of its stream before it."""
+
+    kind: Kind
+    said: str
+    breaks_chain: bool = False
+    """Whether the row is not the one that was recorded there; else it is, but should never have been."""
+
+
+OUT_OF_SEQUENCE: Final = Misfit("changed", "is not the next one of its stream", breaks_chain=True)
+UNLINKED: Final = Misfit("changed", "is not what its link was made from", breaks_chain=True)
+MISNAMED: Final = Misfit("rewritten", "names another model than the events before it")
+UNFOLDABLE: Final = Misfit("unreadable", "does not follow from the events before it")
 
 
 class ScannedStream:
@@ -81,6 +104,36 @@ class ScannedStream:
         self.broke_at = 0
         """Position of the first row that does not follow from the one before it; 0 while all do."""
 
+    def take(self, fact: Fact | Recorded, topic: str, state: bytes, *, folds: bool = True) -> Misfit | None:
+        """Judge the next row, and go on behind it; return what is wrong with it, or None.
+
+        Args:
+            fact: the row as it was read.
+            topic: its topic.
+            state: its state, as bytes.
+            folds: whether it is folded too, if nothing is wrong.
+        """
+        misfit, sequence = None, fact.sequence
+        link = computed_link(self.link, fact.stream, sequence, topic, body_of(state))
+        if sequence != self.sequence + 1:
+            misfit = OUT_OF_SEQUENCE
+        elif link.hex() != fact.chain:
+            misfit = UNLINKED
+        elif fact.model_name != self.name or fact.workspace != self.workspace:
+            misfit = MISNAMED
+        elif folds and self.state is not None:
+            try:
+                laws.apply(self.state, fact)
+            except CorruptLogError:
+                misfit = UNFOLDABLE
+        if misfit is not None:
+            self.state = None
+            if misfit.breaks_chain:
+                self.broke_at = self.broke_at or fact.position
+                link = bytes.fromhex(fact.chain)
+        self.link, self.sequence, self.position = link, sequence, fact.position
+        return misfit
+
 
 class AppendRow(NamedTuple):
     """A row as one of those that were recorded together."""
@@ -100,8 +153,26 @@ class AppendRow(NamedTuple):
         return self.place + 1 == self.length
 
     def is_followed_by(self, then: AppendRow) -> bool:
-        """Return whether a row is the next one of the same append."""
-        return (then.stream, then.command_id, then.place) == (self.stream, self.command_id, self.place + 1)
+        """Return whether a row is the next one of the same append, and stands right behind."""
+        wanted = self._replace(position=self.position + 1, sequence=self.sequence + 1, place=self.place + 1)
+        return then == wanted
+
+
+class AppendOrder:
+    """Follows the rows of a log, and knows which append is not at its end yet."""
+
+    def __init__(self) -> None:
+        """Start before the first row."""
+        self.open: AppendRow | None = None
+        """Last row, if its append should go on."""
+
+    def take(self, row: AppendRow) -> tuple[AppendRow | None, AppendRow | None]:
+        """Go on behind a row; return the row before it if that is unfinished, and the row itself if it is orphaned."""
+        before = self.open
+        self.open = None if row.ends_append else row
+        if before is not None and before.is_followed_by(row):
+            return None, None
+        return before, row if row.place else None
 
 
 class LogScan:
@@ -135,8 +206,7 @@ class LogScan:
         """Rows whose append should go on with the next row, and does not."""
         self.orphaned: list[AppendRow] = []
         """Rows that go on with an append which is not the one of the row before them."""
-        self.open_append: AppendRow | None = None
-        """Last row, if its append should go on."""
+        self.order = AppendOrder()
         self._store = store
         self._snapshot = snapshot
         self._workspace = workspace
@@ -195,13 +265,9 @@ class LogScan:
         if position > self.position + 1:
             self.gaps.append(range(self.position + 1, position))
 
-    def _scan(self, rows: list[LogRow]) -> None:  # noqa: C901 - one loop, run for every row there is: no calls to spare
-        """Scan the next rows.
-
-        The sequence, the names and the link are compared here, so of what `laws.apply` asks only the fold is left.
-        """
-        streams, ledgers, fact, marks, before = self.streams, self.ledgers, self._fact, list[str](), self.position
-        keeps_ledgers, replays = self.keeps_ledgers, self._replays()
+    def _scan(self, rows: list[LogRow]) -> None:
+        """Scan the next rows."""
+        streams, fact, marks, before, replays = self.streams, self._fact, list[str](), self.position, self._replays()
         for row in rows:
             position, stream, sequence, topic, state = row
             if position != before + 1:
@@ -213,33 +279,28 @@ class LogScan:
                 self._note_unreadable(row)
                 marks.append(mark_of(row))
                 continue
+            fact.position, fact.stream, fact.sequence, fact.envelope = position, stream, sequence, envelope
+            fact.event = event = envelope.payload
             scanned = streams.get(stream) or self._begin_stream(position, stream, envelope)
-            event, chain = envelope.payload, envelope.chain
             self.latest_us = max(self.latest_us, event.at_us)
-            link = computed_link(scanned.link, stream, sequence, topic, body_of(state))
-            if link.hex() != chain or sequence != scanned.sequence + 1:
-                self._break(position, stream, scanned)
-                link = bytes.fromhex(chain)
-            elif envelope.model_name != scanned.name or envelope.workspace != scanned.workspace:
-                self._note_misnamed(position, stream, sequence, scanned)
+            misfit = scanned.take(fact, topic, state, folds=replays)
+            if misfit is not None:
+                self._note(misfit, fact)
             elif scanned.state is not None:
-                if replays:
-                    try:
-                        scanned.state.evolve(event, envelope.actor)
-                        if keeps_ledgers and type(event) in LEDGER_EVENTS:
-                            fact.position, fact.stream, fact.envelope, fact.event = position, stream, envelope, event
-                            version_id = event.version_id  # type: ignore[union-attr]  # of these events
-                            ledgers[version_id] = evolve_ledger(ledgers.get(version_id), fact)  # type: ignore[assignment]  # a known one has one
-                    except UNFOLDABLE:
-                        self._note_unfoldable(position, stream, sequence, scanned)
+                if replays and self.keeps_ledgers and type(event) in LEDGER_EVENTS:
+                    self._keep_ledger(fact, event.version_id)  # type: ignore[union-attr]  # of these events
                 if envelope.idempotency_key is not None and envelope.index == 0:
-                    self._check_key(position, stream, sequence, envelope.idempotency_key)
-            scanned.link, scanned.sequence, scanned.position = link, sequence, position
-            marks.append(f"{position} {stream} {sequence} {chain}\n")  # as mark_of would, which is slower
-            if envelope.count > 1 or self.open_append is not None:
-                together = AppendRow(position, stream, sequence, envelope.command_id, envelope.index, envelope.count)
-                self._check_append(together)
+                    self._check_key(fact, envelope.idempotency_key)
+            marks.append(f"{position} {stream} {sequence} {envelope.chain}\n")  # as mark_of would, which is slower
+            if envelope.count > 1 or self.order.open is not None:
+                index, count = envelope.index, envelope.count
+                self._check_append(AppendRow(position, stream, sequence, envelope.command_id, index, count))
         self.head.extend([row[0] for row in rows], marks)
+
+    def _keep_ledger(self, fact: Fact, version_id: str) -> None:
+        ledger = evolve_ledger(self.ledgers.get(version_id), fact)
+        if ledger is not None:
+            self.ledgers[version_id] = ledger
 
     def _replays(self) -> bool:
         """Return whether the next rows are replayed; where there is nothing to compare with, only so many are."""
@@ -274,35 +335,25 @@ class LogScan:
             )
         return scanned
 
-    def _break(self, position: int, stream: str, scanned: ScannedStream) -> None:
-        scanned.broke_at = scanned.broke_at or position
-        scanned.state = None
-        self.broken.add(stream)
+    def _note(self, misfit: Misfit, fact: Fact) -> None:
+        if misfit.breaks_chain:
+            self.broken.add(fact.stream)
+        else:
+            place = (fact.position, fact.stream, fact.sequence)
+            self.faults.append(Fault(misfit.kind, misfit.said, *place, alters=False))
 
-    def _note_misnamed(self, position: int, stream: str, sequence: int, scanned: ScannedStream) -> None:
-        said = "names another model than the events before it"
-        self.faults.append(Fault("rewritten", said, position, stream, sequence, alters=False))
-        scanned.state = None
-
-    def _note_unfoldable(self, position: int, stream: str, sequence: int, scanned: ScannedStream) -> None:
-        said = "does not follow from the events before it"
-        self.faults.append(Fault("unreadable", said, position, stream, sequence, alters=False))
-        scanned.state = None
-
-    def _check_key(self, position: int, stream: str, sequence: int, key: str) -> None:
+    def _check_key(self, fact: Fact, key: str) -> None:
         """Check that the index of idempotency keys leads to the append that has the key."""
         try:
-            found = self._store.find_key(stream, key)
+            found = self._store.find_key(fact.stream, key)
         except CorruptLogError:
             found = None
-        if found is None or found[0] != position:
+        if found is None or found[0] != fact.position:
             said = "is not found by its idempotency key"
-            self.faults.append(Fault("changed", said, position, stream, sequence, alters=False))
+            self.faults.append(Fault("changed", said, fact.position, fact.stream, fact.sequence, alters=False))
 
     def _check_append(self, row: AppendRow) -> None:
         """Check that rows recorded together stand together."""
-        before = self.open_append
-        if before is None or not (before.is_followed_by(row) and row.position == before.position + 1):
-            self.unfinished += [] if before is None else [before]
-            self.orphaned += [row] if row.place else []
-        self.open_append = None if row.ends_append else row
+        unfinished, orphaned = self.order.take(row)
+        self.unfinished += [] if unfinished is None else [unfinished]
+        self.orphaned += [] if orphaned is None else [orphaned]

@@ -317,7 +317,7 @@ class Verifier:
         orphaned = {
             (one.stream, one.command_id, one.place): one for one in log.orphaned if one.stream not in log.broken
         }
-        for row in [*log.unfinished, *([log.open_append] if log.open_append else [])]:
+        for row in [*log.unfinished, *([log.order.open] if log.order.open else [])]:
             place = row.position + 1
             if row.stream in log.broken or place in reported:
                 continue

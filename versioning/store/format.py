@@ -244,13 +244,14 @@ def read(position: int, stream: str, sequence: int, topic: str, state: bytes) ->
 
 
 class Fact:
-    """A row that was read, as folds of many rows see it: what they ask of a `Recorded`, in one object for all rows."""
+    """A row that was read: the event, its place, and what its envelope holds; cheaper to make than `Recorded`."""
 
-    __slots__ = ("envelope", "event", "position", "stream")
+    __slots__ = ("envelope", "event", "position", "sequence", "stream")
 
     envelope: Envelope[Event]
     event: Event
     position: int
+    sequence: int
     stream: str
 
     @property
