@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import pytest
 from click.testing import CliRunner
 
-from tests.stores import START, Clock
+from tests.stores import START, Clock, facts
 from versioning import ModelRegistry
 from versioning.cli import cli
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NAME: Final = "fraud"
 URI: Final = "s3://bucket/model"
+PLACE: Final = "sqlite:///models.db?durability=checkpoint"
+_PYTHON: Final = re.compile(r"\w\(|pathlib|\{[a-z_]+\}")
+"""What no hint on a terminal says: a call of Python, or a placeholder that nobody worded."""
 TERMINAL: Final = {"TERM": "xterm-256color", "COLUMNS": "160"}
 
 
@@ -48,7 +53,10 @@ def run(*words: str, stdin: str | bytes | None = None, **env: str | None) -> Ran
     given = CliRunner().invoke(cli, list(words), input=stdin, env=env)
     if given.exception is not None and not isinstance(given.exception, SystemExit):
         raise given.exception
-    return Ran(given.exit_code, given.stdout, given.stderr)
+    ran = Ran(given.exit_code, given.stdout, given.stderr)
+    hints = [line for line in ran.err.splitlines() if line.startswith("Hint: ")]
+    assert not any(_PYTHON.search(line) for line in hints), hints
+    return ran
 
 
 def done(*words: str, **how: Any) -> Ran:  # noqa: ANN401 - as run takes it
@@ -56,6 +64,39 @@ def done(*words: str, **how: Any) -> Ran:  # noqa: ANN401 - as run takes it
     ran = run(*words, **how)
     assert ran.code == 0, ran
     return ran
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder of its own, and a store that VERSIONING_URL names and that does not exist yet."""
+    for name in [name for name in os.environ if name.startswith("VERSIONING_") and "TEST" not in name]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERSIONING_URL", PLACE)
+    return PLACE
+
+
+def opened(**how: Any) -> ModelRegistry:  # noqa: ANN401 - as ModelRegistry takes it
+    return ModelRegistry(PLACE, **how)
+
+
+def happened() -> list[str]:
+    with opened() as registry:
+        return facts(registry.history())
+
+
+def deployed(*words: str) -> str:
+    """Deploy; give the version_id."""
+    return str(done("deploy", NAME, URI, *words, "--json").json["version_id"])
+
+
+def refused(ran: Ran, code: int, *said: str) -> None:
+    """See an exit code, one sentence with its code and a hint on stderr, and nothing on stdout."""
+    assert (ran.code, ran.out) == (code, ""), ran
+    assert ran.err.startswith("Error: ")
+    assert all(one in ran.err for one in said), ran.err
+    assert "Hint: " in ran.err
+    assert "Traceback" not in ran.err
 
 
 def environment(**more: str) -> dict[str, str]:

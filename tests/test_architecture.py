@@ -32,7 +32,7 @@ WINGS: dict[str, set[str]] = {
     "registry": BELOW_THE_REGISTRY,
     "__init__": BELOW_THE_REGISTRY | {"registry"},
     "__main__": set(),
-    "cli": BELOW_THE_REGISTRY | {"output", "registry"},
+    "cli": BELOW_THE_REGISTRY | {"output", "registry", "__init__"},
     "testing": BELOW_THE_REGISTRY | {"registry"},
 }
 """What each wing may import, besides itself, while it is imported; inside a wing there are no circles."""
@@ -86,7 +86,7 @@ def test_a_room_imports_what_its_wing_may(module: str) -> None:
     wing = wing_of(module)
     beyond = {name for name in ours(MODULES[module]) if wing_of(name) != wing}
     allowed = WINGS[wing]
-    assert {name for name in beyond if wing_of(name) not in allowed and name.split(".")[1] not in allowed} == set()
+    assert {name for name in beyond if wing_of(name) not in allowed and name.split(".")[-1] not in allowed} == set()
 
 
 def test_the_core_imports_downwards_only() -> None:

@@ -23,7 +23,7 @@ from versioning.audit import verify as audit_room
 from versioning.audit.diagnose import FoundRow, StreamWalk
 from versioning.audit.scan import LogScan
 from versioning.audit.verify import Finding, Verifier
-from versioning.cli.options import FOUND
+from versioning.cli.ending import FOUND
 from versioning.reading.views import VIEWS
 from versioning.store.format import decode
 from versioning.testing import POLICIES

@@ -13,8 +13,9 @@ import click.testing
 import pytest
 
 from tests.cli_tools import Ran, run, terminal
-from versioning import ModelRegistry, Policy, presentation
+from versioning import ModelRegistry, Policy
 from versioning.cli import cli
+from versioning.cli import tables as presentation
 
 CONTROLS: Final = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 BIDI: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -97,12 +98,18 @@ CALLS: Final[dict[str, list[str]]] = {
     "rebuild": ["rebuild", "--dry-run"],
     "migrate": ["migrate", "--dry-run"],
     "doctor": ["doctor"],
+    "skip": ["skip", "1", *DRY[1:5]],
+    "collect": ["collect", "--yes"],
+    "explain": ["explain"],
+    "explain one": ["explain", "R13"],
 }
 REFUSED: Final[dict[str, list[str]]] = {
     "a model that is not there": ["show", f"{UNCONTROLLED}x"],
     "a name with controls": ["deploy", ANYTHING, "s3://x"],
     "no artifact": ["deploy", UNCONTROLLED, ANYTHING],
     "no verb": [ANYTHING],
+    "no word": ["explain", ANYTHING],
+    "nothing to skip": ["skip", ANYTHING],
     "no option": ["ls", f"--{ANYTHING}"],
     "too many words": ["ls", UNCONTROLLED, ANYTHING],
     "no choice": ["deploy", "x", "s3://x", "--activation", ANYTHING],
@@ -135,7 +142,7 @@ def reached(ran: Ran, form: str) -> set[str]:
 
 def takes(words: list[str], form: str) -> bool:
     """Whether a verb has a form."""
-    json_only = words[0] in {"timeline", "checkpoint", "import", "rebuild", "migrate"}
+    json_only = words[0] in {"timeline", "checkpoint", "import", "rebuild", "migrate", "skip", "collect"}
     if words[0] == "export":
         return form in ({"text", "terminal"} if "--cloud-events" in words else {"json", "nl", "csv"})
     return form in ({"text", "terminal", "json"} if json_only else FORMS) and (words[0], form) != (

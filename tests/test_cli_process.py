@@ -22,7 +22,6 @@ from tests.cli_tools import NAME, ROOT, URI, environment, incident, process, run
 from versioning import ModelRegistry
 from versioning.cli import cli, completion
 from versioning.cli import tables as presentation
-from versioning.cli.options import Given
 from versioning.cli.tables import Progress
 
 if TYPE_CHECKING:
@@ -180,6 +179,12 @@ class TestTerminals:
             _, seen = terminal(*words, VERSIONING_URL=URL, **how)
             assert "\x1b" not in seen
 
+    def test_a_terminal_that_knows_no_width_gets_a_table_too(self) -> None:
+        code, seen = terminal("ls", VERSIONING_URL=URL, COLUMNS="0", NO_COLOR="1")
+        assert (code, [line.split()[0] for line in seen.splitlines()[1:]][:1]) == (0, [NAME])
+        code, seen = terminal("explain", "R13", COLUMNS="60")
+        assert (code, max(len(line) for line in seen.splitlines() if not line.startswith(" ")) <= 60) == (0, True)
+
     def test_log_has_arrows_and_marks_the_primary(self) -> None:
         code, seen = terminal("log", NAME, VERSIONING_URL=URL, NO_COLOR="1")
         assert (code, seen.splitlines()[2:4]) == (0, [
@@ -209,7 +214,7 @@ class TestTerminals:
         assert run("log", "--workspace", "other").err == "There are no events.\n"
         ran = run("deploy", NAME, URI, "--actor", "u-1")
         assert "8  u-1 deployed 0.3.0 of fraud as a draft\n" in ran.out
-        assert run("deactivate", f"{NAME}@0.2.0").err == "It is so already: nothing was recorded.\n"
+        assert run("deactivate", f"{NAME}@0.2.0").err == "Nothing changed, so nothing was recorded.\n"
         assert "model name" in run("ls", NAME).out
         assert "(primary)" in run("log", NAME).out
         assert run("log", "--oneline", "-n", "1").out.count("\n") == 1
@@ -334,8 +339,9 @@ class TestCompletion:
         ]
 
     def test_a_store_that_is_there_is_opened_as_given(self) -> None:
-        context = click.Context(cli, obj=Given(url=URL))
-        assert [item.value for item in completion.names(context, cli.params[0], "f")] == [NAME]
+        context = click.Context(cli)
+        context.params["url"] = URL
+        assert [item.value for item in completion.complete_names(context, cli.params[0], "f")] == [NAME]
 
     @pytest.fixture
     def shell(self, tmp_path: Path) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import sqlite3
 from contextlib import closing
@@ -15,6 +14,7 @@ import pytest
 from tests import stores
 from tests.stores import Clock
 from versioning import ModelRegistry, Policy, StoreError
+from versioning.cli import doctor
 from versioning.cli.doctor import Check, examine
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 store = stores.store
 shared_store = stores.shared_store
 PLACE = "sqlite:///models.db"
-doctor = importlib.import_module("versioning.cli.doctor")  # the package has a verb of this name
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +50,7 @@ def test_all_is_well_on_every_store(shared_store: Store) -> None:
 
 
 def test_a_store_that_is_not_there_is_not_made() -> None:
-    assert found("store") == [("fail", "There is none at this place.")]
+    assert found("store") == [("fail", "There is no store at this place.")]
     assert list(Path().iterdir()) == []
 
 
@@ -89,7 +88,7 @@ def test_an_old_python_and_packages_that_are_not_there(monkeypatch: pytest.Monke
         return version(name)
 
     monkeypatch.setattr(importlib.metadata, "version", without)
-    assert found("postgres") == [("ok", "psycopg is not installed, and needed for this extra only.")]
+    assert found("postgres") == [("ok", "psycopg is not installed; only this extra needs it.")]
 
 
 def test_commands_that_a_loss_of_power_may_take() -> None:
@@ -111,7 +110,7 @@ def test_a_view_that_an_event_stops_and_one_that_was_told_to_pass_over_it() -> N
         registry.skip(1, actor="u-1", reason="ticket 7")
         registry.skip(1)
     ((verdict, said),) = found("skipped")
-    assert (verdict, said.startswith("The views pass over position 1, as ")) == ("warn", True)
+    assert (verdict, said.startswith("The views skip position 1, as ")) == ("warn", True)
     assert found("view models.1")[0][0] == "ok"
 
 
@@ -122,13 +121,13 @@ def test_activations_that_nobody_answers() -> None:
             registry.deploy("s3://x", model_name="a")
     ((verdict, said),) = found("activations")
     assert verdict == "warn"
-    assert said == "6 waited for longer than an hour: 0.1.0 of a, 0.2.0 of a, 0.3.0 of a, 0.4.0 of a, 0.5.0 of a …"
+    assert said == "6 pending for longer than an hour: 0.1.0 of a, 0.2.0 of a, 0.3.0 of a, 0.4.0 of a, 0.5.0 of a …"
 
 
 def test_activations_that_have_just_begun() -> None:
     with made(policy=Policy(activation="awaited")) as registry:
         registry.deploy("s3://x", model_name="a")
-    assert found("activations") == [("ok", "1 waited for, none longer than an hour.")]
+    assert found("activations") == [("ok", "1 pending, none for longer than an hour.")]
     assert timedelta(minutes=1) < doctor.WAITED_TOO_LONG
 
 
@@ -137,7 +136,7 @@ def test_contents_that_are_missing_or_damaged() -> None:
         kept = [registry.deploy(f"{number}".encode(), model_name="a") for number in range(8)]
     calls: list[tuple[str, int, int]] = []
     assert found("artifacts", progress=lambda *told: calls.append(told)) == [
-        ("ok", "8 contents are there, and what was deployed.")
+        ("ok", "8 contents are there, and as they were deployed.")
     ]
     assert calls[-1] == ("artifacts", 8, 8)
     files = {path.parent.name + path.name: path for path in Path("models.db.artifacts").glob("*/??/*")}

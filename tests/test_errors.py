@@ -72,7 +72,7 @@ class TestTheTree:
 
     @pytest.mark.parametrize("error", LEAVES)
     def test_each_says_what_to_do_next(self, error: type[VersioningError]) -> None:
-        assert error.hint.endswith(".")
+        assert error.hint_text.endswith(".")
 
     def test_who_must_act_is_told_over_http_too(self) -> None:
         assert [branch.status for branch in BRANCHES] == [422, 404, 409, 503, 500]
@@ -90,7 +90,7 @@ class TestWhatAnErrorTells:
     def test_a_rule_and_a_hint_of_its_own(self) -> None:
         error = InvalidArgumentError("limit is odd.", rule="R25", hint="Pass an even one.", argument="limit")
         assert str(error) == "limit is odd. [R25] Pass an even one."
-        assert InvalidArgumentError("limit is odd.").hint == InvalidArgumentError.hint != error.hint
+        assert InvalidArgumentError("limit is odd.").hint == InvalidArgumentError.hint_text != error.hint
 
     def test_its_facts_are_attributes(self) -> None:
         error = PrimaryMovedError("It moved.", expected="ver_a", actual=None)
@@ -104,12 +104,12 @@ class TestWhatAnErrorTells:
         error = PrimaryMovedError("It moved.", expected="ver_a", actual=None)
         assert error.to_dict() == {
             "type": "urn:model-versioning:error:primary-moved",
-            "title": "Somebody moved the primary since the caller looked",
+            "title": "The primary moved after the caller looked at it",
             "status": 409,
             "detail": "It moved.",
             "code": "primary-moved",
             "rule": "R22",
-            "hint": "Look at the primary again, and decide again.",
+            "hint": "Look at the primary again, then decide again.",
             "expected": "ver_a",
         }
 

@@ -159,7 +159,7 @@ class TestR28Texts:
         error = refusal(check, "a" * (most + 1))
         assert (error.rule, error.facts) == ("R28", {"argument": argument})
         assert error.sentence == f"{argument} has {most + 1} characters; the limit is {most}."
-        assert error.hint == InvalidArgumentError.hint
+        assert error.hint == InvalidArgumentError.hint_text
 
     @pytest.mark.parametrize("lone", LONE, ids=ascii)
     @each_text

@@ -20,7 +20,7 @@ import versioning
 from tests.cli_tools import incident, terminal
 from tests.pages import run_page
 from versioning import ModelRegistry, rules
-from versioning.cli.options import EXIT_CODES
+from versioning.cli.ending import EXIT_CODES
 from versioning.commands import NAMES
 from versioning.output.explain import short_rules
 from versioning.rules import NOTHING, TRANSITIONS, Transition

@@ -1,28 +1,72 @@
-"""What can go wrong, by who must act.
+"""The errors, sorted by who has to act.
 
-The law of this room: every error says in one sentence what is so, carries a stable `code`, the number of the rule in
-the specification where there is one, and a `hint` that says what to do next. The branch says who must act:
+The law of this room: every error states in one sentence what is wrong. It carries a stable `code`, the number of the
+rule behind it if there is one, and a `hint` that says what to do next. Its branch says who has to act:
 
-- `InvalidInputError`: the caller, whose argument can't be accepted on any day.
-- `NotFoundError`: the caller, who named what is not there.
-- `RefusedError`: the caller, who asked for what the rules forbid in the present state.
-- `TryAgainError`: nobody; the same call may succeed in a moment.
-- `StorageError`: whoever runs the store, or the folder of artifacts.
+- `InvalidInputError`: the caller. The argument can never be accepted.
+- `NotFoundError`: the caller. Something that the call names does not exist.
+- `RefusedError`: the caller. The rules forbid the command in the present state.
+- `TryAgainError`: nobody. The same call may succeed in a moment.
+- `StorageError`: the operator of the store, or of the artifacts folder.
 
-To add one: a class with a docstring, a `code` and a `hint`, raised somewhere. A test compares the codes with the table
-in ARCHITECTURE.md and with the places that raise them.
+A hint is data. It names a call by a placeholder, such as `{models}`, and each face words it: Python by `PYTHON` below,
+the command line by a table of its own.
+
+To add an error: write a class with a docstring, a `code` and a `hint_text`, and raise it. To add a placeholder: give it
+words in every face. Tests compare the codes with the table in README.md and with the places that raise them, and the
+placeholders with the faces.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SHOWN_CHARACTERS_MAX = 120
-"""How much of a caller's value an error repeats."""
+"""Longest excerpt of a caller's value that an error repeats."""
+
+PYTHON: Final[Mapping[str, str]] = {
+    "artifacts": "artifacts=",
+    "checkpoint": "checkpoint=",
+    "clock": "clock=lambda: datetime.now(timezone.utc)",
+    "models": "models()",
+    "now": "datetime.now(timezone.utc)",
+    "number": 'version("name@1.2.0")',
+    "policy": 'Policy(losing_primary="refuse")',
+    "predict": "predict(inputs)",
+    "private_key": "Ed25519PrivateKey.generate()",
+    "publish": "publish=True",
+    "rebuild": "rebuild()",
+    "serializer": "serializer=",
+    "skops": "serializer=SkopsSerializer(trusted_types=[…])",
+    "stores": "memory:, sqlite:///relative.db, sqlite:////absolute.db, postgresql://user:password@host/database, or a "
+    "pathlib.Path",
+    "svg": 'format="svg"',
+    "take_checkpoint": "checkpoint()",
+    "ten_minutes": "timedelta(minutes=10)",
+    "trusted": "trusted=True",
+    "versions": "versions(model_name)",
+    "views": "views()",
+}
+"""Words of the library for the placeholders that hints use."""
+_PLACEHOLDER: Final = re.compile(r"\{\{|\{([a-z_]+)\}")
+
+
+def worded(hint: str, words: Mapping[str, str]) -> str:
+    """Return a hint with its placeholders in the words of one face; `{{` stands for a brace."""
+    return _PLACEHOLDER.sub(lambda found: words.get(found[1], found[0]) if found[1] else "{", hint)
+
+
+def verbatim(text: str) -> str:
+    """Return a text for use inside a hint, so that no part of it counts as a placeholder."""
+    return text.replace("{", "{{")
 
 
 def shown(value: object) -> str:
-    """A caller's value as an error may repeat it: escaped, on one line, and cut."""
+    """Return a caller's value as an error may repeat it: escaped, on one line, and cut."""
     try:
         text = ascii(value) if isinstance(value, str) else " ".join(repr(value).split())
     except Exception:  # noqa: BLE001 - a value whose own repr fails still deserves a readable refusal
@@ -31,34 +75,50 @@ def shown(value: object) -> str:
 
 
 class VersioningError(Exception):
-    """Anything that this library raises on purpose; catch it to catch all."""
+    """Any error that this library raises on purpose; catch it to catch them all."""
 
     code: ClassVar[str] = "versioning"
+    """Stable name of the kind of error, for programs to compare."""
     status: ClassVar[int] = 500
-    """The HTTP status that a service would answer with."""
+    """HTTP status that a service would answer with."""
     rule: str | None = None
-    hint: str = ""
+    """Number of the rule behind the error, such as "R13"."""
+    hint_text: str = ""
+    """What to do next, with a `{placeholder}` for each call."""
 
     def __init__(self, sentence: str, *, rule: str | None = None, hint: str | None = None, **facts: object) -> None:
-        """Take the sentence; `facts` become attributes and members of `to_dict()`."""
+        """Keep the sentence; `facts` become attributes and members of `to_dict()`."""
         super().__init__(sentence)
         self.sentence = sentence
         if rule is not None:
             self.rule = rule
         if hint:
-            self.hint = hint
+            self.hint_text = hint
         self.facts = facts
         for name, value in facts.items():
             setattr(self, name, value)
 
     def __str__(self) -> str:
-        """The sentence, the rule and the hint, for somebody who is tired at night."""
+        """Return the sentence, the rule and the hint."""
         rule = f" [{self.rule}]" if self.rule else ""
         hint = f" {self.hint}" if self.hint else ""
         return f"{self.sentence}{rule}{hint}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the members of an RFC 9457 problem document, plus `code`, `rule`, `hint` and the error's own facts."""
+    @property
+    def hint(self) -> str:
+        """What to do next, in Python's words."""
+        return self.hint_in(PYTHON)
+
+    def hint_in(self, words: Mapping[str, str]) -> str:
+        """Return what to do next, in the words of another face."""
+        return worded(self.hint_text, words)
+
+    def to_dict(self, words: Mapping[str, str] = PYTHON) -> dict[str, Any]:
+        """Return the members of an RFC 9457 problem document, plus `code`, `rule`, `hint` and the error's own facts.
+
+        Args:
+            words: the face that the hint is worded for.
+        """
         facts = {name: value for name, value in self.facts.items() if value is not None}
         return {
             "type": f"urn:model-versioning:error:{self.code}",
@@ -67,62 +127,62 @@ class VersioningError(Exception):
             "detail": self.sentence,
             "code": self.code,
             "rule": self.rule,
-            "hint": self.hint,
+            "hint": self.hint_in(words),
             **facts,
         }
 
 
-# The caller's argument can't be accepted on any day.
+# The argument can never be accepted.
 
 
 class InvalidInputError(VersioningError):
-    """An argument can't be accepted, whatever the state."""
+    """An argument can never be accepted, whatever the state."""
 
     code = "invalid-input"
     status = 422
 
 
 class InvalidNameError(InvalidInputError):
-    """A model's name is not of the form that rule R4 asks for."""
+    """A model's name does not have the form that rule R4 asks for."""
 
     code = "invalid-name"
     rule = "R4"
-    hint = "Use 1 to 256 characters, without control characters or white space at the ends."
+    hint_text = "Use 1 to 256 characters, with no control characters and no white space at either end."
 
 
 class InvalidBumpError(InvalidInputError):
-    """A version bump is none of the three words."""
+    """A version bump is not one of the three words."""
 
     code = "invalid-bump"
     rule = "R2"
-    hint = "Use MAJOR, MINOR or PATCH."
+    hint_text = "Use MAJOR, MINOR or PATCH."
 
 
 class InvalidArgumentError(InvalidInputError):
-    """Any other argument that can't be accepted."""
+    """Some other argument can't be accepted."""
 
     code = "invalid-argument"
-    hint = "Correct the argument, and send the call again; nothing was recorded."
+    hint_text = "Correct the argument and call again; nothing was recorded."
 
 
-# The caller named what is not there.
+# Something that the call names does not exist.
 
 
 class NotFoundError(VersioningError):
-    """What was named is not there."""
+    """Something that the call names does not exist."""
 
     code = "not-found"
     status = 404
 
 
 class ModelNotFoundError(NotFoundError):
-    """There is no such model in this workspace."""
+    """This workspace has no such model."""
 
     code = "model-not-found"
     rule = "R24"
-    hint = "Names are case-sensitive, and belong to one workspace; models() lists them."
+    hint_text = "Names are case-sensitive and belong to one workspace; {models} lists them."
     suggestions: tuple[str, ...] = ()
-    """Names of models that are there and look alike."""
+    """Names of existing models that look alike."""
 
 
 class VersionNotFoundError(NotFoundError):
@@ -130,26 +190,26 @@ class VersionNotFoundError(NotFoundError):
 
     code = "version-not-found"
     rule = "R24"
-    hint = "versions(model_name) lists what is there."
+    hint_text = "{versions} lists those that exist."
 
 
 class NoPrimaryVersionError(NotFoundError):
-    """The model has no primary version, so that nothing answers an invocation that names none."""
+    """The model has no primary version, so nothing answers a call that names no version."""
 
     code = "no-primary-version"
     rule = "R24"
-    hint = "Publish or promote an active version, or name the version that you want."
+    hint_text = "Publish or promote an active version, or name the version you want."
 
 
 class ArtifactNotFoundError(NotFoundError):
-    """The contents of an artifact are not in the folder."""
+    """The contents of an artifact are missing from the artifacts folder."""
 
     code = "artifact-not-found"
     rule = "R26"
-    hint = "It was erased, or this registry looks at another artifacts folder than the one that deployed it."
+    hint_text = "They were erased, or this registry uses another artifacts folder than the one that deployed them."
 
 
-# The rules forbid it in the present state.
+# The rules forbid the command in the present state.
 
 
 class RefusedError(VersioningError):
@@ -160,35 +220,35 @@ class RefusedError(VersioningError):
 
 
 class VersionNotActiveError(RefusedError):
-    """Only an active version can do what was asked."""
+    """The command needs an active version."""
 
     code = "version-not-active"
     rule = "R8"
-    hint = "Activate it first, and wait until it is active."
+    hint_text = "Activate it first, and wait until it is active."
 
 
 class VersionDeletedError(RefusedError):
-    """The version was deleted, which is for ever."""
+    """The version was deleted, and deletion is final."""
 
     code = "version-deleted"
     rule = "R17"
-    hint = "Deploy it again: that makes a new version."
+    hint_text = "Deploy it again, as a new version."
 
 
 class PrimaryProtectedError(RefusedError):
-    """The policy refuses to take the primary away while another version could serve."""
+    """The policy protects the primary while another version could take over."""
 
     code = "primary-protected"
     rule = "R11"
-    hint = "Promote another version first."
+    hint_text = "Promote another version first."
 
 
 class PrimaryMovedError(RefusedError):
-    """Somebody moved the primary since the caller looked."""
+    """The primary moved after the caller looked at it."""
 
     code = "primary-moved"
     rule = "R22"
-    hint = "Look at the primary again, and decide again."
+    hint_text = "Look at the primary again, then decide again."
     expected: str | None = None
     actual: str | None = None
 
@@ -198,25 +258,27 @@ class NothingToRollBackToError(RefusedError):
 
     code = "nothing-to-roll-back-to"
     rule = "R13"
-    hint = "Activate an earlier version, or promote the version that you want by its id."
+    hint_text = "Activate an earlier version, or promote the version you want."
 
 
 class IdempotencyConflictError(RefusedError):
-    """The idempotency key was used for another command."""
+    """The idempotency key was already used for another command."""
 
     code = "idempotency-conflict"
     rule = "R21"
-    hint = "Use a fresh key for each thing that you want done, and the same key only to try that very thing again."
+    hint_text = "Use a new key for each command, and repeat a key only to retry the same command."
 
 
 class ArtifactUntrustedError(RefusedError):
     """Loading this artifact can run code that it contains."""
 
     code = "artifact-untrusted"
-    hint = "Pass trusted=True if you trust everybody who could deploy it, or deploy with a format that runs no code."
+    hint_text = (
+        "Pass {trusted} if you trust everyone who could have deployed it, or deploy in a format that runs no code."
+    )
 
 
-# Nobody must act; the same call may succeed in a moment.
+# Nobody has to act; the same call may succeed in a moment.
 
 
 class TryAgainError(VersioningError):
@@ -227,50 +289,50 @@ class TryAgainError(VersioningError):
 
 
 class ConcurrencyError(TryAgainError):
-    """Others changed the model faster than this command could be decided; nothing was recorded."""
+    """Others kept changing the model while this command was decided; nothing was recorded."""
 
     code = "concurrency"
     rule = "R22"
-    hint = "Try again, best with an idempotency key."
+    hint_text = "Try again, preferably with an idempotency key."
 
 
-# Whoever runs the store must act.
+# The operator has to act.
 
 
 class StorageError(VersioningError):
-    """The store, or the folder of artifacts, can't do what was asked."""
+    """The store or the artifacts folder can't do what was asked."""
 
     code = "storage"
 
 
 class StoreError(StorageError):
-    """The database can't be reached, is locked, full or broken."""
+    """The database is unreachable, locked, full or broken."""
 
     code = "store"
     status = 503
-    hint = "Look at the database; with an idempotency key the same command can safely be sent again."
+    hint_text = "Check the database. A command with an idempotency key can safely be sent again."
 
 
 class CorruptLogError(StorageError):
-    """A row of the log is not what this library wrote."""
+    """A row of the log is not as this library wrote it."""
 
     code = "corrupt-log"
-    hint = "Nothing was imported or built from it. Keep a copy of the database and compare with a backup."
+    hint_text = "Nothing was imported or built from it. Keep a copy of the database, and compare it with a backup."
     position: int | None = None
-    """Where the row stands in the whole log."""
+    """Position of the row in the log."""
 
 
 class NewerFormatError(StorageError):
-    """A newer release of this library wrote this."""
+    """A newer release of this library wrote this row."""
 
     code = "newer-format"
-    hint = "Upgrade model-versioning in this process."
+    hint_text = "Upgrade model-versioning in this process."
     position: int | None = None
 
 
 class ArtifactDamagedError(StorageError):
-    """The contents of an artifact are not those that were deployed."""
+    """The contents of an artifact differ from what was deployed."""
 
     code = "artifact-damaged"
     rule = "R26"
-    hint = "Restore the file from a backup, or deploy the model again."
+    hint_text = "Restore the file from a backup, or deploy the model again."

@@ -99,7 +99,7 @@ def checked_version_id(text: object, argument: str = "version_id") -> str:
     """
     if not isinstance(text, str) or len(text) > ID_CHARACTERS_MAX or not _VERSION.fullmatch(text):
         msg = f"{argument} is not the id of a version: {shown(text)}."
-        hint = "A version_id starts with ver_; version(model_name, number=...) finds a version by its number."
+        hint = "A version_id starts with ver_; {number} finds a version by its number."
         raise InvalidArgumentError(msg, rule="R5", hint=hint, argument=argument)
     return str.__str__(text)  # str() of a (str, Enum) member would return its name
 

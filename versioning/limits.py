@@ -182,7 +182,7 @@ def checked_promote(promote: object, *, publish: bool) -> bool | None:
     if promote is None:
         return None
     if checked_flag(promote, "promote") and not publish:
-        _refuse("promote", "can't be True without publish=True", rule="R7", hint="Pass publish=True as well.")
+        _refuse("promote", "needs publish, because a draft can't be primary", rule="R7", hint="Pass {publish} as well.")
     return bool(promote)
 
 
@@ -258,7 +258,7 @@ def checked_staleness(value: object) -> float:
 
 def checked_moment(value: object, argument: str) -> int:
     """Return an aware moment as microseconds since 1970 (R23)."""
-    hint = "Pass an aware datetime, for example datetime.now(timezone.utc)."
+    hint = "Use a moment with a time zone, for example {now}."
     if not isinstance(value, datetime):
         _refuse(argument, f"must be a datetime, not {shown(value)}", rule="R23", hint=hint)
     try:

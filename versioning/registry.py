@@ -523,7 +523,7 @@ def _is_first_of(command_id: str, stream: str, rows: list[TailRow]) -> bool:
 def _numbered(error: VersioningError, index: int) -> VersioningError:
     """Say of an error which of many deployments it is about."""
     msg = f"Deployment {index}: {error.sentence}"
-    return type(error)(msg, rule=error.rule, hint=error.hint, **{**error.facts, "index": index})
+    return type(error)(msg, rule=error.rule, hint=error.hint_text, **{**error.facts, "index": index})
 
 
 class _Loaded:
@@ -1256,7 +1256,7 @@ class ModelRegistry(Questions, Commands):
         call = getattr(model, "predict", model)
         if not callable(call):
             msg = f"{found.number} of {shown(model_name)} is a {type(model).__name__}, which can't be called."
-            raise InvalidArgumentError(msg, hint="Deploy an object with predict(inputs), or a function.")
+            raise InvalidArgumentError(msg, hint="Deploy an object with {predict}, or a function.")
         return call(inputs)
 
     def _model_object(self, found: Version, *, trusted: bool, serializer: str | Serializer | None) -> object:
@@ -1381,14 +1381,14 @@ def _checked_policy(policy: object) -> Policy:
     if isinstance(policy, Policy):
         return policy
     msg = f"policy is a Policy, not {shown(policy)}."
-    raise InvalidArgumentError(msg, hint='For example Policy(losing_primary="refuse").', argument="policy")
+    raise InvalidArgumentError(msg, hint="For example {policy}.", argument="policy")
 
 
 def _checked_clock(clock: object) -> Callable[[], datetime] | None:
     if clock is None or callable(clock):
         return cast("Callable[[], datetime] | None", clock)
     msg = f"clock is a function without arguments, not {shown(clock)}."
-    hint = "Pass clock=lambda: datetime.now(timezone.utc), or none."
+    hint = "Pass {clock}, or none."
     raise InvalidArgumentError(msg, rule="R23", hint=hint, argument="clock")
 
 

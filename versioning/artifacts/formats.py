@@ -93,7 +93,7 @@ class SkopsSerializer:
         skops = _skops()
         if types := sorted({*skops.get_untrusted_types(data=contents)}.difference(self.trusted_types)):
             msg = f"The artifact holds types that are not trusted: {', '.join(types)}."
-            hint = "Look at each, and load with serializer=SkopsSerializer(trusted_types=[…]) if you trust them."
+            hint = "Look at each, and load with {skops} if you trust them."
             raise ArtifactUntrustedError(msg, hint=hint, types=types)
         model: object = skops.loads(contents, trusted=list(self.trusted_types))
         return model

@@ -155,7 +155,7 @@ def load_artifact(
     digest_in_folder(reference)
     folder = _present(folder)
     if serializer is None and not matching:
-        hint = 'Pass serializer= with the one that does; "bytes" gives the contents as they are.'
+        hint = 'Pass {serializer} with the one that does; "bytes" returns the contents as they are.'
         refuse("serializer", f"No serializer has the media type {shown(reference.media_type)}.", hint=hint)
     chosen = checked_serializer(serializer, *matching[:1])
     if chosen.runs_code and not trusted:
@@ -189,6 +189,6 @@ def _calling(serializer: Serializer, argument: str, deed: str) -> Iterator[None]
 
 def _present(folder: ArtifactFolder | None) -> ArtifactFolder:
     if folder is None:
-        hint = "Open the registry with artifacts= and a folder, or deploy a URI."
+        hint = "Name a folder with {artifacts}, or deploy a URI."
         refuse("artifacts", "This registry has no folder for the contents of artifacts.", hint=hint)
     return folder

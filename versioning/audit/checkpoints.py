@@ -176,7 +176,7 @@ class Checkpoint(Value):
             raise _refused(msg, "Ask the person who gave you this checkpoint, through another channel.") from None
 
 
-def _refused(sentence: str, hint: str = "Take one with checkpoint(), and keep it unchanged.") -> InvalidArgumentError:
+def _refused(sentence: str, hint: str = "Take one with {take_checkpoint}, and keep it.") -> InvalidArgumentError:
     return InvalidArgumentError(sentence, hint=hint, argument=_ARGUMENT)
 
 
@@ -241,7 +241,7 @@ def _key(given: Key, kind: str) -> Any:  # noqa: ANN401 - a key of an extra
             found = None
     if not isinstance(found, wanted):
         msg = f"{argument} is not an Ed25519 {kind} key in PEM, without a password."
-        hint = f"Make a pair with Ed25519PrivateKey.generate(), and pass the {kind} key."
+        hint = f"Make a pair with {{private_key}}, and pass the {kind} key."
         raise InvalidArgumentError(msg, hint=hint, argument=argument)
     return found
 
@@ -359,14 +359,14 @@ def given_checkpoints(given: object, public_key: Key | None) -> tuple[Checkpoint
     if given is None:
         if public_key is not None:
             msg = "public_key checks the signature of a checkpoint, but no checkpoint is given."
-            raise InvalidArgumentError(msg, hint="Pass checkpoint= as well.", argument="public_key")
+            raise InvalidArgumentError(msg, hint="Pass {checkpoint} as well.", argument="public_key")
         return ()
     checkpoints = []
     for one in handed:
         checkpoint = Checkpoint.read(one) if isinstance(one, str | Path) else one
         if not isinstance(checkpoint, Checkpoint):
             msg = f"checkpoint must be a Checkpoint, the path of one, or several of these, not {shown(given)}."
-            raise InvalidArgumentError(msg, hint="Take one with checkpoint().", argument="checkpoint")
+            raise InvalidArgumentError(msg, hint="Take one with {take_checkpoint}.", argument="checkpoint")
         if public_key is not None:
             checkpoint.check_signature(public_key)
         checkpoints.append(checkpoint)

@@ -1,31 +1,46 @@
 """What a word on the command line names: a model, a version, a moment, an artifact.
 
 The law of this room: **a word means one thing, whatever is in the store.** Nothing is looked up to find out what is
-meant; what a word can't mean is refused with a hint that shows what to write instead.
+meant. A word that can't mean what is asked for is refused, with a hint that shows what to write instead.
 
     fraud               a model            fraud@0.2.0         a version, by its number
     mdl_…               a life of a model  fraud@primary       the version that answers
     ver_…               a version          fraud@^0.2          where a version is looked for: the best of a range
 
-The last `@` counts, and only where what follows it is one of these forms: `team@fraud` is a name. An `@` at the end
-says that all before it is the name: `fraud@0.2.0@` is a model that is called "fraud@0.2.0". Ids hold no `@`.
+The last `@` counts, and only if one of these forms follows it: `team@fraud` is a name. An `@` at the end says that
+everything before it is the name: `fraud@0.2.0@` is a model called "fraud@0.2.0". Ids contain no `@`.
+
+To add a form of address: a line above, and a case of its test.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from versioning.errors import InvalidArgumentError, InvalidInputError, NotFoundError, VersionNotFoundError, shown
+from versioning.errors import (
+    SHOWN_CHARACTERS_MAX,
+    InvalidArgumentError,
+    InvalidInputError,
+    ModelNotFoundError,
+    NotFoundError,
+    VersionNotFoundError,
+    shown,
+    verbatim,
+)
 from versioning.ids import parse_version_id
 from versioning.numbers import exact_number, parse_range
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from versioning.aggregate import Version
     from versioning.reading.questions import Questions
 
@@ -39,12 +54,12 @@ _YEAR_MAX: Final = 9999
 
 @attrs.frozen
 class Address:
-    """What a word names: a model, or a version of one."""
+    """Model or version that a word names."""
 
     name: str | None
-    """The model's name or model_id; None where a version_id says it."""
+    """Name or model_id of the model; None if a version_id implies it."""
     version: str | None
-    """`primary`, a number, a range or a version_id; None where the model is meant."""
+    """`primary`, a number, a range or a version_id; None if the model is meant."""
 
     @property
     def is_primary(self) -> bool:
@@ -53,7 +68,7 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Take a word apart; any text is a name at least."""
+    """Split a word into a name and a version; any text is at least a name."""
     if parse_version_id(text) is not None:
         return Address(None, text)
     name, at, version = text.rpartition("@")
@@ -73,15 +88,15 @@ def _names_numbers(text: str) -> bool:
 
 
 def model_named(text: str) -> str:
-    """Give the name or model_id that a word means where a model is asked for.
+    """Return the name or model_id that a word means if a model is expected.
 
     Raises:
         InvalidArgumentError: it names a version.
     """
     address = parse_address(text)
     if address.name is None or address.version is not None:
-        msg = f"{shown(text)} names a version, and a model is asked for."
-        hint = "Write the model's name alone; where the name itself ends like this, add an @ behind it."
+        msg = f"{shown(text)} names a version, and a model is expected."
+        hint = "Write only the model's name. If the name itself ends like this, add an @ to it."
         raise InvalidArgumentError(msg, hint=hint, argument="model_name")
     return address.name
 
@@ -95,8 +110,8 @@ def version_named(questions: Questions, text: str) -> Version:
     """
     address = parse_address(text)
     if address.version is None:
-        msg = f"{shown(text)} names a model, and a version is asked for."
-        hint = "Say which one: NAME@primary, NAME@1.2.0 or a version_id. `ls NAME` lists them."
+        msg = f"{shown(text)} names a model, and a version is expected."
+        hint = "Name one as NAME@primary, NAME@1.2.0 or by its version_id; {versions} lists them."
         raise InvalidArgumentError(msg, rule="R5", hint=hint, argument="version_id")
     return _found(questions, address.name, address.version)
 
@@ -113,38 +128,53 @@ def _found(questions: Questions, name: str | None, version: str) -> Version:
         return questions.resolve(name)
     if exact_number(version) is not None:
         return questions.version(name, number=version)
-    msg = f"{shown(version)} is a range, and one version is asked for."
-    hint = "`resolve` says which version a range gives; name that one."
+    msg = f"{shown(version)} is a range, and one version is expected."
+    hint = "Name one version; `resolve` shows which one a range selects."
     raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version_id")
 
 
 def explained(error: NotFoundError, text: str) -> NotFoundError:
-    """Say of a name with an @ that is not there how a version is named: what follows the @ may be a slip."""
+    """Return an error that explains how to name a version, if the name has an @ and what follows may be a typo."""
     if parse_address(text) != Address(text, None) or "@" not in text:
         return error
-    hint = f"What follows the @ is no version: write @primary, @1.2.0, @^1.2 or @ver_…. {error.hint}"
+    hint = f"What follows the @ is no version. Write @primary, @1.2.0, @^1.2 or @ver_…. {error.hint_text}"
     return type(error)(error.sentence, rule=error.rule, hint=hint, **error.facts)
+
+
+@contextlib.contextmanager
+def addressed(text: str) -> Iterator[None]:
+    """Explain the name of a model that is not found, if it looks like a mistyped address."""
+    try:
+        yield
+    except ModelNotFoundError as error:
+        raise explained(error, text) from None
 
 
 # Moments and positions.
 
 
-def parse_moment(text: str, argument: str) -> datetime:
+def parse_moment(text: str, argument: str, *, hint: str = "") -> datetime:
     """Read an ISO moment with a time zone.
 
+    Args:
+        text: the word.
+        argument: its name on the command line, for an error.
+        hint: what else may stand there, for an error.
+
     Raises:
-        InvalidArgumentError: it is none, or has no time zone.
+        InvalidArgumentError: the text is no moment, or has no time zone.
     """
-    hint = "Write 2026-01-31T14:03:00Z, or with +01:00 in the place of Z."
+    hint = f"Write 2026-01-31T14:03:00Z for {argument}, or an offset such as +01:00 in place of Z{hint}."
+    how: dict[str, Any] = {"rule": "R23", "hint": hint, "argument": argument.lstrip("-").lower()}
     try:
         moment = datetime.fromisoformat(text)
         aware = moment.utcoffset() is not None
     except ValueError:
         msg = f"{argument} is not a moment: {shown(text)}."
-        raise InvalidArgumentError(msg, rule="R23", hint=hint, argument=argument) from None
+        raise InvalidArgumentError(msg, **how) from None
     if not aware:
         msg = f"{argument} has no time zone: {shown(text)}."
-        raise InvalidArgumentError(msg, rule="R23", hint=hint, argument=argument)
+        raise InvalidArgumentError(msg, **how)
     return moment
 
 
@@ -152,26 +182,28 @@ def parse_point(text: str, argument: str) -> int | datetime:
     """Read a position of the log, which is a whole number, or a moment.
 
     Raises:
-        InvalidArgumentError: it is neither.
+        InvalidArgumentError: the text is neither.
     """
-    return int(text) if _POSITION.fullmatch(text) else parse_moment(text, argument)
+    if _POSITION.fullmatch(text):
+        return int(text)
+    return parse_moment(text, argument, hint="; or write a position of the log, as 42")
 
 
 def parse_month(text: str) -> tuple[datetime, datetime]:
-    """Read a month as `2026-01`; give its start and its end in UTC.
+    """Read a month as `2026-01`; return its start and its end in UTC.
 
     Raises:
-        InvalidArgumentError: it is none.
+        InvalidArgumentError: the text is no month.
     """
     found = _MONTH.fullmatch(text)
     if found is None or not 0 < int(found[1]) < _YEAR_MAX:
-        msg = f"month is not a month: {shown(text)}."
-        raise InvalidArgumentError(msg, hint="Write 2026-01, or use --from and --to.", argument="month")
+        msg = f"--month is not a month: {shown(text)}."
+        raise InvalidArgumentError(msg, hint="Write --month 2026-01, or use --from and --to.", argument="month")
     return month_of(int(found[1]), int(found[2]))
 
 
 def month_of(year: int, month: int) -> tuple[datetime, datetime]:
-    """Give the start and the end of a month in UTC."""
+    """Return the start and the end of a month in UTC."""
     after = (year + 1, 1) if month == _MONTHS else (year, month + 1)
     return datetime(year, month, 1, tzinfo=UTC), datetime(*after, 1, tzinfo=UTC)
 
@@ -179,28 +211,55 @@ def month_of(year: int, month: int) -> tuple[datetime, datetime]:
 # Artifacts.
 
 
-def artifact_named(text: str, *, is_reference: bool) -> str | Path:
-    """Give a reference as text, or the path of a file whose contents are to be kept.
+def artifact_named(text: str, *, is_reference: bool, name: str = "") -> str | Path:
+    """Return a reference as text, or the path of a file whose contents are kept.
 
-    A text with `scheme://`, or `sha256:` and a digest, is a reference; the name of a file that is there is that file;
-    whatever else is refused, so that a slip never becomes a reference to nothing.
+    A text with `scheme://`, or `sha256:` and a digest, is a reference. The name of an existing file is that file.
+    Everything else is refused, so that a typo never becomes a reference to nothing.
+
+    Args:
+        text: the word.
+        is_reference: whether any text counts as a reference.
+        name: the word in the place of the model's name. If only that one could be an artifact, the two were swapped.
 
     Raises:
-        InvalidArgumentError: it is neither.
+        InvalidArgumentError: the text is neither.
     """
+    found = _artifact(text, is_reference=is_reference)
+    if not isinstance(found, _NoArtifact):
+        return found
+    hint = found.hint
+    if name and not isinstance(_artifact(name, is_reference=False), _NoArtifact):
+        msg = f"{shown(name)} is the artifact, and stands in the place of the model's name."
+        hint = f"Swap the two: `versioning deploy {verbatim(_word(text))} {verbatim(_word(name))}`."
+        raise InvalidArgumentError(msg, hint=hint, argument="model_name")
+    msg = f"{shown(text)} {found.problem}."
+    raise InvalidArgumentError(msg, hint=hint, argument="model_or_reference")
+
+
+@attrs.frozen
+class _NoArtifact:
+    problem: str
+    hint: str = (
+        "After the model's name, write a file, whose contents are kept, or a URI such as s3://bucket/model. "
+        "--reference keeps any text as it is."
+    )
+
+
+def _artifact(text: str, *, is_reference: bool) -> str | Path | _NoArtifact:
     if is_reference or _SCHEME.fullmatch(text):
         return text
     path = Path(text)
     try:
         if path.is_file():
             return path
-        problem = "is a folder" if path.is_dir() else "is neither a file that is there nor a URI"
+        if path.is_dir():
+            return _NoArtifact("is a folder", "Pack it into one file first; --reference keeps its name alone.")
     except (OSError, ValueError):
-        problem = "can't be the name of a file"
-    hint = (
-        "Name a file, whose contents are kept, or a URI such as s3://bucket/model; --reference keeps any text as it is."
-    )
-    if problem == "is a folder":
-        hint = "Pack it into one file first; or keep its name alone with --reference."
-    msg = f"{shown(text)} {problem}."
-    raise InvalidArgumentError(msg, hint=hint, argument="model_or_reference")
+        return _NoArtifact("can't be the name of a file")
+    return _NoArtifact("is neither an existing file nor a URI")
+
+
+def _word(text: str) -> str:
+    """Return a word as a shell takes it, unless it is too long or too odd to repeat."""
+    return shlex.quote(text) if text.isprintable() and len(text) <= SHOWN_CHARACTERS_MAX else "…"

@@ -1,11 +1,14 @@
 """What can be typed next? Names and numbers of models, from the store, for the shells that click knows.
 
-The law of this room: **completion is quick, silent, and makes nothing.** Where a store is not there, is busy or broken,
-there is nothing to offer; a name with a character that is not printable is not offered, since it would reach the
+The law of this room: **completion is quick, silent, and makes nothing.** Where the store is missing, busy or broken,
+nothing is offered. A name with a character that is not printable is not offered either, because it would reach the
 terminal as it is.
 
-Bash breaks words at characters such as `@` and `:`, and puts nothing in quotes: it gets what stands behind the last
-break, quoted. Click's own script does neither.
+Bash needs a class of its own. It breaks words at the characters of COMP_WORDBREAKS, `@` and `:` among them, and puts
+no quotes around what is offered. Click's script hands over the broken words, so that after `fraud@0.1` it asks for a
+word after an `@`, and completes nothing; and a model called `x; rm -rf .` would be offered as two commands. Taking the
+`@` out of COMP_WORDBREAKS would change the whole shell of the user. So this script hands over the line as it was typed,
+and gets back what stands after the last break, quoted.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
 from versioning.cli.addresses import PRIMARY
+from versioning.cli.given import Given
 from versioning.registry import ModelRegistry
 from versioning.store.opening import holds_store
 
@@ -25,9 +29,9 @@ if TYPE_CHECKING:
     import click
 
 OFFERED_MAX: Final = 200
-"""How many names are offered at most."""
+"""Largest number of names that are offered."""
 _KEPT: Final = ("@", "$")
-"""What bash breaks a word at, and leaves at the beginning of the rest."""
+"""Characters at which bash breaks a word, and which begin the part that it replaces."""
 _QUOTES: Final = "\"'\\ \t\n"
 
 _BASH: Final = """\
@@ -49,20 +53,20 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 
 class BashComplete(ShellComplete):
-    """Bash, with quotes, and with words that hold an `@`."""
+    """Completion for bash, with quotes, and with words that contain an `@`."""
 
     name: ClassVar[str] = "bash"
     source_template: ClassVar[str] = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Take the line apart up to the cursor, as the shell does."""
+        """Split the line up to the cursor, as the shell does."""
         line = os.environ["COMP_LINE"].encode()[: int(os.environ["COMP_POINT"])].decode(errors="replace")
         words, typed = _split(line)
         self._typed = typed
         return words[1:], _unquoted(typed)
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """Give what stands behind the last break in what was typed, quoted."""
+        """Return the part after the last break in what was typed, quoted."""
         kind = "name" if item.type == "plain" and item.value.endswith("@") else item.type
         quoted = "".join(
             f"\\{one}" if one not in "@:=^~,+%/-._" and shlex.quote(one) != one else one for one in item.value
@@ -74,20 +78,20 @@ class BashComplete(ShellComplete):
 
 
 def _split(line: str) -> tuple[list[str], str]:
-    """Give the words before the one that is typed, and that one as it stands."""
+    """Return the words before the one being typed, and that one as typed so far."""
     start = len(line)
     while start and (not line[start - 1].isspace() or (start > 1 and line[start - 2] == "\\")):
         start -= 1
     before = line[:start]
     try:
         return shlex.split(before), line[start:]
-    except ValueError:  # inside quotes: it begins at the last one
+    except ValueError:  # inside quotes: the word begins at the last one
         start = max(before.rfind('"'), before.rfind("'"))
         return shlex.split(before[:start]), line[start:]
 
 
 def _unquoted(typed: str) -> str:
-    """Give what a word means so far, where it may end inside quotes or behind a backslash."""
+    """Return what a word means so far; it may end inside quotes or after a backslash."""
     if (len(typed) - len(typed.rstrip("\\"))) % 2:
         typed = typed[:-1]
     for closing in ("", '"'):
@@ -99,29 +103,30 @@ def _unquoted(typed: str) -> str:
 add_completion_class(BashComplete)
 
 
-def names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def complete_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Offer the names of models."""
     return [CompletionItem(name) for name in _names(context, incomplete)]
 
 
-def addresses(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Offer the names of models with an @, and behind it the primary and the numbers."""
+def complete_addresses(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Offer the names of models with an @, and after the @ the primary and the numbers."""
     name, at, _version = incomplete.rpartition("@")
     if at:
         return [CompletionItem(one) for one in _versions(context, name) if one.startswith(incomplete)]
     return [CompletionItem(f"{name}@") for name in _names(context, incomplete)]
 
 
-def either(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Offer the names of models, and behind an @ their versions."""
-    return addresses(context, parameter, incomplete) if "@" in incomplete else names(context, parameter, incomplete)
+def complete_either(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Offer the names of models, and after an @ their versions."""
+    complete = complete_addresses if "@" in incomplete else complete_names
+    return complete(context, parameter, incomplete)
 
 
 def _names(context: click.Context, incomplete: str) -> list[str]:
     try:
         with _opened(context) as registry:
             found = [model.name for model in registry.models()]
-    except Exception:  # noqa: BLE001 - whatever it is, somebody is in the middle of a word
+    except Exception:  # noqa: BLE001 - whatever fails, the user is in the middle of a word
         return []
     return [name for name in found if name.startswith(incomplete) and name.isprintable()][:OFFERED_MAX]
 
@@ -138,9 +143,8 @@ def _versions(context: click.Context, name: str) -> list[str]:
 
 
 def _opened(context: click.Context) -> ModelRegistry:
-    given: Any = context.obj
-    place = given.place
-    if not holds_store(place):
+    given = Given.of(context)
+    if not holds_store(given.place):
         msg = "there is no store"
         raise LookupError(msg)
-    return ModelRegistry(place, workspace=given.workspace)
+    return ModelRegistry(given.place, workspace=given.workspace)

@@ -1,9 +1,9 @@
-"""What is wrong with this installation, or with a store? One line for each thing that was looked at.
+"""What is wrong with this installation, or with a store? One line for each thing that was checked.
 
-The law of this room: **nothing is mended here, and every trouble comes with what to do about it.** No store is made;
-the kept views catch up with the log, as they do with every question.
+The law of this room: **nothing is repaired here, and every problem comes with what to do about it.** No store is made.
+The kept views catch up with the log, as they do with every question.
 
-To add a check: a function that gives `Check`s, and its place in `examine`.
+To add a check: a function that yields `Check`s, and its place in `examine`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import attrs
 
 from versioning.artifacts.folder import ArtifactFolder
-from versioning.errors import VersioningError, shown
+from versioning.cli.words import WORDS
+from versioning.errors import VersioningError, shown, worded
 from versioning.registry import ModelRegistry
 from versioning.store.opening import holds_store, open_store
 
@@ -33,16 +34,16 @@ Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 
 PYTHON_MIN: Final = (3, 11)
 WAITED_TOO_LONG: Final = timedelta(hours=1)
-"""After this an activation that nobody answered is worth a look."""
+"""Longest time that an activation may stay unanswered without a warning."""
 NAMED_MAX: Final = 5
-"""How many versions or contents one line names."""
+"""Largest number of versions or contents that one line names."""
 _PACKAGES: Final = ("eventsourcing", "msgspec", "attrs", "semver")
 _OPTIONAL: Final = {"psycopg": "postgres", "cryptography": "sign"}
 
 
 @attrs.frozen
 class Check:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     verdict: Verdict
     about: str
@@ -53,19 +54,19 @@ class Check:
 def examine(
     place: str | Path, workspace: str, artifacts: str | Path | None = None, progress: Progress | None = None
 ) -> Iterator[Check]:
-    """Look at the installation, at a store, and at the contents of a workspace's artifacts.
+    """Check the installation, a store, and the contents of a workspace's artifacts.
 
     Args:
-        place: what `open_store` takes.
-        workspace: whose models.
-        artifacts: the folder of contents, where it is not beside a SQLite file.
-        progress: is called after each of the contents that were compared with their digest.
+        place: the store, as `open_store` takes it.
+        workspace: the workspace of the models.
+        artifacts: the folder of contents, unless it stands beside a SQLite file.
+        progress: called after the contents of each artifact were compared with their digest.
     """
     yield from _installation()
     try:
         if not holds_store(place):
-            hint = "Look for a slip in the URL; `migrate` or the first `deploy` makes a store."
-            yield Check("fail", "store", "There is none at this place.", hint)
+            hint = "Check the URL for a typo; `migrate` or the first `deploy` makes a store."
+            yield Check("fail", "store", "There is no store at this place.", hint)
             return
         store = open_store(place)
     except VersioningError as error:
@@ -85,7 +86,7 @@ def examine(
 
 
 def _trouble(about: str, error: VersioningError) -> Check:
-    return Check("fail", about, error.sentence, error.hint)
+    return Check("fail", about, error.sentence, error.hint_in(WORDS))
 
 
 def _guarded(look: Callable[[ModelRegistry], Iterator[Check]], registry: ModelRegistry) -> Iterator[Check]:
@@ -105,20 +106,18 @@ def _installation() -> Iterator[Check]:
         try:
             yield Check("ok", extra, f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            yield Check("ok", extra, f"{name} is not installed, and needed for this extra only.")
+            yield Check("ok", extra, f"{name} is not installed; only this extra needs it.")
 
 
 def _store(store: Store) -> Iterator[Check]:
-    warnings = {warning.about: warning for warning in store.warnings()}
-    if store.path is not None and "sqlite" not in warnings:
-        yield Check("ok", "sqlite", sqlite3.sqlite_version)
     kind = "PostgreSQL" if store.path is None else f"SQLite {shown(str(store.path))}"
     holds = f"{kind}, {store.head():,} positions"
-    if "store" not in warnings:
-        yield Check("ok", "store", f"{holds}, synced at each commit.")
-    for about, warning in warnings.items():
-        said = f"{holds}, {warning.sentence}" if about == "store" else warning.sentence
-        yield Check("warn", about, said, warning.hint)
+    checks = {} if store.path is None else {"sqlite": Check("ok", "sqlite", sqlite3.sqlite_version)}
+    checks["store"] = Check("ok", "store", f"{holds}, synced at each commit.")
+    for about, sentence, hint in store.warnings():
+        said = f"{holds}, {sentence}" if about == "store" else sentence
+        checks[about] = Check("warn", about, said, worded(hint, WORDS))
+    yield from checks.values()
 
 
 def _views(registry: ModelRegistry) -> Iterator[Check]:
@@ -127,36 +126,36 @@ def _views(registry: ModelRegistry) -> Iterator[Check]:
             yield Check("ok", f"view {view.name}", f"holds the log up to position {view.position:,}.")
         else:
             said = f"stopped at position {view.stopped_by}: {view.problem}"
-            hint = "Run `verify`; ModelRegistry.skip(position) lets the views pass over it, for ever."
+            hint = "Run `verify`; `skip POSITION` makes the views skip the event, for ever."
             yield Check("fail", f"view {view.name}", said, hint)
 
 
 def _skipped(registry: ModelRegistry) -> Iterator[Check]:
     for one in registry.skipped():
-        said = f"The views pass over position {one.position}, as {one.actor or 'somebody'} said: {one.reason or '–'}"
-        yield Check("warn", "skipped", said, "What that event did is in no answer about several models.")
+        said = f"The views skip position {one.position}, as {one.actor or 'somebody'} decided: {one.reason or '–'}"
+        yield Check("warn", "skipped", said, "No answer about several models includes what that event did.")
 
 
 def _pending(registry: ModelRegistry) -> Iterator[Check]:
     waiting, late = registry.pending_activations(), registry.pending_activations(WAITED_TOO_LONG)
     if not late:
-        yield Check("ok", "activations", f"{len(waiting)} waited for, none longer than an hour.")
+        yield Check("ok", "activations", f"{len(waiting)} pending, none for longer than an hour.")
         return
     some = ", ".join(f"{one.number} of {one.model_name}" for one in late[:NAMED_MAX])
     more = " …" if len(late) > NAMED_MAX else ""
-    hint = "Answer with complete-activation or fail-activation; `show` has the activation_id."
-    yield Check("warn", "activations", f"{len(late)} waited for longer than an hour: {some}{more}", hint)
+    hint = "Answer them with `complete-activation` or `fail-activation`; `show` has the activation_id."
+    yield Check("warn", "activations", f"{len(late)} pending for longer than an hour: {some}{more}", hint)
 
 
 def _artifacts(registry: ModelRegistry, folder: str | Path | None, progress: Progress | None) -> Iterator[Check]:
     versions = [one for model in registry.models() for one in model.versions]
     kept = {one.artifact.digest: one for one in versions if one.artifact.uri.startswith("sha256:")}
     if not kept:
-        yield Check("ok", "artifacts", f"No contents are kept here; {len(versions)} versions refer to elsewhere.")
+        yield Check("ok", "artifacts", f"No contents are kept here; {len(versions)} versions refer to other places.")
         return
     if folder is None:
         hint = "Name it with --artifacts or VERSIONING_ARTIFACTS."
-        yield Check("fail", "artifacts", f"{len(kept)} contents are referred to, and no folder is named.", hint)
+        yield Check("fail", "artifacts", f"{len(kept)} contents are referred to, but no folder is named.", hint)
         return
     place, found = ArtifactFolder(Path(folder), registry.workspace), dict[str, list[str]]()
     for count, (digest, version) in enumerate(kept.items(), start=1):
@@ -172,4 +171,4 @@ def _artifacts(registry: ModelRegistry, folder: str | Path | None, progress: Pro
                 "fail", "artifacts", said + more, "Restore the folder from a backup, or deploy the model again."
             )
     if set(found) == {"intact"}:
-        yield Check("ok", "artifacts", f"{len(kept)} contents are there, and what was deployed.")
+        yield Check("ok", "artifacts", f"{len(kept)} contents are there, and as they were deployed.")

@@ -1,13 +1,13 @@
 r"""How does an answer look: a table on a terminal, plain lines in a pipe, JSON, NDJSON, CSV?
 
 The law of this room: **nothing that users wrote reaches a terminal as a control.** Every text goes through `printable`
-or `json_text`: control, bidi and escape characters come out as their escapes (`\x1b`, `\u202e`), in every form, also in
-a pipe, which may end on a terminal too. Data goes to stdout, all the rest to stderr.
+or `json_text`: control, bidi and escape characters come out as their escapes (`\x1b`, `\u202e`), in every form, and
+in a pipe too, because a pipe may end on a terminal. Data goes to stdout, everything else to stderr.
 
-In a pipe a row is a line, and its cells are separated by one tab, without a heading: `cut -f` and `awk -F'\t'` take
-that. No cell holds a tab or a line break, since both are escaped. A cell that there is nothing in is empty.
+In a pipe, a row is a line of cells separated by one tab, without a heading, as `cut -f` and `awk -F'\t'` expect. No
+cell contains a tab or a line break, because both are escaped. A cell without a value is empty.
 
-Moments are UTC, in ISO 8601 with a Z. To add a kind of row: a `Kind` here, and what makes such rows.
+Moments are UTC, in ISO 8601 with a Z. To add a form: an option in `options.py`, and a branch of `Stage.rows`.
 """
 
 from __future__ import annotations
@@ -15,42 +15,44 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 import attrs
 
+from versioning.cli.rows import whole
+from versioning.errors import InvalidArgumentError, RefusedError
 from versioning.output.rows import csv_lines
 from versioning.sentences import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import TextIO
 
-    from versioning.aggregate import Model, Version
+    from versioning.cli.rows import Kind, Row
+    from versioning.events import Recorded
     from versioning.output.rows import Cell
-    from versioning.projections import UsageLine
-    from versioning.reading.diff import Change
-    from versioning.reading.replay import Replayed, Transition
 
 Look: TypeAlias = Literal["text", "json", "nl", "csv"]
-Row: TypeAlias = Mapping[str, Any]
 
 PROGRESS_AFTER_S: float = 1.0
-"""What takes longer than this shows how far it has come."""
+"""Longest time without a progress bar."""
 LISTED_MAX: Final = 6
-"""How many values of a list a table shows."""
+"""Largest number of values of a list that a table shows in full."""
+TOLD_EVENTS: Final = 1_000
+"""Number of events between two updates of the progress bar."""
 
 
 # Texts.
 
 
 def printable(value: object) -> str:
-    """Give a value as one line of printable characters; nothing is empty."""
+    """Return a value as one line of printable characters; None is the empty text."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -63,12 +65,12 @@ def printable(value: object) -> str:
 
 
 def said(moment: datetime) -> str:
-    """Give a moment in UTC, in whole seconds where it is one."""
+    """Return a moment in UTC; fractions of a second are left out when they are zero."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def json_text(value: object, *, indent: int | None = None, is_ascii: bool = False) -> str:
-    r"""Give a value as JSON in which every character that is not printable is an escape, such as `\u202e`."""
+    r"""Return a value as JSON in which every character that is not printable is an escape, such as `\u202e`."""
     text = json.dumps(value, ensure_ascii=is_ascii, indent=indent, default=_plainer)
     if text.replace("\n", "").isprintable():
         return text
@@ -79,165 +81,14 @@ def _plainer(value: object) -> object:
     return said(value) if isinstance(value, datetime) else str(value)
 
 
-# What kinds of rows there are.
-
-
-@attrs.frozen
-class Kind:
-    """What rows of one kind have."""
-
-    columns: tuple[str, ...]
-    """All that JSON and CSV show."""
-    shown: tuple[str, ...]
-    """What text shows of it."""
-    nothing: str = ""
-    """What is said on stderr where there are no rows."""
-
-
-VERSIONS: Final = Kind(
-    ("version_id", "model_id", "workspace", "model_name", "number", "stage", "status", "is_primary", "is_billable",
-     "role", "artifact_uri", "artifact_digest", "artifact_size_bytes", "artifact_media_type", "deployed_at",
-     "deployed_by", "published_at", "activation_id", "waiting_since", "failure", "metadata"),
-    ("model_name", "number", "stage", "status", "role", "version_id", "activation_id"),
-    "There are no versions.",
-)  # fmt: skip
-MODELS: Final = Kind(
-    ("name", "model_id", "workspace", "primary", "primary_version_id", "active", "billable", "versions", "deployed_at",
-     "deleted_at"),
-    ("name", "primary", "active", "billable", "model_id"),
-    "There are no models.",
-)  # fmt: skip
-EVENTS: Final = Kind(
-    ("position", "timestamp", "workspace", "model_name", "model_id", "sequence", "event", "version_id", "number",
-     "what", "before", "after", "role", "previous", "previous_number", "cause", "published", "claims", "activation_id",
-     "error", "artifact_uri", "artifact_digest", "metadata", "actor", "reason", "correlation_id", "idempotency_key",
-     "command_id", "sentence"),
-    ("position", "timestamp", "model_name", "number", "event", "what", "before", "after", "role", "actor", "reason"),
-    "There are no events.",
-)  # fmt: skip
-PREVIEWED: Final = Kind(
-    ("event", "model_name", "number", "what", "before", "after", "sentence"),
-    ("event", "model_name", "number", "what", "before", "after"),
-    "Nothing would be recorded.",
-)
-REPLAYED: Final = Kind(
-    ("position", "timestamp", "model_name", "event", "primary_before", "primary_after", "active_after",
-     "billable_after", "sentence"),
-    ("position", "timestamp", "primary_before", "primary_after", "sentence"),
-    "There are no events.",
-)  # fmt: skip
-CHANGES: Final = Kind(
-    ("model_name", "model_id", "version_id", "number", "what", "before", "after", "sentence"),
-    ("model_name", "number", "what", "sentence"),
-    "Nothing changed.",
-)
-USAGE: Final = Kind(
-    ("workspace", "model_name", "model_id", "version_id", "number", "stage", "start", "end", "microseconds", "hours",
-     "opened_by", "closed_by"),
-    ("model_name", "number", "stage", "start", "end", "hours", "opened_by", "closed_by"),
-    "Nothing was used.",
-)  # fmt: skip
-FINDINGS: Final = Kind(
-    ("kind", "exit_code", "position", "model_name", "stream", "sequence", "sentence"),
-    ("kind", "position", "model_name", "sentence"),
-)
-CHECKS: Final = Kind(("verdict", "about", "sentence", "hint"), ("verdict", "about", "sentence", "hint"))
-
-
-def role_of(version: Version) -> str:
-    """Give the mark of the version that answers."""
-    return "primary" if version.is_primary else ""
-
-
-def version_row(version: Version) -> Row:
-    """Give a version as a row."""
-    artifact = version.artifact
-    return {
-        **{name: getattr(version, name) for name in VERSIONS.columns if hasattr(version, name)},
-        "role": role_of(version),
-        "artifact_uri": artifact.uri,
-        "artifact_digest": artifact.digest,
-        "artifact_size_bytes": artifact.size_bytes,
-        "artifact_media_type": artifact.media_type,
-    }
-
-
-def model_row(model: Model) -> Row:
-    """Give a model as a row; versions by their numbers."""
-    return {
-        "name": model.name,
-        "model_id": model.model_id,
-        "workspace": model.workspace,
-        "primary": None if model.primary is None else model.primary.number,
-        "primary_version_id": None if model.primary is None else model.primary.version_id,
-        "active": [version.number for version in model.active],
-        "billable": [version.number for version in model.billable],
-        "versions": [version.number for version in model.versions],
-        "deployed_at": model.deployed_at,
-        "deleted_at": model.deleted_at,
-    }
-
-
-def event_row(flat: Row, step: Transition, role: str = "") -> Row:
-    """Give an event as a row, with what it made of what."""
-    return {**flat, "number": step.number, "what": step.what, "before": step.before, "after": step.after, "role": role}
-
-
-def previewed_row(step: Transition) -> Row:
-    """Give an event that would be recorded as a row."""
-    return {
-        "event": type(step.recorded.event).__name__,
-        "model_name": step.recorded.model_name,
-        "number": step.number,
-        "what": step.what,
-        "before": step.before,
-        "after": step.after,
-        "sentence": step.sentence,
-    }
-
-
-def replayed_row(step: Replayed) -> Row:
-    """Give an event with what was so before and after it as a row."""
-    primaries = [
-        None if one is None or one.primary is None else one.primary.number for one in (step.before, step.after)
-    ]
-    after = None if step.after is None else model_row(step.after)
-    return {
-        "position": step.recorded.position,
-        "timestamp": step.recorded.timestamp,
-        "model_name": step.recorded.model_name,
-        "event": type(step.recorded.event).__name__,
-        "primary_before": primaries[0],
-        "primary_after": primaries[1],
-        "active_after": after["active"] if after else [],
-        "billable_after": after["billable"] if after else [],
-        "sentence": step.sentence,
-    }
-
-
-def change_row(change: Change) -> Row:
-    """Give a change between two pasts as a row."""
-    return {name: getattr(change, name) for name in CHANGES.columns}
-
-
-def usage_row(line: UsageLine) -> Row:
-    """Give a line of a bill as a row."""
-    return {**attrs.asdict(line), "hours": hours(line.microseconds)}
-
-
-def hours(microseconds: int) -> str:
-    """Give a length in hours, to be read; the exact one is in microseconds."""
-    return f"{microseconds / 3_600_000_000:.4f}"
-
-
-# The looks.
+# The forms.
 
 
 class Stage:
-    """Where answers appear: stdout for data, stderr for all the rest."""
+    """Place where answers appear: stdout for data, stderr for everything else."""
 
     def __init__(self, look: Look = "text") -> None:
-        """Look at what stdout and stderr are."""
+        """Inspect stdout: whether it is a terminal, and its encoding."""
         self.look = look
         self.is_terminal = sys.stdout.isatty()
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").replace("_", "")
@@ -245,24 +96,46 @@ class Stage:
         self.arrow = "->" if self._is_ascii else "→"
 
     def write(self, text: str) -> None:
-        """Write a line that is safe already."""
+        """Write a line that is already safe."""
         sys.stdout.write(f"{text}\n")
 
+    def paragraphs(self, text: str) -> None:
+        """Write paragraphs of our own; on a terminal they are wrapped, except where they are indented."""
+        width = shutil.get_terminal_size().columns if self.is_terminal else sys.maxsize
+        parts = text.split("\n\n")
+        self.write("\n\n".join(one if one.startswith(" ") else textwrap.fill(one, width) for one in parts))
+
     def tell(self, *sentences: str) -> None:
-        """Say something beside the data."""
+        """Write sentences beside the data."""
         for sentence in sentences:
             sys.stderr.write(f"{plain(sentence)}\n")
 
+    def confirm(self, question: str, refused: str) -> None:
+        """Ask a question, and go on only if the answer is yes.
+
+        Raises:
+            RefusedError: the answer is no.
+            InvalidArgumentError: nobody can answer.
+        """
+        self.tell(f"{question} [y/N]")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if not answer:
+            msg = "Nobody answered the question."
+            raise InvalidArgumentError(msg, hint="Add --yes where nobody can answer.", argument="yes")
+        if answer.strip().casefold() not in {"y", "yes"}:
+            raise RefusedError(refused, hint="Nothing was changed.")
+
     def json(self, value: object, *, lines: bool = False) -> None:
-        """Write one JSON document, or one line of several."""
+        """Write one JSON document, or one line of many."""
         self.write(json_text(value, indent=None if lines else 2, is_ascii=self._is_ascii))
 
     def problem(self, value: object) -> None:
-        """Write JSON to stderr."""
+        """Write a problem document to stderr."""
         sys.stderr.write(json_text(value, is_ascii=True) + "\n")
 
     def rows(self, kind: Kind, rows: Iterable[Row], *, footer: str = "") -> None:
-        """Write rows, in the form that was asked for; they come as they are taken."""
+        """Write rows in the form asked for, one by one as they arrive."""
         if self.look == "json":
             self.json([whole(kind, row) for row in rows])
         elif self.look == "nl":
@@ -279,9 +152,9 @@ class Stage:
                 self.write("\t".join(printable(row[name]) for name in kind.shown))
 
     def record(self, kind: Kind, row: Row, **more: object) -> None:
-        """Write one thing, with all that is known of it."""
+        """Write one row with every column, and more columns of its own."""
         if self.look in {"nl", "csv"}:
-            self.rows(kind, [{**row, **more}])
+            self.rows(attrs.evolve(kind, columns=(*kind.columns, *more)), [{**row, **more}])
         elif self.look == "json":
             self.json({**whole(kind, row), **more})
         else:
@@ -312,7 +185,7 @@ class Stage:
             self.write(footer)
 
     def block(self, *lines: Sequence[tuple[str, str]]) -> None:
-        """Write lines of a terminal, each of texts and their styles."""
+        """Write lines to a terminal; each consists of texts and their styles."""
         rich_text = importlib.import_module("rich.text")
         for line in lines:
             text = rich_text.Text.assemble(*((plain(one), style) for one, style in line))
@@ -320,15 +193,10 @@ class Stage:
 
 
 def _shortened(value: object) -> object:
-    """Say a long list by its ends, where a table would grow over many lines."""
+    """Shorten a long list to its ends, so that a table row stays short."""
     if isinstance(value, list) and len(value) > LISTED_MAX:
         return [*value[:2], "…", value[-1], f"({len(value)})"]
     return value
-
-
-def whole(kind: Kind, row: Row) -> dict[str, Any]:
-    """Give all that is known of a row, in the order of its kind."""
-    return {name: row[name] for name in kind.columns}
 
 
 def _cells(row: Row) -> dict[str, Cell]:
@@ -347,23 +215,24 @@ _STYLES: Final[Mapping[str, str]] = {
 
 
 def style_of(column: str, cell: str) -> str:
-    """Give the style of a cell: words of ours have one, whatever users wrote has none."""
+    """Return the style of a cell; only words of ours have one, never what users wrote."""
     return _STYLES.get(cell, "") if column in {"role", "status", "stage", "verdict", "after"} else ""
 
 
-def console(stream: TextIO) -> Any:  # noqa: ANN401 - of an extra that is imported where a terminal is
-    """Give what draws on a terminal; without any colour or style where NO_COLOR or a dumb terminal says so."""
+def console(stream: TextIO) -> Any:  # noqa: ANN401 - a class of an extra, imported only for a terminal
+    """Return what draws on a terminal, without colours and styles if NO_COLOR or a dumb terminal asks for that."""
     plainly = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     how = {"highlight": False, "markup": False, "emoji": False, "legacy_windows": False, "force_terminal": True}
-    color = {"color_system": None} if plainly else {}
+    color: dict[str, Any] = {"color_system": None} if plainly else {}
+    color["width"] = shutil.get_terminal_size().columns  # rich would take COLUMNS=0 for a width
     return importlib.import_module("rich.console").Console(file=stream, **how, **color)
 
 
 class Progress:
-    """Shows on a terminal's stderr how far something has come, once it takes longer than a second."""
+    """Progress bar on a terminal's stderr, for whatever takes longer than a second."""
 
     def __init__(self) -> None:
-        """Show nothing yet."""
+        """Start the clock, and show nothing yet."""
         self._until_s = time.monotonic() + PROGRESS_AFTER_S
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
@@ -378,7 +247,7 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Take note of how far it has come."""
+        """Show that `done` of `total` steps are finished."""
         if self._bar is None:
             if time.monotonic() < self._until_s or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
                 return
@@ -387,3 +256,12 @@ class Progress:
         if what not in self._tasks:
             self._tasks[what] = self._bar.add_task(plain(what), total=total)
         self._bar.update(self._tasks[what], completed=done, total=total)
+
+
+def watched(events: Iterable[Recorded], what: str, last: int) -> Iterator[Recorded]:
+    """Yield events, and show how far the reading has come."""
+    with Progress() as progress:
+        for count, recorded in enumerate(events):
+            if count % TOLD_EVENTS == 0:
+                progress(what, recorded.position, last)
+            yield recorded

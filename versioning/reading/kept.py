@@ -317,7 +317,7 @@ class Views:
         """
         if skipped.position == 0 or not self._recorder.log(skipped.position - 1, 1, skipped.position):
             msg = f"There is no event at position {skipped.position}."
-            raise InvalidArgumentError(msg, hint="views() names the event that stops a view.", argument="position")
+            raise InvalidArgumentError(msg, hint="{views} names the event that stops a view.", argument="position")
         place = str(skipped.position)
         row = KeptRow("", f"{place:0>19}", place, live=True, state=_encoder.encode(skipped))
         self._write(_SKIPPED, lambda count: count + 1, [row])

@@ -37,6 +37,7 @@ from versioning.errors import (
     VersioningError,
     VersionNotFoundError,
     shown,
+    verbatim,
 )
 from versioning.events import Recorded, moment_of
 from versioning.ids import checked_version_id, model_id_of, parse_model_id, parse_version_id, stream_of
@@ -191,7 +192,8 @@ class Questions:
         alike = tuple(known[found] for found in difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.7))
         if not alike:
             return error
-        hint = f"Did you mean {' or '.join(shown(found) for found in alike)}? {ModelNotFoundError.hint}"
+        meant = " or ".join(verbatim(shown(found)) for found in alike)
+        hint = f"Did you mean {meant}? {ModelNotFoundError.hint_text}"
         return ModelNotFoundError(error.sentence, model_name=name, hint=hint, suggestions=alike)
 
     # Models and versions.
@@ -288,7 +290,7 @@ class Questions:
         age: object = older_than
         if not isinstance(age, timedelta):
             msg = f"older_than is a timedelta, not {shown(older_than)}."
-            raise InvalidArgumentError(msg, hint="For example timedelta(minutes=10).", argument="older_than")
+            raise InvalidArgumentError(msg, hint="For example {ten_minutes}.", argument="older_than")
         since_us = self._now_us() - age // timedelta(microseconds=1)
         versions = (version for model in self.models() for version in model.versions)
         return tuple(one for one in versions if one.waiting_since_us is not None and one.waiting_since_us <= since_us)
@@ -395,7 +397,7 @@ class Questions:
         chosen: object = format
         if chosen not in ("html", "svg"):  # no set: what can't be hashed is refused too
             msg = f"format is html or svg, not {shown(format)}."
-            raise InvalidArgumentError(msg, hint='For example format="svg".', argument="format")
+            raise InvalidArgumentError(msg, hint="For example {svg}.", argument="format")
         timeline = self._timeline(self._events_of(self._model_of(about)))
         drawn = timeline.svg() if chosen == "svg" else timeline.html()
         if path is not None:

@@ -91,7 +91,7 @@ class View(Generic[State]):
             return self.load(kept.state)
         except msgspec.MsgspecError as error:
             msg = f"A row of the kept view {self.name} is not readable."
-            raise StoreError(msg, hint="The log is not concerned: rebuild() builds the views anew from it.") from error
+            raise StoreError(msg, hint="The log is not affected: {rebuild} builds the views from it again.") from error
 
     def row(self, key: str, state: State) -> KeptRow:
         """Give a state as it is kept."""

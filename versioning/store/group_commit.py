@@ -148,7 +148,11 @@ class GroupCommit:
 
 def _copied(error: AppendConflict | StoreError) -> AppendConflict | StoreError:
     """Give each thread an error of its own, because raising changes it."""
-    copy = StoreError(error.sentence, hint=error.hint) if isinstance(error, StoreError) else AppendConflict(*error.args)
+    copy = (
+        StoreError(error.sentence, hint=error.hint_text)
+        if isinstance(error, StoreError)
+        else AppendConflict(*error.args)
+    )
     copy.__cause__ = error.__cause__
     return copy
 

@@ -40,10 +40,7 @@ TIMEOUT_S_MAX: Final = 86_400.0
 SCHEMA_BYTES_MAX: Final = 63
 """NAMEDATALEN of PostgreSQL, less one."""
 
-_URL_HINT: Final = (
-    "Use memory:, sqlite:///relative.db, sqlite:////absolute.db, "
-    "postgresql://user:password@host/database, or a pathlib.Path."
-)
+_URL_HINT: Final = "Use {stores}."
 _POSTGRES_HINT: Final = "Use postgresql://user:password@host:5432/database?schema=versioning, percent-encoded."
 _is_escaped: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL).fullmatch
 _is_scheme: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}").fullmatch

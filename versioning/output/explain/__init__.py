@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from versioning import errors
-from versioning.errors import InvalidArgumentError, VersioningError, shown
+from versioning.errors import PYTHON, InvalidArgumentError, VersioningError, shown, worded
 from versioning.events import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Kind: TypeAlias = Literal["rule", "word", "error"]
 
@@ -61,10 +61,14 @@ class Explanation(Value):
         return "\n\n".join(part for part in parts if part)
 
 
-def explain(word: str) -> Explanation:
+def explain(word: str, words: Mapping[str, str] = PYTHON) -> Explanation:
     """Return what a rule (`R13`), a word (`claim`) or an error code (`primary-moved`) means.
 
     Case does not count, spaces, hyphens and underscores are alike, and an error is found by the name of its class too.
+
+    Args:
+        word: the rule, word or code.
+        words: the face that the advice is worded for.
 
     Raises:
         InvalidArgumentError: nothing is known under this word; `suggestions` holds similar ones.
@@ -75,7 +79,7 @@ def explain(word: str) -> Explanation:
     known = _index()
     found = known.get(_key(word))
     if found is not None:
-        return found
+        return attrs.evolve(found, what_to_do=worded(found.what_to_do, words))
     near = difflib.get_close_matches(_key(word), known, NEAR_MAX, _NEAR_ENOUGH)
     suggestions = tuple(dict.fromkeys(known[one].word for one in near))
     hint = f"Did you mean {' or '.join(suggestions)}?" if suggestions else _EXAMPLES
@@ -88,7 +92,7 @@ _EXAMPLES: Final = "Ask for a rule such as R13, a word such as claim, or an erro
 
 def subjects() -> tuple[Explanation, ...]:
     """Return all explanations: the rules by number, then the words and the error codes in alphabetical order."""
-    return _everything()
+    return tuple(attrs.evolve(one, what_to_do=worded(one.what_to_do, PYTHON)) for one in _everything())
 
 
 def _key(word: str) -> str:
@@ -149,7 +153,7 @@ def _errors() -> Iterator[Explanation]:
         text = "\n\n".join(part for part in (_unwrapped(rest), raised_as) if part)
         below = sorted(child.code for child in kind.__subclasses__())
         see = (kind.rule,) if kind.rule else tuple(below)
-        yield Explanation("error", kind.code, title.rstrip("."), text, "", kind("").hint, see)
+        yield Explanation("error", kind.code, title.rstrip("."), text, "", kind.hint_text, see)
 
 
 def _unwrapped(text: str) -> str:

@@ -1,0 +1,291 @@
+"""What does each command show, what does it refuse, and what does it record?"""
+
+# ruff: noqa: ANN401 - what stands in for a method takes whatever that takes
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import cli_tools
+from tests.cli_tools import NAME, URI, deployed, done, happened, opened, refused, run
+from versioning import ConcurrencyError, ModelRegistry
+from versioning.cli.rows import EVENTS, PREVIEWED, VERSIONS
+
+place = cli_tools.place
+
+
+class TestCommands:
+    def test_deploy_gives_a_line_with_the_version(self) -> None:
+        ran = done("deploy", NAME, URI, "--publish", "--actor", "u-1", "--reason", "first")
+        ((name, number, stage, status, role, version_id, activation),) = ran.lines
+        assert (name, number, stage, status, role, activation) == (NAME, "0.1.0", "published", "active", "primary", "")
+        assert version_id.startswith("ver_")
+        assert ran.err == ""
+        with opened() as registry:
+            assert {(one.actor, one.reason) for one in registry.history()} == {("u-1", "first")}
+
+    def test_deploy_gives_json_with_what_was_recorded(self) -> None:
+        told = done("deploy", NAME, URI, "--publish", "--metadata", '{"auc": 0.9}', "--json").json
+        assert [*told][:-1] == list(VERSIONS.columns)
+        assert [one["event"] for one in told["recorded"]] == ["VersionDeployed", "VersionPromoted"]
+        assert (told["metadata"], told["is_primary"], told["artifact_uri"]) == ({"auc": 0.9}, True, URI)
+        assert list(told["recorded"][0]) == list(EVENTS.columns)
+
+    def test_deploy_keeps_the_contents_of_a_file(self) -> None:
+        Path("model.bin").write_bytes(b"weights")
+        told = done("deploy", NAME, "model.bin", "--serializer", "bytes", "--json").json
+        assert told["artifact_uri"] == f"sha256:{told['artifact_digest']}"
+        with opened() as registry:
+            registry.publish(told["version_id"])
+            assert registry.load(NAME, trusted=True) == b"weights"
+
+    def test_deploy_takes_any_text_for_a_reference_where_it_is_told_so(self) -> None:
+        Path("model.bin").write_bytes(b"weights")
+        told = done("deploy", NAME, "model.bin", "--reference", "--json").json
+        assert (told["artifact_uri"], told["artifact_digest"]) == ("model.bin", None)
+
+    def test_deploy_refuses_what_is_neither_a_file_nor_a_uri_and_makes_no_store(self) -> None:
+        Path("folder").mkdir()
+        refused(run("deploy", NAME, "modle.bin"), 2, "neither an existing file nor a URI", "--reference")
+        refused(run("deploy", NAME, "folder"), 2, "is a folder", "Pack it")
+        refused(run("deploy", NAME, "x" * 5_000), 2, "can't be the name of a file")
+        assert not Path("models.db").exists()
+
+    @pytest.mark.parametrize("artifact", ["model.bin", URI])
+    def test_deploy_says_that_its_words_were_swapped(self, artifact: str) -> None:
+        Path("model.bin").write_bytes(b"weights")
+        ran = run("deploy", artifact, "my fraud", "--publish")
+        refused(ran, 2, f"'{artifact}' is the artifact, and stands in the place of the model's name")
+        assert f"Hint: Swap the two: `versioning deploy 'my fraud' {artifact}`.\n" in ran.err
+        refused(run("deploy", artifact, "x" * 5_000), 2, "Swap the two: `versioning deploy …")
+        refused(run("deploy", "modle.bin", NAME), 2, "neither an existing file nor a URI", "After the model's name")
+        assert not Path("models.db").exists()
+        Path(NAME).write_bytes(b"weights")
+        assert done("deploy", "model.bin", NAME).lines[0][0] == "model.bin"
+
+    @pytest.mark.parametrize("text", ["{", "[1]", "NaN", '{"a": NaN}', "[" * 100_000, '"x"'])
+    def test_deploy_refuses_metadata_that_is_no_json_object(self, text: str) -> None:
+        refused(run("deploy", NAME, URI, "--metadata", text), 2, "metadata")
+
+    def test_deploy_refuses_a_bump_that_is_none(self) -> None:
+        refused(run("deploy", NAME, URI, "--bump", "micro"), 2, "[invalid-bump, R2]")
+
+    def test_deploy_says_in_its_own_words_that_promote_needs_publish(self) -> None:
+        refused(run("deploy", NAME, URI, "--promote"), 2, "promote needs publish", "Pass --publish as well")
+
+    def test_the_library_s_words_for_an_unclaimed_publication(self) -> None:
+        done("deploy", NAME, URI, "--publish", "--no-promote")
+        done("deploy", NAME, URI, "--publish", "--no-promote")
+        assert done("ls").lines[0][:2] == [NAME, "0.1.0"]
+
+    def test_publish_promote_and_rollback_move_the_primary(self) -> None:
+        deployed("--publish")
+        deployed()
+        assert done("publish", f"{NAME}@0.2.0").lines[0][1:5] == ["0.2.0", "published", "active", "primary"]
+        assert done("rollback", NAME).lines[0][1] == "0.1.0"
+        assert done("promote", f"{NAME}@0.2.0").lines[0][4] == "primary"
+        refused(run("promote", NAME), 2, "names a model, and a version is expected", "NAME@primary")
+        refused(run("promote", f"{NAME}@^0.1"), 2, "is a range", "`resolve`")
+        refused(run("promote", f"{NAME}@9.9.9"), 3, "[version-not-found, R24]", "`ls NAME` lists")
+        refused(run("rollback", f"{NAME}@0.1.0"), 2, "names a version, and a model is expected")
+        refused(run("rollback", "frauds"), 3, "Did you mean 'fraud'?")
+
+    def test_publish_without_a_claim(self) -> None:
+        deployed("--publish")
+        deployed()
+        assert done("publish", f"{NAME}@0.2.0", "--no-promote").lines[0][4] == ""
+
+    def test_what_is_so_already_is_told_and_ends_with_0(self) -> None:
+        deployed("--publish")
+        ran = done("publish", f"{NAME}@0.1.0")
+        assert ran.err == "Nothing changed, so nothing was recorded.\n"
+        assert done("publish", f"{NAME}@0.1.0", "--json").json["recorded"] == []
+
+    def test_deactivate_and_activate(self) -> None:
+        version_id = deployed("--publish")
+        assert done("deactivate", version_id).lines[0][3] == "inactive"
+        refused(run("promote", version_id), 1, "[version-not-active, R8]")
+        assert done("activate", version_id).lines[0][3] == "active"
+
+    def test_the_primary_that_was_looked_up_is_expected_so_that_none_moves_meanwhile(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = deployed("--publish")
+        deployed("--publish")
+        asked = ModelRegistry.resolve
+
+        def moved_behind(self: ModelRegistry, *words: Any) -> Any:
+            found = asked(self, *words)
+            self.promote(first)
+            return found
+
+        monkeypatch.setattr(ModelRegistry, "resolve", moved_behind)
+        refused(run("deactivate", f"{NAME}@primary"), 1, "[primary-moved, R22]")
+
+    def test_an_expected_primary_is_a_number_an_id_or_none(self) -> None:
+        first = deployed("--publish")
+        deployed("--publish")
+        refused(run("promote", first, "--expected-primary", "none"), 1, "[primary-moved, R22]")
+        refused(run("promote", first, "--expected-primary", first), 1, "[primary-moved, R22]")
+        refused(run("rollback", NAME, "--expected-primary", "0.1.0"), 1, "[primary-moved, R22]")
+        refused(run("rollback", NAME, "--expected-primary", "x"), 2, "not a semantic version")
+        assert done("rollback", NAME, "--expected-primary", "0.2.0").lines[0][1] == "0.1.0"
+
+    def test_an_awaited_activation_is_answered_with_or_without_its_id(self) -> None:
+        awaited = ("--activation", "awaited")
+        told = done("deploy", NAME, URI, "--publish", *awaited, "--json").json
+        assert (told["status"], told["activation_id"][:4]) == ("activating", "act_")
+        assert done("complete-activation", f"{NAME}@0.1.0", told["activation_id"]).lines[0][3] == "active"
+        refused(run("complete-activation", f"{NAME}@0.1.0"), 1, "so no activation is pending", "R15")
+        stale = done("fail-activation", f"{NAME}@0.1.0", told["activation_id"], "--error", "late")
+        assert "nothing was recorded" in stale.err
+        done("deactivate", f"{NAME}@0.1.0")
+        done("activate", f"{NAME}@0.1.0", *awaited)
+        failed = done("fail-activation", f"{NAME}@0.1.0", "--error", "no room", "--json").json
+        assert (failed["status"], failed["failure"]) == ("inactive", "no room")
+        refused(run("complete-activation", f"{NAME}@0.1.0", "x"), 2, "[invalid-argument, R15]")
+        refused(run("fail-activation", f"{NAME}@0.1.0"), 2, "--error", "`versioning fail-activation --help`")
+
+    def test_the_policy_is_an_option_or_of_the_environment(self) -> None:
+        deployed("--publish")
+        deployed("--publish")
+        refused(run("deactivate", f"{NAME}@primary", "--losing-primary", "refuse"), 1, "[primary-protected, R11]")
+        refused(run("deactivate", f"{NAME}@primary", VERSIONING_LOSING_PRIMARY="refuse"), 1, "R11")
+        assert done("deploy", NAME, URI, VERSIONING_ACTIVATION="awaited").lines[0][3] == "activating"
+        assert done("deploy", NAME, URI, "--publish", "--no-publishing-claims").lines[0][4] == ""
+        assert done("deploy", NAME, URI, "--publish", VERSIONING_PUBLISHING_CLAIMS="false").lines[0][4] == ""
+        assert done("deploy", NAME, URI, "--publish", "--publishing-claims").lines[0][4] == "primary"
+        refused(run("deploy", NAME, URI, "--activation", "later"), 2, "instant")
+
+    def test_who_and_why_are_recorded_and_nobody_where_nobody_is_named(self) -> None:
+        deployed("--actor", "u-1", "--reason", "r", "--idempotency-key", "k", "--correlation-id", "c")
+        done("publish", f"{NAME}@0.1.0", VERSIONING_ACTOR="u-2")
+        done("deactivate", f"{NAME}@0.1.0", USER="root", LOGNAME="root")
+        with opened() as registry:
+            first, published, _, deactivated = (one for one in registry.history() if "Cleared" not in str(one.event))
+        assert (first.actor, first.reason, first.idempotency_key, first.correlation_id) == ("u-1", "r", "k", "c")
+        assert (published.actor, deactivated.actor) == ("u-2", None)
+
+    def test_an_idempotency_key_does_a_thing_once(self) -> None:
+        first = deployed("--idempotency-key", "k")
+        assert deployed("--idempotency-key", "k") == first
+        refused(run("deploy", NAME, f"{URI}/2", "--idempotency-key", "k"), 1, "[idempotency-conflict, R21]")
+
+    def test_others_that_are_faster_end_it_with_4(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        deployed("--publish")
+
+        def never(*_: Any, **__: Any) -> None:
+            msg = "Others were faster."
+            raise ConcurrencyError(msg)
+
+        monkeypatch.setattr(ModelRegistry, "rollback", never)
+        refused(run("rollback", NAME), 4, "[concurrency, R22]")
+
+
+class TestDelete:
+    def test_it_asks_and_says_what_would_follow(self) -> None:
+        deployed("--publish")
+        deployed("--publish")
+        ran = run("delete", f"{NAME}@0.2.0", stdin="n\n")
+        assert (ran.code, ran.out) == (1, "")
+        assert "somebody made 0.1.0 of fraud primary (was 0.2.0) as the fallback" in ran.err
+        assert "Delete 0.2.0 of fraud for ever? [y/N]" in ran.err
+        assert "[refused]" in ran.err
+        assert "VersionDeleted" not in happened()
+        assert done("delete", f"{NAME}@0.2.0", stdin="y\n").lines[0][3] == "deleted"
+        assert happened()[-2:] == ["VersionDeleted", "VersionPromoted"]
+
+    def test_where_nobody_answers_nothing_is_deleted(self) -> None:
+        deployed()
+        ran = run("delete", f"{NAME}@0.1.0", stdin="")
+        assert ran.code == 2
+        assert "Add --yes" in ran.err
+        assert happened() == ["VersionDeployed"]
+
+    def test_yes_answers_beforehand(self) -> None:
+        deployed()
+        assert done("delete", f"{NAME}@0.1.0", "--yes", "--json").json["status"] == "deleted"
+        refused(run("activate", f"{NAME}@0.1.0"), 3, "[model-not-found, R24]")
+
+    def test_what_is_refused_is_not_asked_about(self) -> None:
+        version_id = deployed()
+        deployed()
+        done("delete", version_id, "-y")
+        ran = run("delete", version_id, stdin="y\n")
+        assert (ran.code, "[y/N]" in ran.err, "[version-deleted, R17]" in ran.err) == (1, False, True)
+
+    def test_a_whole_model_goes_with_all_only(self) -> None:
+        deployed("--publish")
+        deployed()
+        refused(run("delete", NAME, "--yes"), 2, "names a model", "--all for the whole model")
+        refused(run("delete", f"{NAME}@0.1.0", "--all", "--yes"), 2, "--all deletes a whole model")
+        refused(run("delete", NAME, "--all", "--yes", "--expected-primary", "none"), 2, "--all deletes a whole model")
+        assert "all versions of fraud for ever?" in run("delete", NAME, "--all", stdin="\n").err
+        assert [one["event"] for one in done("delete", NAME, "--all", "--dry-run", "--json").json][-1] == "ModelDeleted"
+        gone = done("delete", NAME, "--all", "--yes", "--json").json
+        assert (gone["name"], gone["versions"], gone["recorded"][-1]["event"]) == (NAME, [], "ModelDeleted")
+        refused(run("delete", NAME, "--all", "--yes"), 3, "[model-not-found, R24]")
+
+    def test_its_help_says_what_deleting_leaves_behind(self) -> None:
+        told = " ".join(done("delete", "--help").out.split())
+        assert "The facts stay in the log for ever" in told
+        assert "Only `collect` erases the contents" in told
+        assert "personal data" in told
+
+
+class TestDryRun:
+    """On every command, and nothing is recorded, made or asked."""
+
+    def test_of_a_first_deployment_without_a_store(self) -> None:
+        Path("model.bin").write_bytes(b"weights")
+        ran = done("deploy", NAME, "model.bin", "--publish", "--dry-run")
+        assert ran.lines == [
+            ["VersionDeployed", NAME, "0.1.0", "version", "", "published, active"],
+            ["VersionPromoted", NAME, "0.1.0", "primary", "", "0.1.0"],
+        ]
+        assert sorted(path.name for path in Path().iterdir()) == ["model.bin"]
+
+    @pytest.mark.parametrize(
+        ("words", "events"),
+        [
+            (("deploy", NAME, URI, "--publish"), ["VersionDeployed", "VersionPromoted"]),
+            (("publish", f"{NAME}@0.3.0"), ["VersionPublished", "VersionPromoted"]),
+            (("promote", f"{NAME}@0.1.0"), ["VersionPromoted"]),
+            (("rollback", NAME), ["VersionPromoted"]),
+            (("deactivate", f"{NAME}@primary"), ["VersionDeactivated", "VersionPromoted"]),
+            (("activate", f"{NAME}@0.4.0"), ["VersionActivated"]),
+            (("complete-activation", f"{NAME}@0.5.0"), ["VersionActivated"]),
+            (("fail-activation", f"{NAME}@0.5.0", "--error", "x"), ["VersionActivationFailed"]),
+            (("delete", f"{NAME}@0.2.0"), ["VersionDeleted", "VersionPromoted"]),
+            (("publish", f"{NAME}@0.1.0"), []),
+        ],
+        ids=str,
+    )
+    def test_of_every_command(self, words: tuple[str, ...], events: list[str]) -> None:
+        deployed("--publish")
+        deployed("--publish")
+        deployed()
+        done("deactivate", deployed())
+        deployed("--activation", "awaited")
+        before = happened()
+        told = done(*words, "--dry-run", "--json").json
+        assert [one["event"] for one in told] == events
+        assert all(list(one) == list(PREVIEWED.columns) for one in told)
+        assert happened() == before
+        assert [line[0] for line in done(*words, "--dry-run").lines] == events
+
+    def test_a_name_is_told_as_it_would_be_stored(self) -> None:
+        assert done("deploy", "cafe\u0301", URI, "--dry-run").lines[0][1] == "caf\u00e9"
+        done("deploy", "cafe\u0301", URI)
+        assert done("deploy", "cafe\u0301", URI, "--dry-run").lines == [
+            ["VersionDeployed", "caf\u00e9", "0.2.0", "version", "", "draft, active"]
+        ]
+
+    def test_a_refusal_is_a_refusal(self) -> None:
+        refused(run("publish", f"{NAME}@0.1.0", "--dry-run"), 3, "There is no store")
+        deployed()
+        refused(run("rollback", NAME, "--dry-run"), 1, "R13")
+        refused(run("rollback", "nobody", "--dry-run"), 3, "R24")

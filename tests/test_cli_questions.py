@@ -1,0 +1,243 @@
+"""What does each question show, as text and as JSON, and what does it refuse?"""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests import cli_tools
+from tests.cli_tools import NAME, PLACE, URI, done, incident, refused, run
+from versioning.cli.rows import CHANGES, EVENTS, EXPLAINED, MODELS, REPLAYED, USAGE, VERSIONS
+
+place = cli_tools.place
+
+
+class TestQuestions:
+    @pytest.fixture(autouse=True)
+    def month(self) -> None:
+        incident(PLACE).close()
+
+    def test_ls_lists_models_and_versions(self) -> None:
+        ((name, primary, active, billable, model_id),) = done("ls").lines
+        assert (name, primary, active, billable) == (NAME, "0.1.0", "0.1.0", "0.1.0")
+        assert model_id.startswith("mdl_")
+        assert [line[1] for line in done("ls", NAME).lines] == ["0.1.0", "0.2.0"]
+        assert [line[1] for line in done("ls", model_id).lines] == ["0.1.0", "0.2.0"]
+        (told,) = done("ls", "--json").json
+        assert list(told) == list(MODELS.columns)
+        assert told["versions"] == ["0.1.0", "0.2.0"]
+        assert [list(one) for one in done("ls", NAME, "--json").json] == [list(VERSIONS.columns)] * 2
+
+    def test_ls_takes_pages_and_shows_deleted_versions_where_asked(self) -> None:
+        done("deploy", "a", URI)
+        done("deploy", "z", URI)
+        assert [line[0] for line in done("ls", "-n", "1").lines] == ["a"]
+        assert [line[0] for line in done("ls", "--after", NAME).lines] == ["z"]
+        done("delete", f"{NAME}@0.2.0", "--yes")
+        assert [line[1] for line in done("ls", NAME).lines] == ["0.1.0"]
+        assert [line[3] for line in done("ls", NAME, "--all").lines] == ["active", "deleted"]
+
+    def test_ls_refuses_options_of_the_other_list(self) -> None:
+        refused(run("ls", NAME, "-n", "1"), 2, "--limit is for the list of models", "leave NAME out")
+        refused(run("ls", NAME, "--after", "a"), 2, "--after is for the list of models")
+        refused(run("ls", "--all"), 2, "--all is for the list of versions", "add NAME")
+
+    def test_every_question_answers_as_of_a_position_or_a_moment(self) -> None:
+        moment = "2025-03-14T14:03:00Z"
+        for when, primary in ((moment, "0.2.0"), ("5", "0.2.0"), ("2025-03-14T15:00:00+02:00", "0.1.0")):
+            assert done("ls", "--as-of", when).lines[0][1] == primary
+            assert done("ls", NAME, "--as-of", when).lines[0][0] == NAME
+            assert done("show", f"{NAME}@primary", "--as-of", when, "--json").json["number"] == primary
+            assert done("resolve", NAME, "--as-of", when).lines[0][1] == primary
+        assert done("log", NAME, "--as-of", "5").lines[0][0] == "5"
+        assert done("replay", NAME, "--as-of", "5").lines[-1][0] == "5"
+        assert done("usage", "--month", "2025-03", "--as-of", "2", "--json").json["position"] == 2
+        assert "position 5" in done("timeline", NAME, "--as-of", "5", "--svg").out
+
+    @pytest.mark.parametrize("verb", ["ls", "show", "resolve", "log", "replay", "usage", "timeline"])
+    def test_a_moment_without_a_time_zone_or_in_the_future_is_a_usage_error(self, verb: str) -> None:
+        words = (verb, NAME) if verb in {"show", "resolve", "timeline"} else (verb,)
+        refused(run(*words, "--as-of", "2025-03-14T14:03"), 2, "has no time zone", "Write 2026-01-31T14:03:00Z")
+        refused(
+            run(*words, "--as-of", "yesterday"), 2, "--as-of is not a moment", "for --as-of", "a position of the log"
+        )
+        refused(run(*words, "--as-of", "99"), 2, "[invalid-argument, R25]")
+
+    def test_show_tells_all_of_a_model_or_a_version(self) -> None:
+        version = dict(line for line in done("show", f"{NAME}@0.1.0").lines)
+        assert (version["number"], version["is_primary"], version["deployed_by"]) == ("0.1.0", "yes", "u-17")
+        assert version["allowed"] == "publish promote deactivate activate delete"
+        told = done("show", f"{NAME}@0.1.0", "--json").json
+        assert [*told] == [*VERSIONS.columns, "allowed"]
+        assert done("show", NAME, "--json").json["primary"] == "0.1.0"
+        assert done("show", version["version_id"], "--nl").json["number"] == "0.1.0"
+        assert done("show", f"{NAME}@{version['version_id']}", "--json").json == told
+        refused(run("show", "frauds"), 3, "[model-not-found, R24]", "`ls` lists them")
+        refused(run("show", f"{NAME}@1.x.y"), 3, "What follows the @ is no version")
+        refused(run("show", f"other@{version['version_id']}"), 3, "[version-not-found, R24]")
+        refused(run("show"), 2, "Missing argument")
+
+    def test_a_name_may_hold_an_at(self) -> None:
+        done("deploy", "team@fraud", URI, "--publish")
+        done("deploy", "fraud@0.1.0@", "s3://x")
+        assert done("resolve", "team@fraud").lines[0][0] == "team@fraud"
+        assert done("resolve", "team@fraud@0.1.0").lines[0][0] == "team@fraud"
+        assert done("show", "fraud@0.1.0@", "--json").json["name"] == "fraud@0.1.0"
+
+    def test_resolve_takes_names_numbers_ids_and_ranges(self) -> None:
+        version_id = done("resolve", NAME).lines[0][5]
+        for address in (f"{NAME}@primary", f"{NAME}@0.1.0", f"{NAME}@^0.1", f"{NAME}@>=0.1.0,<0.2", version_id):
+            assert done("resolve", address).lines[0][5] == version_id
+        refused(run("resolve", f"{NAME}@0.2.0"), 1, "[version-not-active, R24]")
+        refused(run("resolve", f"{NAME}@^7"), 3, "[version-not-found, R24]")
+        done("deploy", "draft", URI)
+        refused(run("resolve", "draft"), 3, "[no-primary-version, R24]")
+
+    def test_log_is_newest_first_and_says_what_turned_into_what(self) -> None:
+        rows = done("log", NAME).lines
+        assert [row[0] for row in rows] == [str(position) for position in range(len(rows), 0, -1)]
+        told = [(row[3], row[4], row[5], row[6], row[7], row[8]) for row in rows]
+        assert told == [
+            ("0.2.0", "VersionDeactivated", "status", "active", "inactive", ""),
+            ("0.1.0", "VersionPromoted", "primary", "0.2.0", "0.1.0", "primary"),
+            ("0.2.0", "VersionPromoted", "primary", "0.1.0", "0.2.0", ""),
+            ("0.2.0", "VersionPublished", "stage", "draft", "published", ""),
+            ("0.2.0", "VersionDeployed", "version", "", "draft, active", ""),
+            ("0.1.0", "VersionPromoted", "primary", "", "0.1.0", ""),
+            ("0.1.0", "VersionDeployed", "version", "", "published, active", ""),
+        ]
+        assert rows[1][9:] == ["u-17", "ticket 4720"]
+        assert [row[0] for row in done("log", "-n", "2").lines] == ["7", "6"]
+        assert done("log", "--oneline").out == done("log").out
+
+    def test_log_of_a_version_holds_what_names_it(self) -> None:
+        assert [row[0] for row in done("log", f"{NAME}@0.2.0").lines] == ["7", "6", "5", "4", "3"]
+        refused(run("log", "nobody"), 3, "[model-not-found, R24]")
+
+    def test_log_of_a_life_of_a_name(self) -> None:
+        model_id = done("show", NAME, "--json").json["model_id"]
+        done("delete", NAME, "--all", "--yes")
+        done("deploy", NAME, URI)
+        assert [row[4] for row in done("log", model_id).lines][:2] == ["ModelDeleted", "PrimaryCleared"]
+        assert done("log", model_id).lines[0][5:9] == ["model", "there", "deleted", ""]
+        assert len(done("log", NAME).lines) == len(done("log", model_id).lines) + 1
+        assert done("log", NAME).lines[1][8] == ""
+        assert len(done("replay", model_id).lines) == len(done("log", model_id).lines)
+
+    def test_log_gives_the_rows_of_the_library_in_json(self) -> None:
+        told = done("log", NAME, "--json").json
+        assert list(told[0]) == list(EVENTS.columns)
+        assert told[1]["sentence"] == "u-17 rolled back to 0.1.0 of fraud (was 0.2.0): ticket 4720"
+        assert (told[1]["previous_number"], told[1]["timestamp"]) == ("0.2.0", "2025-03-14T14:21:00Z")
+        assert [json.loads(line) for line in done("log", NAME, "--nl").out.splitlines()] == told
+
+    def test_replay_tells_it_from_the_beginning(self) -> None:
+        rows = done("replay", NAME).lines
+        assert rows[0] == ["1", "2025-03-02T08:00:00Z", "", "", "u-17 deployed and published 0.1.0: AUC 0.91"]
+        assert rows[4][2:4] == ["0.1.0", "0.2.0"]
+        told = done("replay", "--json").json
+        assert list(told[0]) == list(REPLAYED.columns)
+        assert told[-1]["active_after"] == ["0.1.0"]
+        done("delete", NAME, "--all", "--yes")
+        assert done("replay", "--json").json[-1]["active_after"] == []
+        refused(run("replay", "nobody"), 3, "R24")
+
+    def test_diff_compares_two_pasts(self) -> None:
+        rows = done("diff", "2", "2025-03-14T14:03:00Z").lines
+        assert rows[0][2:] == ["primary", "the primary of fraud was 0.1.0 and is 0.2.0"]
+        assert list(done("diff", "5", "--json").json[0]) == list(CHANGES.columns)
+        assert done("diff", "5", "--model", NAME).lines[0][2] == "primary"
+        assert (done("diff", "7").out, done("diff", "7", "7", "--json").json) == ("", [])
+        refused(run("diff", "7", "1"), 2, "lies behind the second")
+        refused(run("diff", "x"), 2, "THEN is not a moment")
+        refused(run("diff", "1", "--model", "nobody"), 3, "R24")
+
+    def test_usage_says_what_a_month_costs(self) -> None:
+        rows = done("usage", "--month", "2025-03").lines
+        assert [row[:3] for row in rows] == [
+            [NAME, "0.1.0", "published"],
+            [NAME, "0.2.0", "draft"],
+            [NAME, "0.2.0", "published"],
+        ]
+        assert [row[5:] for row in rows] == [["712.0000", "1", ""], ["0.6333", "3", "4"], ["0.3833", "4", "7"]]
+        told = done("usage", NAME, "--month", "2025-03", "--json").json
+        assert told["total_microseconds"] == sum(line["microseconds"] for line in told["lines"])
+        assert list(told["lines"][0]) == list(USAGE.columns)
+        period = ("--from", "2025-03-14T00:00:00Z", "--to", "2025-03-15T00:00:00+00:00")
+        assert [row[5] for row in done("usage", *period).lines] == ["24.0000", "0.6333", "0.3833"]
+
+    def test_usage_is_of_this_month_where_none_is_named(self) -> None:
+        told = done("usage", "--json").json
+        start = datetime.fromisoformat(told["start"])
+        assert start <= datetime.now(UTC)
+        assert (start.day, start.hour, start.utcoffset()) == (1, 0, timedelta(0))
+        assert done("usage", "--month", "2026-12", "--json").json["end"] == "2027-01-01T00:00:00Z"
+
+    def test_usage_as_of_a_past_is_of_its_month(self) -> None:
+        for when in ("2025-04-01T00:30:00+02:00", "5"):
+            told = done("usage", "--as-of", when, "--json").json
+            assert (told["start"], told["end"]) == ("2025-03-01T00:00:00Z", "2025-04-01T00:00:00Z")
+            assert told["lines"]
+        assert done("usage", "--as-of", "0", "--json").json["start"] == done("usage", "--json").json["start"]
+        assert done("usage", "--as-of", "5", "--month", "2025-02", "--json").json["lines"] == []
+
+    def test_usage_refuses_what_is_no_period(self) -> None:
+        refused(run("usage", "--month", "March"), 2, "month is not a month")
+        refused(run("usage", "--month", "9999-12"), 2, "month is not a month")
+        refused(run("usage", "--from", "2025-03-01T00:00Z"), 2, "both --from and --to")
+        refused(run("usage", "--month", "2025-03", "--from", "2025-03-01T00:00Z"), 2, "both --from and --to")
+        refused(run("usage", "--from", "2025-03-02T00:00Z", "--to", "2025-03-01T00:00Z"), 2, "R19")
+        refused(run("usage", "nobody"), 3, "R24")
+
+    def test_timeline_draws_to_stdout_or_into_a_file(self) -> None:
+        assert done("timeline", NAME).out.startswith("<!doctype html>")
+        assert done("timeline", f"{NAME}@0.1.0", "--svg", "-o", "x.svg").out == ""
+        assert Path("x.svg").read_text(encoding="utf-8").startswith("<svg")
+        assert done("timeline", NAME, "--json").json["drawing"].startswith("<!doctype html>")
+        written = done("timeline", NAME, "--svg", "-o", "x.svg", "--json").json
+        assert written == {"format": "svg", "output": "x.svg", "drawing": None}
+        refused(run("timeline", NAME, "-o", "no/such/folder"), 6, "can't be used", "[storage]")
+        refused(run("timeline", "nobody"), 3, "R24")
+
+    def test_csv_has_a_header_where_there_are_no_rows_too(self) -> None:
+        assert done("diff", "7", "--csv").out == ",".join(CHANGES.columns) + "\n"
+        header, first, *_ = done("usage", "--month", "2025-03", "--csv").out.splitlines()
+        assert header == ",".join(USAGE.columns)
+        assert first.split(",")[4:9] == [
+            "0.1.0", "published", "2025-03-02T08:00:00Z", "2025-04-01T00:00:00Z", "2563200000000",
+        ]  # fmt: skip
+        assert done("show", NAME, "--csv").out.startswith("name,model_id")
+
+    def test_csv_and_lines_of_one_version_have_all_that_json_has(self) -> None:
+        told = done("show", f"{NAME}@0.1.0", "--json").json
+        assert json.loads(done("show", f"{NAME}@0.1.0", "--nl").out) == told
+        header, row = csv.reader(done("show", f"{NAME}@0.1.0", "--csv").out.splitlines())
+        assert header == list(told)
+        assert row[-1] == " ".join(told["allowed"])
+
+    def test_explain_tells_rules_words_and_codes(self) -> None:
+        assert done("explain", "r13").out.startswith("R13: ")
+        assert "`ls` lists them." in done("explain", "model-not-found").out
+        told = done("explain", "claim", "--json").json
+        assert list(told) == list(EXPLAINED.columns)
+        assert (told["kind"], told["word"]) == ("word", "claim")
+        assert json.loads(done("explain", "claim", "--nl").out) == told
+        refused(run("explain", "clam"), 2, "Did you mean claim")
+        listed = done("explain").lines
+        assert {kind for kind, *_ in listed} == {"rule", "word", "error"}
+        assert [word for _, word, _ in listed][:2] == ["R1", "R2"]
+        assert done("explain", "--json").json[0]["word"] == "R1"
+
+    def test_forms_exclude_each_other(self) -> None:
+        assert "exclude each other" in json.loads(run("ls", "--csv", "--csv", "--nl").err)["detail"]
+
+    def test_a_workspace_sees_itself_only(self) -> None:
+        done("deploy", "theirs", URI, "--workspace", "other")
+        assert [line[0] for line in done("ls").lines] == [NAME]
+        assert [line[0] for line in done("--workspace", "other", "ls").lines] == ["theirs"]
+        assert [line[0] for line in done("ls", VERSIONING_WORKSPACE="other").lines] == ["theirs"]
+        assert [line[0] for line in done("ls", "--workspace", "default", VERSIONING_WORKSPACE="other").lines] == [NAME]

@@ -1,0 +1,314 @@
+"""The verbs that ask: what is there, what happened, what changed, what does it cost?
+
+The law of this room: **a question records nothing, makes nothing, and can be asked about the past** with --as-of.
+
+To add a question: a function with its options here, and its place in `VERBS`.
+"""
+
+from __future__ import annotations
+
+import collections
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import click
+
+from versioning.cli.addresses import (
+    addressed,
+    model_named,
+    month_of,
+    parse_address,
+    parse_moment,
+    parse_month,
+    parse_point,
+    version_named,
+)
+from versioning.cli.completion import complete_either, complete_names
+from versioning.cli.options import AS_OF, EITHER, FILE, FORMS, JSON, PLACE, QUESTION, needs_file, verb
+from versioning.cli.rows import (
+    CHANGES,
+    EVENTS,
+    EXPLAINED,
+    MODELS,
+    REPLAYED,
+    USAGE,
+    VERSIONS,
+    change_row,
+    flat,
+    hours,
+    model_row,
+    numbers_in,
+    replayed_row,
+    usage_row,
+    version_row,
+    whole,
+)
+from versioning.cli.tables import said, watched
+from versioning.cli.words import WORDS
+from versioning.errors import InvalidArgumentError
+from versioning.events import VersionPromoted
+from versioning.ids import parse_model_id
+from versioning.output.explain import explain as explanation_of
+from versioning.output.explain import subjects
+from versioning.reading.replay import transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from versioning.aggregate import Version
+    from versioning.cli.given import Given
+    from versioning.cli.tables import Stage
+    from versioning.events import Recorded
+    from versioning.reading.questions import Questions
+    from versioning.reading.replay import Transition
+
+_ABOUT: Final = click.argument("address", required=False, metavar="[VERSION|MODEL]", shell_complete=complete_either)
+
+
+@verb("List models, or the versions of one")
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("--all", "everything", is_flag=True, help="With NAME: show deleted versions too.")
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Without NAME: show at most N models.")
+@click.option("--after", metavar="NAME", help="Without NAME: show only models after this name.")
+@QUESTION
+def ls(given: Given, name: str | None, *, everything: bool, limit: int | None, after: str | None) -> None:
+    """List the models, or the versions of NAME."""
+    _refuse_pages(name, everything=everything, limit=limit, after=after)
+    with given.open() as registry:
+        asked, stage = given.asked(registry), given.stage()
+        if name is None:
+            stage.rows(MODELS, map(model_row, asked.models(after, limit)))
+            return
+        with addressed(name):
+            versions = _versions_of(asked, model_named(name), everything=everything)
+        stage.rows(VERSIONS, map(version_row, versions))
+
+
+def _refuse_pages(name: str | None, *, everything: bool, limit: int | None, after: str | None) -> None:
+    """Refuse options of the other list.
+
+    Raises:
+        InvalidArgumentError: --limit or --after with NAME, or --all without it.
+    """
+    option = "--all" if everything else None
+    if name is not None:
+        option = "--limit" if limit is not None else "--after" if after is not None else None
+    if option is not None:
+        is_of_models = name is not None
+        msg = f"{option} is for the list of {'models, and NAME' if is_of_models else 'versions, and no NAME'} is given."
+        hint = f"Leave {option} out, or {'leave NAME out' if is_of_models else 'add NAME'}."
+        raise InvalidArgumentError(msg, hint=hint, argument=option.lstrip("-"))
+
+
+def _versions_of(asked: Questions, name: str, *, everything: bool) -> tuple[Version, ...]:
+    if parse_model_id(name) is not None:
+        return asked.model(name).versions
+    return asked.versions(name, include_deleted=everything)
+
+
+@verb("Show everything about a model or a version")
+@EITHER
+@QUESTION
+def show(given: Given, address: str) -> None:
+    """Show everything that is known about a model or a version."""
+    with given.open() as registry, addressed(address):
+        asked, stage = given.asked(registry), given.stage()
+        if parse_address(address).version is None:
+            stage.record(MODELS, model_row(asked.model(model_named(address))))
+            return
+        version = version_named(asked, address)
+        stage.record(VERSIONS, version_row(version), allowed=list(asked.allowed(version.version_id)))
+
+
+@verb("Show which version answers")
+@EITHER
+@QUESTION
+def resolve(given: Given, address: str) -> None:
+    """Show which version answers: the primary of NAME, the one with a number, or the highest of a range (NAME@^1.2)."""
+    with given.open() as registry, addressed(address):
+        asked = given.asked(registry)
+        named = parse_address(address)
+        if named.name is None:
+            found = asked.resolve(asked.version(address).model_name, named.version)
+        else:
+            found = asked.resolve(named.name, None if named.is_primary else named.version)
+        given.stage().rows(VERSIONS, [version_row(found)])
+
+
+def _history(
+    asked: Questions, address: str | None
+) -> tuple[Iterable[Recorded], Callable[[Recorded], bool], str | None]:
+    """Return whole streams to fold, a test for the events asked for, and what the library calls their subject."""
+    if address is None:
+        return asked.history(), lambda _: True, None
+    named = parse_address(address)
+    if named.version is not None:
+        version = version_named(asked, address)
+        wanted = {one.position for one in asked.history(version.version_id)}
+        return asked.history(version.model_name), lambda one: one.position in wanted, version.version_id
+    name = model_named(address)
+    if parse_model_id(name) is None:
+        return asked.history(name), lambda _: True, name
+    model = asked.model(name)
+    return asked.history(model.name), lambda one: one.model_id == model.model_id, model.model_id
+
+
+@verb("Show what happened, newest first")
+@_ABOUT
+@click.option("--oneline", is_flag=True, help="Write one line for each event, on a terminal too.")
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Show only the newest N events.")
+@QUESTION
+def log(given: Given, address: str | None, *, oneline: bool, limit: int | None) -> None:
+    """Show what happened, newest first: what changed, who did it and why.
+
+    `(primary)` marks the event that made the present primary the primary. For a version, every event that names it is
+    shown.
+    """
+    with given.open() as registry, addressed(address or ""):
+        events, is_asked, _ = _history(given.asked(registry), address)
+        steps: collections.deque[Transition] = collections.deque(maxlen=limit)
+        marks: dict[str, int | None] = {}
+        numbers: dict[str, str] = {}
+        last = registry.position()
+        for step in transitions(watched(events, "log", last)):
+            recorded = step.recorded
+            if isinstance(recorded.event, VersionPromoted):
+                marks[recorded.stream] = recorded.position
+            elif step.primary is None:
+                marks[recorded.stream] = None
+            numbers.update(numbers_in([step]))
+            if is_asked(recorded):
+                steps.append(step)
+    stage, newest = given.stage(), list(reversed(steps))
+    roles = ["primary" if marks.get(step.recorded.stream) == step.recorded.position else "" for step in newest]
+    if stage.look != "text" or not stage.is_terminal or not newest:
+        rows = (flat(step, numbers, role) for step, role in zip(newest, roles, strict=True))
+        stage.rows(EVENTS, rows)
+        return
+    for step, role in zip(newest, roles, strict=True):
+        _log_entry(stage, step, role, oneline=oneline)
+
+
+def _log_entry(stage: Stage, step: Transition, role: str, *, oneline: bool) -> None:
+    recorded = step.recorded
+    head: list[tuple[str, str]] = [(f"{recorded.position}", "yellow"), (f" {said(recorded.timestamp)} ", "")]
+    head += [(recorded.model_name, "bold"), (f" {step.number}" if step.number else "", "bold")]
+    head += [(" (primary)" if role else "", "bold green"), (f" {type(recorded.event).__name__} {step.what} ", "")]
+    head += [(f"{step.before or '–'} {stage.arrow} {step.after or '–'}", "")]
+    why = (f" by {recorded.actor}" if recorded.actor else "") + (f": {recorded.reason}" if recorded.reason else "")
+    if oneline:
+        stage.block([*head, (why, "dim")])
+    else:
+        stage.block(head, [(f"    {step.sentence}", "")])
+
+
+@verb("Tell what happened, oldest first")
+@_ABOUT
+@QUESTION
+def replay(given: Given, address: str | None) -> None:
+    """Tell what happened, oldest first, in sentences, with the primary before and after each event."""
+    with given.open() as registry, addressed(address or ""):
+        asked = given.asked(registry)
+        about = None if address is None else _history(asked, address)[2]
+        given.stage().rows(REPLAYED, map(replayed_row, asked.replay(about)))
+
+
+@verb("Show what changed between two moments")
+@click.argument("then")
+@click.argument("now", required=False)
+@click.option("--model", metavar="NAME", shell_complete=complete_names, help="Compare only this model.")
+@PLACE
+@FORMS
+def diff(given: Given, then: str, now: str | None, model: str | None) -> None:
+    """Show what changed from THEN to NOW: moments or positions. Without NOW, up to the end of the log."""
+    with given.open() as registry, addressed(model or ""):
+        earlier, later = parse_point(then, "THEN"), None if now is None else parse_point(now, "NOW")
+        found = registry.diff(earlier, later, None if model is None else model_named(model))
+        given.stage().rows(CHANGES, map(change_row, found.changes))
+
+
+@verb("Show what a period costs")
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("--month", metavar="YYYY-MM", help="A month in UTC [default: this one, or that of --as-of].")
+@click.option("--from", "start", metavar="MOMENT", help="First moment of the period.")
+@click.option("--to", "end", metavar="MOMENT", help="End of the period, which is not included.")
+@QUESTION
+def usage(given: Given, name: str | None, month: str | None, start: str | None, end: str | None) -> None:
+    """Show what was used in a period, for all models or for NAME: when, in which stage, and between which events."""
+    if (month is not None and start is not None) or (start is None) != (end is None):
+        msg = "A period is either a --month, or both --from and --to."
+        raise InvalidArgumentError(msg, hint="For example --month 2026-01.", argument="month")
+    named = None
+    if start is not None and end is not None:
+        named = parse_moment(start, "--from"), parse_moment(end, "--to")
+    elif month is not None:
+        named = parse_month(month)
+    with given.open() as registry, addressed(name or ""):
+        asked = given.asked(registry)
+        found = asked.usage(*(named or _present_month(given, asked)), None if name is None else model_named(name))
+    rows, stage = [usage_row(line) for line in found.lines], given.stage()
+    if stage.look == "json":
+        about = {"start": found.start, "end": found.end, "position": found.position}
+        stage.json(
+            {**about, "total_microseconds": found.total_microseconds, "lines": [whole(USAGE, row) for row in rows]}
+        )
+        return
+    stages = ("published", "draft")
+    sums = {one: sum(line.microseconds for line in found.lines if line.stage == one) for one in stages}
+    parts = ", ".join(f"{one} {hours(sums[one])}" for one in stages if sums[one])
+    stage.rows(
+        USAGE, rows, footer=f"total {hours(found.total_microseconds)} hours ({parts}), as of position {found.position}"
+    )
+
+
+def _present_month(given: Given, asked: Questions) -> tuple[datetime, datetime]:
+    """Return the month that a question without a period means: this one, or that of the past it asks about."""
+    point = None if given.as_of is None else parse_point(given.as_of, "--as-of")
+    if isinstance(point, int):
+        last = collections.deque(asked.history(), maxlen=1)
+        point = last[0].timestamp if last else None
+    moment = datetime.now(UTC) if point is None else point.astimezone(UTC)
+    return month_of(moment.year, moment.month)
+
+
+@verb("Draw the history of a model")
+@click.argument("name", shell_complete=complete_either)
+@click.option("-o", "--output", type=FILE, help="File to write to; an earlier drawing is replaced.")
+@click.option("--svg", is_flag=True, help="Write only the drawing, as SVG.")
+@AS_OF
+@PLACE
+@JSON
+def timeline(given: Given, name: str, output: str | None, *, svg: bool) -> None:
+    """Draw the history of a model into one HTML file that opens anywhere."""
+    stage, form = given.stage(), "svg" if svg else "html"
+    if stage.look == "text":
+        needs_file(stage, output, f"timeline.{form}")
+    with given.open() as registry, addressed(name):
+        asked = given.asked(registry)
+        about = version_named(asked, name).model_id if parse_address(name).version is not None else model_named(name)
+        drawn = asked.timeline(about, output, format="svg" if svg else "html")
+    if stage.look == "json":
+        stage.json({"format": form, "output": output, "drawing": drawn if output is None else None})
+    elif output is None:
+        stage.write(drawn)
+
+
+@verb("Explain a rule, a word or an error code")
+@click.argument("word", required=False)
+@FORMS
+def explain(given: Given, word: str | None) -> None:
+    """Explain a rule (R13), a word (claim) or an error code (primary-moved). Without WORD, list all of them."""
+    stage = given.stage()
+    if word is None:
+        stage.rows(EXPLAINED, map(attrs.asdict, subjects()))
+        return
+    found = explanation_of(word, WORDS)
+    if stage.look == "text":
+        stage.paragraphs(str(found))
+    else:
+        stage.record(EXPLAINED, attrs.asdict(found))
+
+
+VERBS: Final = (ls, show, log, replay, diff, resolve, usage, timeline, explain)
+"""Verbs of this file, in the order of help."""
