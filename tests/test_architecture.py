@@ -12,7 +12,7 @@ import pytest
 from versioning import errors
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "versioning"
+PACKAGE = Path(errors.__file__).parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 CORE = (

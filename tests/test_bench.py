@@ -1,6 +1,5 @@
 """Every benchmark runs, at tiny sizes; what it measures is looked at elsewhere, and never asserted."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,15 +7,17 @@ import pytest
 from tests.bench.__main__ import BENCHMARKS, main
 from tests.bench.growth import Curve, plot
 from tests.bench.measure import Absent, Contender, Table, compare, exponent, interleaved
-from tests.postgres_server import NO_PG_VARIABLE
+from tests.postgres_server import missing
+
+pytestmark = pytest.mark.slow
 
 ON_POSTGRES = {"growth", "processes", "views-pg"}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_it_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if name in ON_POSTGRES and os.environ.get(NO_PG_VARIABLE) == "1":
-        pytest.skip(f"{NO_PG_VARIABLE}=1: not measured on PostgreSQL")
+    if name in ON_POSTGRES and (reason := missing()):
+        pytest.skip(reason)
     assert main([name, "--tiny", "--svg", f"{tmp_path}/growth.svg"]) == 0
     assert f"== {name}: " in capsys.readouterr().out
     assert (tmp_path / "growth.svg").exists() == (name == "growth")

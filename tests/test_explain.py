@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import versioning
 from tests.pages import matches, run_page
 from tests.test_architecture import every_error
 from versioning import InvalidArgumentError, ModelRegistry, Policy
 from versioning.events import EVENTS
 from versioning.output.explain import Explanation, explain, short_rules, subjects
 
-ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(versioning.__file__).parent
 RULES = [f"R{number}" for number in range(1, 29)]
 SUBJECTS = {one.word: one for one in subjects()}
 
@@ -28,7 +29,7 @@ def test_there_are_the_rules_in_order_and_then_words_and_codes() -> None:
 
 
 def test_every_rule_that_the_package_quotes_is_explained() -> None:
-    source = "\n".join(path.read_text() for path in (ROOT / "versioning").rglob("*.py"))
+    source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     assert set(re.findall(r"\bR[1-9][0-9]?\b", source)) - set(RULES) == set()
 
 

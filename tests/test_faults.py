@@ -28,6 +28,8 @@ from tests.faults import (
 if TYPE_CHECKING:
     from types import ModuleType
 
+pytestmark = pytest.mark.slow
+
 SHORT: Final[list[tuple[ModuleType, str, int, dict[str, Any]]]] = [
     (kills, "sqlite", 30, {}),
     (kills, "postgresql", 30, {}),

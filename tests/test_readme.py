@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+PACKAGE = Path(versioning.__file__).parent
 MAKE = "run .venv/bin/python -m tests.test_readme"
 
 STATUSES = ("activating", "active", "inactive", "deleted")
@@ -167,7 +168,7 @@ def test_every_example_is_named() -> None:
 
 
 def test_every_environment_variable_is_named() -> None:
-    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "versioning").rglob("*.py"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     readme = README.read_text(encoding="utf-8")
     variables = set(re.findall(r"\bVERSIONING_[A-Z_]+\b", source))
     assert variables >= {"VERSIONING_URL", "VERSIONING_ACTOR"}

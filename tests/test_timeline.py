@@ -1,7 +1,6 @@
 """The picture of a history: what is drawn, that what users wrote stays text, and what the page does in a real Chromium.
 
-The tests of the page need a Chromium: that of Debian, or the one that VERSIONING_TEST_CHROMIUM names. Without one they
-fail, unless VERSIONING_TEST_NO_BROWSER=1 says aloud that they are to be skipped.
+The tests of the page need a Chromium, which tests/provision.py finds or fetches; without one they are skipped.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ import hashlib
 import html
 import itertools
 import json
-import os
 import re
-import shutil
 import socket
 import unicodedata
 import xml.etree.ElementTree as ET
@@ -72,8 +69,6 @@ if TYPE_CHECKING:
 
     Show: TypeAlias = Callable[..., "Shown"]
 
-CHROMIUM_VARIABLE: Final = "VERSIONING_TEST_CHROMIUM"
-NO_BROWSER_VARIABLE: Final = "VERSIONING_TEST_NO_BROWSER"
 QUIET: Final = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -573,13 +568,7 @@ class TestAskingForIt:
 
 
 @pytest.fixture(scope="module", name="browser")
-def _browser() -> Iterator[Browser]:
-    """Start Debian's Chromium."""
-    if os.environ.get(NO_BROWSER_VARIABLE) == "1":
-        pytest.skip(f"{NO_BROWSER_VARIABLE}=1: nothing of the page was tested")
-    chromium = os.environ.get(CHROMIUM_VARIABLE) or shutil.which("chromium")
-    if chromium is None:
-        pytest.fail(f"There is no chromium: install it, or set {CHROMIUM_VARIABLE} or {NO_BROWSER_VARIABLE}=1.")
+def _browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield browser

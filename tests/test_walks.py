@@ -184,12 +184,14 @@ def seed(pytestconfig: pytest.Config) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_the_registry_does_what_the_oracle_says_in_ten_thousand_histories(chunk: int, seed: int) -> None:
     with campaign.untraced():
         assert run(WALKS_A_CHUNK, seed, first=chunk * WALKS_A_CHUNK).walks == WALKS_A_CHUNK
 
 
+@pytest.mark.slow
 def test_the_walks_reach_every_branch_of_every_rule(seed: int) -> None:
     histories, reached = 0, collections.Counter[str]()
     with campaign.untraced():

@@ -1,0 +1,123 @@
+"""What the tests need and pip does not bring: found where it is, else fetched, else the tests that need it are skipped.
+
+A run in which something could not be had says so in words, in its last line, and fails where `CI` is set: see
+tests/conftest.py.
+"""
+
+import fcntl
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+CHROMIUM_VARIABLE: Final = "VERSIONING_TEST_CHROMIUM"
+NO_BROWSER_VARIABLE: Final = "VERSIONING_TEST_NO_BROWSER"
+NOT_HAD: Final = "could be had"
+"""Stands in the reason of every test that is skipped because something could not be had."""
+
+CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""What Chromium is called on the PATH, by Debian, by others, and by its maker."""
+START_S: Final = 60
+"""How long a Chromium may take to say its version."""
+FETCH_S: Final = 600
+"""How long fetching one may take."""
+PLAYWRIGHT: Final = (sys.executable, "-m", "playwright", "install", "--no-shell", "chromium")
+DEBIAN: Final = Path("/etc/debian_version")
+APT: Final = (
+    ("apt-get", "update", "-qq"),
+    ("apt-get", "install", "-qq", "-y", "--no-install-recommends", "chromium"),
+)
+
+
+class NotHadError(RuntimeError):
+    """Something that the tests need could not be had; the message is the reason to skip them."""
+
+
+def chromium() -> str:
+    """Return the path of a Chromium that starts, or raise `NotHadError`."""
+    if named := os.environ.get(CHROMIUM_VARIABLE):
+        return named
+    why: list[str] = []
+    for look in (on_the_path, of_playwright, fetched_by_playwright, fetched_by_apt):
+        for found in look(why):
+            if starts(found):
+                return found
+            why.append(f"{found} does not start")
+    msg = f"no Chromium {NOT_HAD}: {'; '.join(dict.fromkeys(why))}"
+    raise NotHadError(msg)
+
+
+def starts(program: str) -> bool:
+    """Check that it is one: Ubuntu's says only where to get it, and one that was fetched may lack libraries."""
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, check=False, timeout=START_S).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def on_the_path(_: list[str]) -> Iterator[str]:
+    yield from filter(None, map(shutil.which, CHROMIUMS))
+
+
+@functools.cache
+def place_of_playwright() -> Path:
+    """Return where Playwright has its own Chromium, or would put it."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where there is no other
+
+    with sync_playwright() as playwright:
+        return Path(playwright.chromium.executable_path)
+
+
+def of_playwright(_: list[str]) -> Iterator[str]:
+    if place_of_playwright().exists():
+        yield str(place_of_playwright())
+
+
+def fetched_by_playwright(why: list[str]) -> Iterator[str]:
+    if carried_out("Playwright's download", PLAYWRIGHT, why):
+        yield from of_playwright(why)
+
+
+def fetched_by_apt(why: list[str]) -> Iterator[str]:
+    if os.geteuid() != 0 or not DEBIAN.exists() or not shutil.which("apt-get"):
+        why.append("apt-get is for root on Debian")
+    elif all(carried_out("apt-get", command, why) for command in APT):
+        yield from on_the_path(why)
+
+
+def carried_out(name: str, command: Sequence[str], why: list[str]) -> bool:
+    """Run a command; where it fails, add what it complained about first to the reasons."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "NO_COLOR": "1"}
+    options: Any = {"env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": FETCH_S}
+    try:
+        done = subprocess.run(command, check=False, text=True, errors="replace", **options)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why.append(f"{name} failed ({error})")
+        return False
+    if done.returncode:
+        complaints = re.findall(r"^E(?:rror)?: *(.+)$", done.stderr, re.MULTILINE)
+        why.append(f"{name} failed ({(complaints or [f'exit code {done.returncode}'])[0]})")
+    return done.returncode == 0
+
+
+def chromium_of_the_run(folder: Path) -> str:
+    """Return what `chromium` found for the first process of a run that asked; `folder` is one that the run shares."""
+    with (folder / "chromium").open("a+") as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        kept.seek(0)
+        path, why = json.loads(kept.read() or "[null, null]")
+        if path is None and why is None:
+            try:
+                path = chromium()
+            except NotHadError as missing:
+                why = str(missing)
+            kept.write(json.dumps([path, why]))
+    if path is None:
+        raise NotHadError(why)
+    return str(path)
