@@ -67,16 +67,16 @@ class TestReferences:
     @pytest.mark.parametrize(
         ("reference", "problem"),
         [
-            ("u" * 2_001, "has 2001 characters, and 2000 is the most"),
+            ("u" * 2_001, "has 2001 characters; the limit is 2000"),
             ("", "is blank"),
             (" \u2003", "is blank"),
-            ("a\0b", "has control characters"),
-            ("a\nb", "has control characters"),
-            ("a\x7f", "has control characters"),
-            ("a\x85", "has control characters"),
-            ("a\ud800", "has half of a surrogate pair"),
-            (7, "is a URI as text or an ArtifactRef, not int"),
-            (ArtifactRef(7), "is text, not int"),  # type: ignore[arg-type]
+            ("a\0b", "contains control characters"),
+            ("a\nb", "contains control characters"),
+            ("a\x7f", "contains control characters"),
+            ("a\x85", "contains control characters"),
+            ("a\ud800", "contains half of a surrogate pair"),
+            (7, "must be a URI as text or an ArtifactRef, not int"),
+            (ArtifactRef(7), "must be text, not int"),  # type: ignore[arg-type]
             (ArtifactRef("u", "A" * 64), "lowercase hexadecimal"),
             (ArtifactRef("u", "a" * 63), "64 lowercase"),
             (ArtifactRef("u", "a" * 64 + "\n"), "64 lowercase"),
@@ -87,10 +87,10 @@ class TestReferences:
             (ArtifactRef("u", None, True), "whole number"),  # noqa: FBT003 - the hostile value itself
             (ArtifactRef("u", None, 1.0), "whole number"),  # type: ignore[arg-type]
             (ArtifactRef("u", None, "1"), "whole number"),  # type: ignore[arg-type]
-            (ArtifactRef("u", None, None, "m" * 201), "has 201 characters, and 200 is the most"),
-            (ArtifactRef("u", None, None, "a\tb"), "has control characters"),
-            (ArtifactRef("u", None, None, "\udfff"), "has half of a surrogate pair"),
-            (ArtifactRef("u", None, None, 5), "is text, not int"),  # type: ignore[arg-type]
+            (ArtifactRef("u", None, None, "m" * 201), "has 201 characters; the limit is 200"),
+            (ArtifactRef("u", None, None, "a\tb"), "contains control characters"),
+            (ArtifactRef("u", None, None, "\udfff"), "contains half of a surrogate pair"),
+            (ArtifactRef("u", None, None, 5), "must be text, not int"),  # type: ignore[arg-type]
         ],
     )
     def test_what_can_not_be_kept_is_refused_by_r28(self, reference: object, problem: str) -> None:

@@ -14,7 +14,7 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from versioning.commands import Expect, ExpectedPrimary
 from versioning.errors import InvalidArgumentError, InvalidNameError, shown
@@ -121,18 +121,30 @@ def checked_text(
     """
     if type(value) is str and len(value) <= characters_max and is_plain(value) and (blank or value.strip()):
         return value
-    value = exact(value)
+    text = exact(value)
+    if problem := text_problem(text, characters_max, controls=controls, blank=blank):
+        _refuse(argument, problem)
+    return cast("str", text)
+
+
+def text_problem(value: object, characters_max: int, *, controls: bool = False, blank: bool = True) -> str | None:
+    """Return what is wrong with a text, or None (R28).
+
+    Args:
+        value: what should be text.
+        characters_max: the limit of its length.
+        controls: whether it may have control characters, line breaks included.
+        blank: whether it may consist of white space alone, or of nothing.
+    """
     if not isinstance(value, str):
-        _refuse(argument, f"must be text, not {type(value).__name__}")
+        return f"must be text, not {type(value).__name__}"
     if len(value) > characters_max:
-        _refuse(argument, f"has {len(value)} characters; the limit is {characters_max}")
+        return f"has {len(value)} characters; the limit is {characters_max}"
     if has_lone_surrogates(value):
-        _refuse(argument, "contains half of a surrogate pair")
+        return "contains half of a surrogate pair"
     if not controls and has_controls(value):
-        _refuse(argument, "contains control characters")
-    if not blank and not value.strip():
-        _refuse(argument, "is blank")
-    return value
+        return "contains control characters"
+    return None if blank or value.strip() else "is blank"
 
 
 def checked_workspace(value: object) -> str:

@@ -1,7 +1,7 @@
-"""The folder in which the contents of versions are kept, each file under the name of its digest (R26, R27).
+"""The folder that holds the contents of versions, each file named by its digest (R26, R27).
 
-The law of this room: **what is read is what was stored.** A file is complete and on disk before it gets its name. The
-digest is checked before a byte is handed out. Only `collect` erases, and nothing that was stored within a day.
+The law of this room: **what is read is what was stored.** A file is complete and on disk before it gets its name. Its
+digest is checked before a byte is handed out. Only `collect` erases, and nothing that was stored within the last day.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from versioning.errors import (
 )
 from versioning.events import ArtifactRef
 
-if sys.platform != "win32":  # pragma: no branch - no such locks there: collect while nobody deploys
+if sys.platform != "win32":  # pragma: no branch - Windows has no such locks: there, collect while nobody deploys
     import fcntl
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def digest_in_folder(reference: ArtifactRef) -> str:
     digest = digest_named_by(reference.uri)
     if digest is None:
         msg = f"This library keeps only a reference to this artifact: {shown(reference.uri)}."
-        hint = "Fetch it from there; contents are kept where a Path, bytes or an object is deployed."
+        hint = "Fetch it from there. Contents are kept only where a Path, bytes or an object was deployed."
         raise ArtifactNotFoundError(msg, hint=hint, uri=reference.uri)
     return digest
 
@@ -73,10 +73,10 @@ def _absolute(path: Path) -> Path:
 
 @attrs.frozen
 class ArtifactFolder:
-    """The contents of one workspace: `<root>/<workspace>/<2 digits>/<62 digits>`, made at the first store.
+    """The contents of one workspace: `<root>/<workspace>/<2 digits>/<62 digits>`; the first `store` makes the folder.
 
-    The workspace goes by its digest, so that no text leads out of the root or into another's folder (R27). Threads and
-    processes may use one folder at once.
+    The folder of a workspace is named by a digest of the workspace's name, so that no name leads out of the root or
+    into the folder of another (R27). Several threads and processes may use one folder at the same time.
     """
 
     root: Path = attrs.field(converter=_absolute)
@@ -87,7 +87,7 @@ class ArtifactFolder:
         return self.root / hashlib.sha256(self.workspace.encode("utf-8", "surrogatepass")).hexdigest()
 
     def store(self, contents: bytes, media_type: str | None = None) -> ArtifactRef:
-        """Keep contents; those that are here are as good as new afterwards, in age and in contents.
+        """Keep contents; if they are here already, they are intact and young afterwards.
 
         Raises:
             StoreError: the folder can't be written.
@@ -108,16 +108,16 @@ class ArtifactFolder:
         return self._write(chunks_of(path), media_type)
 
     def refresh(self, reference: ArtifactRef) -> None:
-        """Keep what a reference names for another day at least, if it is here."""
+        """Keep the contents that a reference names for at least another day, if they are here."""
         if digest := digest_named_by(reference.uri):
             self._touch(digest)
 
     def read(self, reference: ArtifactRef) -> bytes:
-        """Give contents, exactly those that were stored.
+        """Return contents exactly as they were stored.
 
         Raises:
             ArtifactNotFoundError: they are not here.
-            ArtifactDamagedError: their digest or size is another.
+            ArtifactDamagedError: they have another digest or size.
             StoreError: the folder can't be read.
         """
         digest = digest_in_folder(reference)
@@ -131,7 +131,7 @@ class ArtifactFolder:
         return contents
 
     def look_at(self, digest: str) -> Literal["intact", "missing", "damaged"]:
-        """Say how contents are, without holding them in memory."""
+        """Return the condition of contents, without holding them in memory."""
         if self._is_intact(digest):
             return "intact"
         return "damaged" if self._place(digest).exists() else "missing"
@@ -143,20 +143,25 @@ class ArtifactFolder:
         older_than_s: float = DAY_S,
         now: float | None = None,
     ) -> list[str]:
-        """Erase what is not referred to and not younger, and give its digests; drafts of dead processes go too.
+        """Erase old contents that nothing refers to, and return their digests; drafts of dead processes go too.
 
-        Safe beside deployments that take less than `older_than_s` from storing to recording: the age is reckoned from
-        before `referenced` is asked, so that what is recorded after that is too young. `now` is in seconds since 1970.
+        This is safe beside deployments that take less than `older_than_s` from storing to recording. Ages are counted
+        from before `referenced` is called, so whatever is recorded after that call is too young to be erased.
+
+        Args:
+            referenced: the digests to keep, or a function that returns them.
+            older_than_s: the age from which contents are erased, in seconds.
+            now: the present moment, in seconds since 1970; without it, that of the system's clock.
 
         Raises:
-            InvalidArgumentError: `referenced` is not a set of digests, so that everything might go.
+            InvalidArgumentError: `referenced` is not a set of digests, so everything might be erased.
             StoreError: the folder can't be tidied.
         """
         before = (time.time() if now is None else now) - older_than_s
         digests: Any = referenced() if callable(referenced) else referenced
         wrong = [one for one in digests if not is_digest(one)] if isinstance(digests, AbstractSet) else [digests]
         if wrong:
-            msg = f"What is referred to is a set of digests, not {shown(wrong[0])}."
+            msg = f"referenced must be a set of digests, not {shown(wrong[0])}."
             raise InvalidArgumentError(msg, argument="referenced")
         with self._explained("tidied"):
             for draft in self.path.glob("*.tmp"):
@@ -172,23 +177,23 @@ class ArtifactFolder:
         try:
             with self._place(digest).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == digest
-        except OSError:  # most often not there; if worse, writing will say so
+        except OSError:  # usually it is not there; if it is something worse, writing will say so
             return False
 
     def _touch(self, digest: str) -> bool:
-        """Make contents young; False when they are gone meanwhile, or belong to somebody else."""
+        """Make contents young; return False if they are gone by now, or belong to somebody else."""
         place = self._place(digest)
         try:
             with self._locked():
                 os.utime(place)
-            _sync(place.parent)  # whoever wrote it may not have come to this yet
+            _sync(place.parent)  # the process that wrote it may not have got to this yet
         except OSError:
             return False
         return True
 
     def _write(self, chunks: Iterator[bytes], media_type: str | None) -> ArtifactRef:
-        """Write a draft, and give it its name when it is complete and on disk."""
-        first = next(chunks, b"")  # a file that can't be read is refused here, before anything is made
+        """Write a draft, and name it by its digest once it is complete and on disk."""
+        first = next(chunks, b"")  # a file that can't be read is refused here, before any folder is made
         with self._explained("written"):
             _make(self.path)
             draft = self.path / f"{secrets.token_hex(8)}.tmp"
@@ -208,7 +213,7 @@ class ArtifactFolder:
         return reference
 
     def _erase(self, path: Path, before: float) -> bool:
-        """Erase a file unless somebody made it young meanwhile."""
+        """Erase a file unless somebody made it young by now; return whether it was erased."""
         with self._locked(), contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime <= before:
                 path.unlink()
@@ -217,7 +222,7 @@ class ArtifactFolder:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep threads and processes from touching and erasing at once; for microseconds, and not beyond our end."""
+        """Keep others from touching or erasing meanwhile: for microseconds, never beyond the end of this process."""
         with (self.path / ".lock").open("ab") as file:
             if sys.platform != "win32":  # pragma: no branch - see the import
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -225,7 +230,7 @@ class ArtifactFolder:
                 yield
             finally:
                 if sys.platform != "win32":  # pragma: no branch - see the import
-                    fcntl.flock(file, fcntl.LOCK_UN)  # a process forked right now holds the file open for longer
+                    fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile keeps the file open for longer
 
     @contextlib.contextmanager
     def _explained(self, done: str) -> Iterator[None]:
@@ -233,7 +238,7 @@ class ArtifactFolder:
             yield
         except OSError as error:
             msg = f"The artifacts folder can't be {done}: {error.strerror or shown(error)}."
-            hint = "Look whether the disk has room and this process may use the folder; then send the call again."
+            hint = "Check that the disk has room and that this process may use the folder; then try again."
             raise StoreError(msg, hint=hint, path=str(self.path)) from error
 
 
@@ -268,7 +273,7 @@ def chunks_of(path: Path) -> Iterator[bytes]:
     Raises:
         InvalidArgumentError: it is not a file, or can't be read.
     """
-    problem = "is not a file"  # folders, pipes and endless devices are none either
+    problem = "is not a file"  # nor are folders, pipes and endless devices
     try:
         if path.is_file():
             with path.open("rb") as file:
@@ -277,13 +282,13 @@ def chunks_of(path: Path) -> Iterator[bytes]:
             return
     except OSError as error:
         problem = f"can't be read: {error.strerror or shown(error)}"
-    hint = "Pass the path of a file; pack a folder into one first. A place elsewhere is a URI, as text."
+    hint = "Pass the path of a file; pack a folder into one file first. For a place elsewhere, pass its URI as text."
     msg = f"{shown(str(path))} {problem}."
     raise InvalidArgumentError(msg, hint=hint, argument="model_or_reference")
 
 
 def _make(folder: Path) -> None:
-    """Make a folder that outlives a loss of power."""
+    """Make a folder that survives a loss of power."""
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""Formats: how an object becomes bytes, and bytes an object again (R26).
+"""Formats: how an object becomes bytes, and bytes become an object again (R26).
 
-The law of this room: a format's media type is in the events, so it is never changed.
+The law of this room: **a media type never changes.** The events keep it, and loading finds the format by it.
 
-To add a format: a class as `Serializer` says, and its place in `BUILT_IN`.
+To add a format: a class with the members of `Serializer`, and an instance of it in `BUILT_IN`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, Typ
 import attrs
 
 from versioning.errors import ArtifactUntrustedError, InvalidArgumentError, shown
-from versioning.limits import has_controls, has_lone_surrogates
+from versioning.limits import exact, text_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE_CHARACTERS_MAX: Final = 200
 _PICKLE_PROTOCOL: Final = 5
-"""Fixed, so that an object's digest does not depend on the release of Python."""
+"""Fixed, so that the digest of an object does not depend on the release of Python."""
 
 
 def refuse(
@@ -35,33 +35,33 @@ def refuse(
 
 
 class Serializer(Protocol):
-    """A format."""
+    """A format: it turns objects into bytes, and bytes into objects."""
 
     @property
     def name(self) -> str:
-        """What callers say."""
+        """Name by which callers choose it."""
 
     @property
     def media_type(self) -> str:
-        """What the event keeps, and loading finds the format by."""
+        """Media type that the event keeps; loading finds the format by it."""
 
     @property
     def runs_code(self) -> bool:
-        """Whether loading can run code that the contents hold, and so needs `trusted=True`."""
+        """Whether loading can run code from the contents, and so needs `trusted=True`."""
 
     def dumps(self, model: Any, /) -> bytes:  # noqa: ANN401 - a format may take some types only
-        """Turn an object into bytes; whatever it raises means that it can't."""
+        """Turn an object into bytes; any exception means that it can't."""
 
     def loads(self, contents: bytes, /) -> object:
-        """Turn bytes, whose digest has been looked at, into the object."""
+        """Turn bytes whose digest was checked into the object; any exception means that it can't."""
 
 
 AnySerializer: TypeAlias = str | Serializer
-"""The name of a built-in format, or a caller's own."""
+"""The name of a built-in format, or a format of the caller's own."""
 
 
 class PickleSerializer:
-    """Python's own format: it takes almost any object, and loading it can run whatever its author wanted."""
+    """Python's own format: it takes almost any object, and loading it can run any code that its author wanted."""
 
     name = "pickle"
     media_type = "application/x-python-pickle"
@@ -76,10 +76,10 @@ class PickleSerializer:
 
 @attrs.frozen
 class SkopsSerializer:
-    """The format of skops, for scikit-learn: only types that skops knows, or that are trusted by name, are built."""
+    """The format of skops, for scikit-learn: it builds only types that skops knows, or that are trusted by name."""
 
     trusted_types: Sequence[str] = ()
-    """Full names, as the error lists them."""
+    """Full names of further types to build, as the error lists them."""
 
     name = "skops"
     media_type = "application/x-skops"
@@ -93,7 +93,7 @@ class SkopsSerializer:
         skops = _skops()
         if types := sorted({*skops.get_untrusted_types(data=contents)}.difference(self.trusted_types)):
             msg = f"The artifact holds types that are not trusted: {', '.join(types)}."
-            hint = "Look at each, and load with {skops} if you trust them."
+            hint = "Check each of them; if you trust them, load with {skops}."
             raise ArtifactUntrustedError(msg, hint=hint, types=types)
         model: object = skops.loads(contents, trusted=list(self.trusted_types))
         return model
@@ -108,7 +108,7 @@ def _skops() -> ModuleType:
 
 
 class BytesSerializer:
-    """Contents as they are, and given back as bytes."""
+    """Contents as they are, returned as bytes."""
 
     name = "bytes"
     media_type = "application/octet-stream"
@@ -126,13 +126,13 @@ SERIALIZERS: Final[Mapping[str, Serializer]] = {known.name: known for known in B
 
 
 def checked_serializer(serializer: object, default: object = None) -> Serializer:
-    """Give the format that a name or an object stands for; None stands for the default.
+    """Return the format that a name or an object stands for; None stands for the default.
 
     Raises:
-        InvalidArgumentError: neither a known name nor like a `Serializer`, or there is no default.
+        InvalidArgumentError: it is neither a known name nor a `Serializer`, or there is no default.
     """
     chosen = default if serializer is None else serializer
-    chosen = str.__str__(chosen) if isinstance(chosen, str) else chosen
+    chosen = exact(chosen) if isinstance(chosen, str) else chosen
     hint = f"Use one of {', '.join(SERIALIZERS)}, or an object with name, media_type, runs_code, dumps and loads."
     if isinstance(chosen, str):
         if chosen in SERIALIZERS:
@@ -152,19 +152,6 @@ def _is_serializer(value: object) -> TypeGuard[Serializer]:
     try:
         named = isinstance(thing.name, str) and text_problem(thing.media_type, MEDIA_TYPE_CHARACTERS_MAX) is None
         works = isinstance(thing.runs_code, bool) and callable(thing.dumps) and callable(thing.loads)
-    except Exception:  # noqa: BLE001 - a caller's attributes can fail in any way, and then it is none
+    except Exception:  # noqa: BLE001 - a caller's attributes can fail in any way; then it is not a serializer
         return False
     return named and works and not isinstance(value, type)
-
-
-def text_problem(text: object, characters_max: int) -> str | None:
-    """Return what is wrong with a text that events keep, or None (R28)."""
-    if not isinstance(text, str):
-        return f"is text, not {type(text).__name__}"
-    if len(text) > characters_max:
-        return f"has {len(text)} characters, and {characters_max} is the most"
-    if str.isascii(text) and str.isprintable(text):  # as most are: then there is nothing else to look for
-        return None
-    if has_lone_surrogates(text):
-        return "has half of a surrogate pair"
-    return "has control characters" if has_controls(text) else None

@@ -1,14 +1,14 @@
-"""Objects become contents with a reference, and contents objects (R26, R27, R28).
+"""How whatever is deployed becomes a reference, and a reference becomes an object again (R26, R27, R28).
 
-The law of this room: what is referred to is there. Contents are stored before the event that names them is recorded,
-and the digest is looked at before a byte is used.
+The law of this room: **what an event refers to is there.** Contents are stored before the event that names them is
+recorded, and their digest is checked before a byte of them is used.
 """
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from versioning.artifacts.folder import (
     SCHEME,
@@ -25,11 +25,10 @@ from versioning.artifacts.formats import (
     SERIALIZERS,
     checked_serializer,
     refuse,
-    text_problem,
 )
 from versioning.errors import ArtifactUntrustedError, VersioningError, shown
 from versioning.events import ArtifactRef
-from versioning.limits import is_plain
+from versioning.limits import exact, is_plain, text_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,43 +39,44 @@ URI_CHARACTERS_MAX: Final = 2_000
 SIZE_BYTES_MAX: Final = 2**63 - 1
 
 
-# References: what the event keeps.
+# References, which events keep.
 
 
 def checked_reference(reference: object) -> ArtifactRef:
-    """Give a reference that can be kept and read back exactly (R28).
+    """Return a reference in a form that is read back exactly (R28).
 
-    `sha256:<digest>` names contents in the folder, so its digest is filled in: keys (R21) and `collect` go by it.
+    The URI `sha256:<digest>` names contents in the folder; its digest is filled in, because keys (R21) and `collect` go
+    by the digest.
 
     Raises:
-        InvalidArgumentError: neither text nor an `ArtifactRef`, or a part has another form.
+        InvalidArgumentError: it is neither text nor an `ArtifactRef`, or a part of it is malformed.
     """
     if isinstance(reference, str):
         reference = ArtifactRef(str.__str__(reference))
-        if _is_plain(reference.uri):
+        if _is_ordinary(reference.uri):
             return reference
     if not isinstance(reference, ArtifactRef):
-        _bad_reference("A reference", f"is a URI as text or an ArtifactRef, not {type(reference).__name__}")
-    uri, digest = reference.uri, reference.digest
-    size_bytes, media_type = reference.size_bytes, reference.media_type
-    if problem := text_problem(uri, URI_CHARACTERS_MAX) or (None if uri.strip() else "is blank"):
+        _bad_reference("A reference", f"must be a URI as text or an ArtifactRef, not {type(reference).__name__}")
+    texts: Any = [exact(text) for text in (reference.uri, reference.digest, reference.media_type)]
+    uri, digest, media_type = texts
+    size_bytes = reference.size_bytes
+    if problem := text_problem(uri, URI_CHARACTERS_MAX, blank=False):
         hint = "Text is taken as a URI; pass contents as bytes, and a file as a Path."
         _bad_reference("The artifact's uri", problem, hint)
     if not (digest is None or is_digest(digest)):
-        _bad_reference("The artifact's digest", f"is 64 lowercase hexadecimal digits, not {shown(digest)}")
+        _bad_reference("The artifact's digest", f"must be 64 lowercase hexadecimal digits, not {shown(digest)}")
     named = digest_named_by(uri)
     if digest not in {None, named} and named is not None:
         _bad_reference("The artifact's digest", "is not the one that its uri names")
     if not (size_bytes is None or (type(size_bytes) is int and 0 <= size_bytes <= SIZE_BYTES_MAX)):
-        _bad_reference("The artifact's size_bytes", f"is a whole number below 2**63, not {shown(size_bytes)}")
+        _bad_reference("The artifact's size_bytes", f"must be a whole number below 2**63, not {shown(size_bytes)}")
     if media_type is not None and (problem := text_problem(media_type, MEDIA_TYPE_CHARACTERS_MAX)):
         _bad_reference("The artifact's media_type", problem)
-    digest, media_type = (None if text is None else str.__str__(text) for text in (digest or named, media_type))
-    return ArtifactRef(str.__str__(uri), digest, size_bytes, media_type)
+    return ArtifactRef(uri, digest or named, size_bytes, media_type)
 
 
-def _is_plain(uri: str) -> bool:
-    """Say whether a text is a URI as most are: printable ASCII that names no digest."""
+def _is_ordinary(uri: str) -> bool:
+    """Return whether a URI is as most are: printable ASCII that names no digest, so that nothing is left to check."""
     return (
         len(uri) <= URI_CHARACTERS_MAX
         and is_plain(uri)
@@ -90,7 +90,7 @@ def _bad_reference(part: str, problem: str, hint: str = "") -> NoReturn:
     refuse("model_or_reference", f"{part} {problem}.", rule="R28", hint=hint)
 
 
-# What the registry calls.
+# Storing and loading.
 
 
 def as_artifact(
@@ -101,11 +101,11 @@ def as_artifact(
     *,
     preview: bool = False,
 ) -> ArtifactRef:
-    """Give the reference that the event keeps; contents are stored first, unless it is a preview.
+    """Return the reference that the event keeps; contents are stored first, except for a preview.
 
-    Text and `ArtifactRef` are references, and a serializer does nothing to them. A `Path` is a file, whose format the
-    serializer names. Bytes are contents as they are, unless a serializer is given. Anything else becomes bytes by the
-    serializer, or by the default.
+    Text and an `ArtifactRef` are references already, and a serializer does nothing to them. A `Path` is a file, and the
+    serializer names its format. Bytes are contents as they are, unless a serializer is given. Anything else is turned
+    into bytes by the serializer, or by the default one.
 
     Raises:
         InvalidArgumentError: the reference, the file, the object or the serializer can't be accepted.
@@ -119,7 +119,7 @@ def as_artifact(
         return reference
     if model is None:
         hint = "Pass a model object, bytes, a Path to a file, or a URI."
-        refuse("model_or_reference", "There is nothing to deploy: None is no model.", hint=hint)
+        refuse("model_or_reference", "There is nothing to deploy: None is not a model.", hint=hint)
     folder = _present(folder)
     if isinstance(model, Path):
         media_type = (given or SERIALIZERS["bytes"]).media_type
@@ -138,24 +138,29 @@ def load_artifact(
     serializers: Iterable[AnySerializer | None] = (),
     serializer: AnySerializer | None = None,
 ) -> object:
-    """Give the object that was deployed.
+    """Return the object that was deployed.
 
-    The format is `serializer`, or else the first of `serializers` and the built-in ones that has the media type.
+    Args:
+        reference: the reference that the event keeps.
+        folder: the folder that holds the contents.
+        trusted: whether formats that can run code may load them.
+        serializers: further formats, which are looked through before the built-in ones for the media type.
+        serializer: the format to use, whatever the media type is.
 
     Raises:
         ArtifactNotFoundError: only a reference was deployed, or the contents are gone.
         ArtifactUntrustedError: the format can run code, and `trusted` is not set; nothing was read.
         ArtifactDamagedError: the contents are not those that were deployed; nothing was loaded.
-        InvalidArgumentError: no format has the media type, or it can't load the contents.
+        InvalidArgumentError: no format has the media type, or the format can't load the contents.
     """
     if not isinstance(trusted, bool):
-        refuse("trusted", f"trusted is True or False, not {shown(trusted)}.")
+        refuse("trusted", f"trusted must be True or False, not {shown(trusted)}.")
     known = [checked_serializer(one) for one in serializers if one is not None]
     matching = [one for one in (*known, *BUILT_IN) if one.media_type == reference.media_type]
     digest_in_folder(reference)
     folder = _present(folder)
     if serializer is None and not matching:
-        hint = 'Pass {serializer} with the one that does; "bytes" returns the contents as they are.'
+        hint = 'Pass {serializer} with a format that has it; "bytes" returns the contents as they are.'
         refuse("serializer", f"No serializer has the media type {shown(reference.media_type)}.", hint=hint)
     chosen = checked_serializer(serializer, *matching[:1])
     if chosen.runs_code and not trusted:
@@ -181,8 +186,8 @@ def _calling(serializer: Serializer, argument: str, deed: str) -> Iterator[None]
         yield
     except VersioningError:
         raise
-    except Exception as error:  # noqa: BLE001 - what formats and objects raise has no end, and is told as the cause
-        hint = "Use the serializer that fits, where the object's modules are; or bytes, or a Path to a file."
+    except Exception as error:  # noqa: BLE001 - formats and objects can raise anything; it becomes the cause
+        hint = "Use a serializer that fits, where the object's modules can be imported; or pass bytes, or a Path."
         problem = f"The serializer {shown(serializer.name)} can't {deed}: {shown(error)}."
         refuse(argument, problem, hint=hint, cause=error)
 
