@@ -790,6 +790,14 @@ class TestSnapshots:
         assert list(recorder.append(rows(1))) == [1]
         assert recorder.head() == 1
 
+    def test_one_that_can_not_begin_leaves_nothing_behind(self, file: SQLiteRecorder) -> None:
+        file.head()
+        connections(file)._idle[0].close()
+        with pytest.raises(StoreError), file.snapshot():
+            pass
+        assert connections(file)._readers == set()
+        assert file.head() == 0
+
     def test_a_broken_connection_is_given_up(self, file: SQLiteRecorder) -> None:
         with file.snapshot() as snapshot:
             (connection,) = connections(file)._readers

@@ -16,7 +16,6 @@ as always; what the URL says, and what is set here, they can't change.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import math
 import time
@@ -24,6 +23,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from versioning.errors import NewerFormatError, StoreError, shown
+from versioning.store import recorder
 from versioning.store.contract import INTEGER_MAX, AppendConflict
 from versioning.store.postgres_connections import (
     BIGINT,
@@ -38,7 +38,7 @@ from versioning.store.postgres_connections import (
 )
 from versioning.store.postgres_gaps import Gaps
 from versioning.store.postgres_listener import Listener, Waiter
-from versioning.store.recorder import Recorder, Snapshot, WouldWaitError, statements
+from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,7 +70,6 @@ _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _CONFLICT: Final = "Somebody else was first."
 _LOG_COLUMNS: Final = (TEXT, BIGINT, TEXT, BYTEA, TEXT)
 _KEPT_COLUMNS: Final = (TEXT, TEXT, TEXT, BOOLEAN, BYTEA, BIGINT, BIGINT, BIGINT, BIGINT)
-_texts: Final = functools.partial(array, TEXT)
 
 
 def _arrays(kinds: Sequence[int], rows: Sequence[Sequence[object]]) -> list[bytes]:
@@ -98,6 +97,28 @@ def _statements(schema: str) -> dict[str, bytes]:
         "writers_lock": f"classid={_WRITERS} AND objid={key} AND objsubid=2",
     }
     return {name: text.format_map(words).encode() for name, text in SQL.items()}
+
+
+class Snapshot(recorder.Snapshot):
+    """A transaction that stands still, on a connection of its own."""
+
+    def __init__(self, where: str, connection: Connection, settled: int) -> None:
+        """Read up to a settled position; `where` names the database in errors."""
+        super().__init__(settled)
+        self._where = where
+        self._connection: Connection | None = connection
+
+    def end(self) -> None:
+        """Answer nothing from here on."""
+        self._connection = None
+
+    def ask(self, name: str, *values: object) -> list[Any]:
+        if self._connection is None:
+            raise snapshot_ended(self._where)
+        return self._connection.ask(name, *values)
+
+    def texts(self, texts: Sequence[str]) -> object:
+        return array(TEXT, texts)
 
 
 class _ViewSession:
@@ -250,7 +271,7 @@ class PostgresRecorder(Recorder):
     def snapshot(self) -> Iterator[Snapshot]:
         with contextlib.ExitStack() as stack:
             connection, settled = self._begun(stack)
-            snapshot = Snapshot(self._where, connection.ask, _texts, settled)
+            snapshot = Snapshot(self._where, connection, settled)
             try:
                 yield snapshot
             finally:

@@ -20,7 +20,7 @@ from versioning.store import contract
 from versioning.store.contract import INTEGER_MAX, LIVE, KeptRow, ViewPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from versioning.store.contract import LogRow, RowFilter, StoreWarning, TailRow
@@ -48,41 +48,36 @@ class Session(Protocol):
 
 
 class Snapshot(contract.Snapshot):
-    """The log and the kept views, asked on one connection inside a transaction."""
+    """The log and the kept views as of one moment; an engine says how they are asked."""
 
-    def __init__(
-        self,
-        where: str,
-        ask: Callable[..., list[Any]],
-        texts: Callable[[Sequence[str]], object],
-        end: int = INTEGER_MAX,
-    ) -> None:
-        """Read up to a position; `texts` makes a list of texts a value that the engine takes."""
-        self._where = where
-        self._ask = ask
-        self._texts = texts
+    def __init__(self, end: int = INTEGER_MAX) -> None:
+        """Begin; rows behind the position `end` are not seen."""
         self._end = end
         self._views: dict[str, tuple[int, int, int] | None] = {}
 
-    def end(self) -> None:
-        """Answer nothing from here on."""
-        self._ask = self._refuse
+    @abstractmethod
+    def ask(self, name: str, *values: object) -> list[Any]:
+        """Run a statement that only reads, and return its rows.
 
-    def _refuse(self, *_: object) -> list[Any]:
-        msg = f"{self._where} was asked through a snapshot that has ended."
-        raise StoreError(msg, hint="Take another one.")
+        Raises:
+            StoreError: the snapshot has ended, or anything else.
+        """
+
+    @abstractmethod
+    def texts(self, texts: Sequence[str]) -> object:
+        """Return a list of texts in the form in which statements take it."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         end = self._end if upto is None else min(upto, self._end)
-        return self._ask("log", after, end, limit) if after < end else []
+        return self.ask("log", after, end, limit) if after < end else []
 
     def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
         end = self._end if upto is None else min(upto, self._end)
-        return self._ask("tails", self._texts(streams), *after, end, limit)
+        return self.ask("tails", self.texts(streams), *after, end, limit)
 
     def _view(self, name: str) -> tuple[int, int, int] | None:
         if name not in self._views:
-            found = self._ask("view", name)
+            found = self.ask("view", name)
             self._views[name] = found[0] if found else None
         return self._views[name]
 
@@ -94,7 +89,7 @@ class Snapshot(contract.Snapshot):
         found = self._view(name)
         if found is None or not keys:
             return []
-        return _kept(self._ask("view_rows", found[0], self._texts(keys)))
+        return _kept(self.ask("view_rows", found[0], self.texts(keys)))
 
     def view_page(
         self, name: str, workspace: str, among: RowFilter, after: tuple[str, str] = ("", ""), limit: int | None = None
@@ -104,8 +99,13 @@ class Snapshot(contract.Snapshot):
             return []
         values = (found[0], workspace, *after, INTEGER_MAX if limit is None else limit, *among)
         if among[2:] == LIVE[2:]:
-            return _kept(self._ask("page_live", *values[:7]))
-        return _kept(self._ask("page", *values))
+            return _kept(self.ask("page_live", *values[:7]))
+        return _kept(self.ask("page", *values))
+
+
+def snapshot_ended(where: str) -> StoreError:
+    """Return the error of a snapshot that was asked after its end; `where` names the database."""
+    return StoreError(f"{where} was asked through a snapshot that has ended.", hint="Take another one.")
 
 
 def _kept(rows: list[Any]) -> list[KeptRow]:

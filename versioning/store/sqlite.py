@@ -21,11 +21,11 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from versioning.store import recorder
 from versioning.store.contract import Row, StoreWarning
-from versioning.store.recorder import Recorder, Snapshot, WouldWaitError
+from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended
 from versioning.store.sqlite_connections import (
     SQL,
     Connections,
@@ -73,6 +73,42 @@ class Waiter(recorder.Waiter):
 
     def pause(self, left_s: float) -> None:
         self.closed.wait(min(POLL_S, left_s))
+
+
+class Snapshot(recorder.Snapshot):
+    """A transaction that reads, on a connection of its own; a memory stands still for it, except for this thread."""
+
+    def __init__(self, connections: Connections, *, begins: bool) -> None:
+        """Make ready; the block takes a connection, and `begins` a transaction on it."""
+        super().__init__()
+        self._connections = connections
+        self._begins = begins
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        self._connection = connection = self._connections.take_reader()
+        try:
+            if self._begins:  # it is the first question that takes the snapshot
+                fetch(connection, self._connections.where, "BEGIN", ())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        connection, self._connection = self._connection, None
+        self._connections.give_reader(cast("sqlite3.Connection", connection))
+
+    def ask(self, name: str, *values: object) -> list[Any]:
+        connection, connections = self._connection, self._connections
+        if connection is None:
+            raise snapshot_ended(connections.where)
+        if not connections.has(connection):
+            raise forked(connections.where)
+        return fetch(connection, connections.where, SQL[name], values)
+
+    def texts(self, texts: Sequence[str]) -> object:
+        return json.dumps(texts)
 
 
 class _ViewSession:
@@ -156,25 +192,8 @@ class SQLiteRecorder(Recorder):
     def waiter(self) -> Waiter:
         return Waiter(self._connections.version)
 
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """Return the log and the kept views as of one moment; a memory stands still, except for this thread."""
-        connections = self._connections
-        connection = connections.take_reader()
-
-        def ask(name: str, *values: object) -> list[Any]:
-            if not connections.has(connection):
-                raise forked(connections.where)
-            return fetch(connection, connections.where, SQL[name], values)
-
-        snapshot = Snapshot(connections.where, ask, json.dumps)
-        try:
-            if self.path is not None:
-                connection.execute("BEGIN")  # it is the first question that takes the snapshot
-            yield snapshot
-        finally:
-            snapshot.end()
-            connections.give_reader(connection)
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self._connections, begins=self.path is not None)
 
     @contextlib.contextmanager
     def view_session(self, *_names: str, waits: bool) -> Iterator[_ViewSession]:
