@@ -23,6 +23,8 @@ import pytest
 
 from tests import postgres_server
 from versioning import ModelRegistry, Recorded
+from versioning.ids import stream_of
+from versioning.store.contract import Row
 from versioning.store.opening import SQLiteLocation, location_of
 from versioning.store.postgres import PostgresRecorder
 
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 """When every test begins."""
+STREAM = stream_of("default", "m")
+"""Where `row` is appended, if nothing else is said."""
+
+
+def row(sequence: int, stream: str = STREAM, key: str | None = None, state: bytes = b"{}") -> Row:
+    return Row(stream, sequence, "deleted.1", state, key)
 
 
 class Clock:

@@ -11,7 +11,7 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from tests.test_rules import POLICIES, everything
+from tests.stories import AWAITED, everything, stories
 from versioning.aggregate import _EVOLVE, ModelAggregate, evolve
 from versioning.events import (
     EPOCH,
@@ -30,6 +30,7 @@ from versioning.events import (
 )
 from versioning.ids import model_id_of, parse_version_id, stream_of
 from versioning.numbers import parts_of
+from versioning.rules import Policy
 from versioning.testing import (
     Step,
     Story,
@@ -50,32 +51,6 @@ from versioning.testing import (
 META = Meta("default", "model", 1, "command", actor="ada")
 A = VersionDeployed("a", "0.1.0", ArtifactRef("memory:a"), published=True, claims=True, at_us=1)
 B = VersionDeployed("b", "0.2.0", ArtifactRef("memory:b"), published=True, claims=True, at_us=2)
-
-ON_A_VERSION = [publish, promote, deactivate, activate, ready, fails, delete]
-
-
-@st.composite
-def stories(draw: st.DrawFn) -> Story:
-    """Random histories under random policies; the clock stands, goes on, or goes back."""
-    story, deployed = given(policy=draw(st.sampled_from(POLICIES))), 0
-    kinds = st.sampled_from(["deploy", "deploy published", "rollback", "delete_model", *ON_A_VERSION, *ON_A_VERSION])
-    for kind, which, seconds in draw(
-        st.lists(st.tuples(kinds, st.integers(0, 5), st.sampled_from([-60, 0, 0, 60])), max_size=16)
-    ):
-        step: Step
-        if deployed == 0 or kind in {"deploy", "deploy published"}:
-            bump = ("MINOR", "MAJOR", "PATCH")[which % 3]
-            step = deploy(f"v{deployed}", bump=bump, publish=kind != "deploy", promote=None if which < 3 else False)
-            deployed += 1
-        elif kind == "rollback":
-            step = rollback()
-        elif kind == "delete_model":
-            step = delete_model()
-        else:
-            assert callable(kind)
-            step = kind(f"v{which % deployed}")
-        story = story.when(step.at(moment_of(story.now_us) + timedelta(seconds=seconds))).after
-    return story
 
 
 def folded(log: list[Recorded], state: ModelAggregate | None = None) -> ModelAggregate:
@@ -202,7 +177,7 @@ class TestVersions:
         assert version.metadata == {"tags": ["x"]}
 
     def test_a_failure_is_told_until_the_next_start(self) -> None:
-        story = given(deploy("a"), policy=attrs.evolve(POLICIES[0], activation="awaited"))
+        story = given(deploy("a"), policy=AWAITED)
         assert story.given(fails("a", "no memory")).version("a").failure == "no memory"
         assert story.given(fails("a"), activate("a")).version("a").failure is None
         assert story.given(fails("a"), activate("a"), ready("a")).version("a").attempts == 2
@@ -210,11 +185,11 @@ class TestVersions:
     def test_waits_are_counted(self) -> None:
         instant = given(deploy("a"), deactivate("a"))
         assert instant.version("a").attempts == 0
-        story = instant.under(attrs.evolve(POLICIES[0], activation="awaited")).given(activate("a"))
+        story = instant.under(AWAITED).given(activate("a"))
         assert (story.version("a").attempts, story.version("a").activation_id) == (1, story.wait("a", 1))
 
     def test_since_when_it_is_waited_for(self) -> None:
-        story = given(deploy("a").at("10:00"), policy=attrs.evolve(POLICIES[0], activation="awaited"))
+        story = given(deploy("a").at("10:00"), policy=AWAITED)
         assert story.version("a").waiting_since == datetime(2026, 1, 1, 10, tzinfo=UTC)
         for ending in (ready("a"), fails("a"), deactivate("a"), delete("a")):
             assert story.given(ending).version("a").waiting_since is None
@@ -222,8 +197,8 @@ class TestVersions:
         assert again.version("a").waiting_since == datetime(2026, 1, 1, 11, tzinfo=UTC)
 
     def test_an_activation_that_nobody_waited_for_ends_a_failure_too(self) -> None:
-        story = given(deploy("a"), fails("a"), policy=attrs.evolve(POLICIES[0], activation="awaited"))
-        assert story.under(POLICIES[0]).given(activate("a")).version("a").failure is None
+        story = given(deploy("a"), fails("a"), policy=AWAITED)
+        assert story.under(Policy()).given(activate("a")).version("a").failure is None
 
 
 class TestModels:

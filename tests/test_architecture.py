@@ -1,7 +1,6 @@
-"""ARCHITECTURE.md is true: the arrows between the rooms, the errors, the tests that hold the invariants."""
+"""ARCHITECTURE.md is true: the arrows between the rooms, the tests that hold the invariants."""
 
 import ast
-import inspect
 import re
 import subprocess
 import sys
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from versioning import errors
+import versioning
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(versioning.__file__).parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 CORE = (
@@ -113,27 +112,11 @@ def test_the_core_is_attrs_semver_and_the_standard_library(room: str) -> None:
     assert tops - set(sys.stdlib_module_names) <= {"attrs", "semver", "versioning"}
 
 
-def every_error() -> list[type[errors.VersioningError]]:
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
-    return [kind for kind in kinds if issubclass(kind, errors.VersioningError)]
-
-
-def test_every_error_code_is_documented_with_its_branch() -> None:
-    rows = re.findall(r"^\| `(\w+)` [45].*\| ([^|]+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    documented = {name: set(re.findall(r"`([a-z-]+)`", codes)) for name, codes in rows}
-    branches = errors.VersioningError.__subclasses__()
-    assert documented == {one.__name__: {kind.code for kind in one.__subclasses__()} for one in branches}
-
-
-def test_the_class_of_a_code_is_told_by_its_words() -> None:
-    named = {kind.code: kind.__name__ for kind in every_error() if kind is not errors.VersioningError}
-    assert named == {code: code.replace("-", " ").title().replace(" ", "") + "Error" for code in named}
-
-
-def test_every_error_without_children_is_raised_somewhere() -> None:
-    source = "\n".join(path.read_text() for path in ROOMS if path.stem != "errors")
-    leaves = [kind.__name__ for kind in every_error() if not kind.__subclasses__()]
-    assert [name for name in leaves if not re.search(rf"\b{name}\(", source)] == []
+def test_no_test_module_imports_another() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    assert [
+        name for name, text in sources.items() if re.search(r"^(from|import) tests\.test_", text, re.MULTILINE)
+    ] == []
 
 
 def test_the_tests_that_hold_the_invariants_are_there() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests import stores
 from tests.cli_tools import NAME, URI, Ran, run
-from tests.test_rules import ROWS
+from tests.stories import ROWS
 
 if TYPE_CHECKING:
     import pytest

@@ -10,7 +10,6 @@ import pytest
 
 import versioning
 from tests.pages import matches, run_page
-from tests.test_architecture import every_error
 from versioning import InvalidArgumentError, ModelRegistry, Policy
 from versioning.events import EVENTS
 from versioning.output.explain import Explanation, explain, short_rules, subjects
@@ -36,16 +35,6 @@ def test_every_rule_that_the_package_quotes_is_explained() -> None:
 def test_every_event_is_explained() -> None:
     names = {event.__name__ for event in EVENTS.values()}
     assert {one.word for one in subjects() if one.kind == "word"} >= names
-
-
-def test_every_error_code_is_explained_by_its_own_words() -> None:
-    assert {one.word for one in subjects() if one.kind == "error"} == {kind.code for kind in every_error()}
-    for kind in every_error():
-        assert explain(kind.code) == explain(kind.__name__) == explain(f"urn:model-versioning:error:{kind.code}")
-        assert explain(kind.code).title == (kind.__doc__ or "").split("\n", 1)[0].rstrip(".")
-        assert kind.__name__ in explain(kind.code).text
-    assert explain("primary-moved").see == ("R22",)
-    assert "model-not-found" in explain("not-found").see
 
 
 @pytest.mark.parametrize("one", subjects(), ids=lambda one: one.word)

@@ -26,8 +26,7 @@ from hypothesis import settings
 
 from tests import stores
 from tests.postgres_server import server
-from tests.test_aggregate import stories
-from tests.test_rules import everything
+from tests.stories import everything, stories
 from versioning import Policy
 from versioning.commands import Deploy, Promote
 from versioning.errors import CorruptLogError, InvalidArgumentError

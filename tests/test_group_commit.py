@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_sqlite import STREAM, row
+from tests.stores import STREAM, row
 from versioning.errors import StoreError
 from versioning.store import group_commit
 from versioning.store.contract import AppendConflict

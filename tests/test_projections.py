@@ -10,8 +10,7 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from tests.test_aggregate import stories
-from tests.test_rules import AWAITED, LEAVE_NONE, ROWS, asked_in, worked_day
+from tests.stories import AWAITED, LEAVE_NONE, ROWS, asked_in, stories, worked_day
 from versioning.aggregate import ModelAggregate, evolve
 from versioning.events import (
     ArtifactRef,

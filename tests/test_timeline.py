@@ -27,8 +27,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 from tests.stores import START, Clock
-from tests.test_aggregate import stories
-from tests.test_rules import AWAITED, LEAVE_NONE, worked_day
+from tests.stories import AWAITED, LEAVE_NONE, stories, worked_day
 from versioning import (
     InvalidArgumentError,
     InvalidNameError,
