@@ -8,11 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from packaging.requirements import Requirement
 
 from tests import provision, running
 from tests.__main__ import ROOT
-from tests.running import Run, cores, lower_bounds, suite
+from tests.running import Run, cores, suite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,14 +50,6 @@ class TestCores:
         if quota is not None:
             (tmp_path / "cpu.max").write_text(quota)
         assert cores() == expected
-
-
-class TestLowerBounds:
-    def test_every_direct_dependency_has_one_that_is_allowed(self) -> None:
-        bounds = {Requirement(each).name: each.partition("==")[2] for each in lower_bounds()}
-        required = [Requirement(each) for each in running.requirements()]
-        assert {each.name for each in required} - {"model-versioning"} == set(bounds)
-        assert [str(each) for each in required if each.name in bounds and bounds[each.name] not in each.specifier] == []
 
 
 class TestHowARunEnds:
