@@ -114,13 +114,13 @@ class TestTheStory:
             assert bars == {story.lane_of(one.version_id): (one.status, one.stage) for one in there}
             billed = {one.lane for one in story.billed if one.start <= append < one.end}
             assert billed == {story.lane_of(one.version_id) for one in there if one.is_billable}
-            roles = [role.lane for role in story.roles if role.start <= append < role.end]
-            assert roles == ([story.lane_of(state.primary)] if state.exists else [])
+            primaries = [span.lane for span in story.primaries if span.start <= append < span.end]
+            assert primaries == ([story.lane_of(state.primary)] if state.exists else [])
 
     def test_what_opens_a_stretch_is_cited(self) -> None:
         log = given(deploy("a", publish=True), deploy("b", publish=True), deactivate("b")).log
         story = Story(log)
-        assert [(role.lane, log[role.event].version_id) for role in story.roles] == [
+        assert [(span.lane, log[span.event].version_id) for span in story.primaries] == [
             (0, log[1].version_id), (1, log[3].version_id), (0, log[5].version_id),
         ]  # fmt: skip
         assert (story.primary, story.since) == (0, 5)
@@ -267,15 +267,15 @@ class TestTheDrawing:
         picture = drawn(told.log, told.now_us + 5_000_000)
         root = parsed(picture.svg())
         bands = with_class(root, "gap")
-        gaps = [role for role in picture.story.roles if role.lane == -1]
+        gaps = [span for span in picture.story.primaries if span.lane == -1]
         assert (
             len(bands)
             == len(gaps)
             == len([one for one in with_class(root, "role") if "none" in one.get("class", "")]) - 1
         )
-        assert [band.get("data-i") for band in bands] == [str(role.event) for role in gaps]
+        assert [band.get("data-i") for band in bands] == [str(span.event) for span in gaps]
         paths = [one.get("d", "") for one in with_class(root, "primary") if one.get("data-i")]
-        assert len(paths) == len(picture.story.roles) - len(gaps)
+        assert len(paths) == len(picture.story.primaries) - len(gaps)
         assert [bool(re.match(r"M[\d.]+ [\d.]+V", path)) for path in paths] == [False, True, True, False]
         assert [path.count("v16") for path in paths] == [1, 0, 1, 1]
 

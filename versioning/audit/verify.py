@@ -411,7 +411,7 @@ class Verifier:
     # In words.
 
     def _word_proven(self, proven: int) -> None:
-        """Say what the chains alone can't prove about the rows that no checkpoint covers."""
+        """Add what the chains alone can't prove about rows that no checkpoint covers."""
         behind = self._log.head.position > proven
         if self._checkpoints and not behind:
             return
@@ -423,7 +423,7 @@ class Verifier:
         )
 
     def _word_scope(self, *, is_signed: bool) -> None:
-        """Say what was not checked."""
+        """Add what was not checked."""
         if self._left_out:
             self._not_proven.insert(0, f"{self._left_out:,} more findings are left out here.")
         if self._checkpoints and not is_signed:

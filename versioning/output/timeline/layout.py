@@ -1,6 +1,6 @@
-"""Where it is drawn: places on the axis, lanes, and which versions share one.
+"""Where things are drawn: places on the axis, rows of lanes, and which versions share a row.
 
-The law of this room: no two appends are drawn at the same place, and idle time is cut. Measures are in the
+The law of this room: **no two appends are drawn at the same place, and idle time is cut.** Measures are in the
 drawing's own units, which are pixels on a screen.
 """
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from versioning.output.timeline.story import Story
 
 LANES_MAX: Final = 40
-"""How many versions have each a lane of their own, before some are folded."""
+"""Number of versions up to which each has a row of its own."""
 LANES_KEPT: Final = 24
-"""How many keep their own lane then."""
+"""Number of versions that keep a row of their own where there are more."""
 
 # Measures of the drawing, in its own units, which are pixels on a screen.
 LABELS_WIDE: Final = 132.0
@@ -29,36 +29,38 @@ RIGHT_WIDE: Final = 22.0
 PLOT_MIN: Final = 900.0
 PLOT_MAX: Final = 1_200.0
 _PER_APPEND: Final = 3.0
-"""From how many appends on the plot grows: one for each of so many units."""
+"""Units of the plot for each append, where there are many; then the plot grows."""
 APART_MIN, APART_MAX = 1.0, 16.0
-"""How far apart two appends are drawn at least, where there are many and where there are few."""
+"""Smallest distance of two appends, where there are many and where there are few."""
 _LAST_MIN: Final = 28.0
-"""How long the time since the last append is drawn at least."""
+"""Smallest width of the time since the last append."""
 CUT_WIDE: Final = 46.0
-"""How wide a cut through idle time is drawn."""
+"""Width of a cut through idle time."""
 _IDLE_SHARE: Final = 0.35
-"""A gap is idle, and cut, when it would take more than this share of the plot …"""
+"""Share of the plot above which a gap counts as idle and is cut, if it is also …"""
 _IDLE_TIMES: Final = 6
-"""… and is so many times as long as the median gap."""
+"""… longer than this many times the median gap."""
 TOP: Final = 34.0
 LANE_HIGH: Final = 24.0
 BAR_HEIGHTS: Final[Mapping[Status, float]] = {"active": 14.0, "activating": 10.0, "inactive": 4.0}
-"""Of bars, by status."""
+"""Heights of bars, by status."""
 LIFE_HIGH: Final = 20.0
 _FOLD_MIN, _FOLD_MAX = 32.0, 52.0
 FOLDED_MAX: Final = 50
-"""How many versions share a folded lane at most."""
+"""Largest number of versions that share a row."""
 
 
 class Scale(NamedTuple):
-    """Where on the axis each append and, last, the end is; and which gaps are cut, by the append before them."""
+    """The axis."""
 
     places: tuple[float, ...]
+    """Place of each append and, last, of the end."""
     cuts: frozenset[int]
+    """Gaps that are cut, by the append before them."""
 
 
 def scale_of(appends_us: Sequence[int], until_us: int) -> Scale:
-    """Lay out the axis: as long as the time, but no two appends at one place, and idle time cut."""
+    """Lay out the axis: in proportion to time, but with no two appends at one place, and idle time cut."""
     times = [*appends_us, max(until_us, appends_us[-1])]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     plot = min(PLOT_MAX, max(PLOT_MIN, len(appends_us) * _PER_APPEND))
@@ -79,7 +81,7 @@ def scale_of(appends_us: Sequence[int], until_us: int) -> Scale:
 
 
 def _widths(gaps: Sequence[int], least: Sequence[float], cuts: set[int], plot: float) -> list[float]:
-    """Share the plot among the gaps by their lengths, each at least as wide as it must be."""
+    """Return the widths of gaps: in proportion to their lengths, but none below its least width."""
     pinned = dict.fromkeys(cuts, CUT_WIDE)
     pinned |= {index: least[index] for index in range(len(gaps)) if index not in cuts and not gaps[index]}
     while True:
@@ -91,8 +93,8 @@ def _widths(gaps: Sequence[int], least: Sequence[float], cuts: set[int], plot: f
         pinned |= {index: least[index] for index in narrow}
 
 
-class Row(NamedTuple):
-    """A stripe of the drawing: one version, or several that are folded."""
+class LaneRow(NamedTuple):
+    """A row of the drawing: the lane of one version, or the folded lanes of several."""
 
     top: float
     height: float
@@ -101,30 +103,34 @@ class Row(NamedTuple):
 
     @property
     def share(self) -> float:
-        """How high a version's bar is here, as a share of what it is in a lane of its own."""
+        """Height of a bar in this row, as a share of its height in a row of its own."""
         return self.height / len(self.lanes) / BAR_HEIGHTS["active"] if self.is_folded else 1.0
 
     def middle_of(self, lane: int) -> float:
-        """Say at which height a version is drawn."""
+        """Return the height at which a version is drawn."""
         return self.top + self.height * (self.lanes.index(lane) + 0.5) / len(self.lanes)
 
 
 def kept_lanes(story: Story) -> frozenset[int]:
-    """Say which versions keep lanes of their own: the latest primaries, then what is there, then the newest."""
+    """Return the versions that keep rows of their own: the latest primaries, then undeleted ones, the newest first."""
     lanes = range(len(story.lanes))
     if len(lanes) <= LANES_MAX:
         return frozenset(lanes)
-    last_primary = {role.lane: role.end for role in story.roles if role.lane != NOBODY}
+    last_primary = {span.lane: span.end for span in story.primaries if span.lane != NOBODY}
     primaries = sorted(last_primary, key=lambda lane: last_primary[lane], reverse=True)[: LANES_KEPT // 2]
     others = [lane for lane in lanes if lane not in primaries]
     others.sort(key=lambda lane: (story.states[lane].status != "deleted", lane), reverse=True)
     return frozenset(primaries + others[: LANES_KEPT - len(primaries)])
 
 
-def rows_of(story: Story, kept: frozenset[int]) -> tuple[list[Row], list[tuple[float, int]], float]:
-    """Stack the versions in the order of their deployment; give the rows, the heights of headings of lives, the end."""
+def rows_of(story: Story, kept: frozenset[int]) -> tuple[list[LaneRow], list[tuple[float, int]], float]:
+    """Stack the lanes in the order of deployment.
+
+    Returns:
+        The rows; the height and the number of each heading of a life; and the height of the end.
+    """
     several = len({lane.life for lane in story.lanes}) > 1
-    rows: list[Row] = []
+    rows: list[LaneRow] = []
     headings: list[tuple[float, int]] = []
     top, life = TOP + LANE_HIGH + 6, 0
     for run in _runs(story, kept):
@@ -133,13 +139,13 @@ def rows_of(story: Story, kept: frozenset[int]) -> tuple[list[Row], list[tuple[f
             headings.append((top + LIFE_HIGH - 6, life))
             top += LIFE_HIGH
         height = LANE_HIGH if len(run) == 1 else min(_FOLD_MAX, max(_FOLD_MIN, 2.0 * len(run)))
-        rows.append(Row(top, height, run, len(run) > 1))
+        rows.append(LaneRow(top, height, run, len(run) > 1))
         top += height + (4 if len(run) > 1 else 0)
     return rows, headings, top
 
 
 def _runs(story: Story, kept: frozenset[int]) -> list[tuple[int, ...]]:
-    """Put neighbours that are not kept, of one life, together."""
+    """Group neighbouring lanes of one life that have no row of their own."""
     runs: list[list[int]] = []
     for index, lane in enumerate(story.lanes):
         before = runs[-1][-1] if runs else None

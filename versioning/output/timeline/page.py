@@ -1,8 +1,8 @@
 """The page: one file of HTML that opens anywhere and needs nothing, with the drawing, a table, filters and a slider.
 
-The law of this room: nothing is loaded, and the page's own policy (CSP) forbids it. The script of the page only adds up
-what stands in it, and decides nothing. The looks are in `timeline.css`, what moves is in `timeline.js`; both
-go into the page, known to its policy by their digests.
+The law of this room: **the page loads nothing**, and its own policy (CSP) forbids it. Its script only adds up data from
+the page itself, and decides nothing. The style is in `timeline.css`, the script in `timeline.js`. Both are copied into
+the page, whose policy allows them by their digests.
 
     page = Timeline(registry.history("Fraud"), until_us=now_us, position=registry.position()).html()
 """
@@ -32,7 +32,7 @@ def _digest(text: str) -> str:
 
 
 def policy_of(style: str, script: str) -> str:
-    """Give what the page lets a browser do: this one style, this one script, and nothing else (CSP)."""
+    """Return the content security policy of the page: this one style, this one script, and nothing else."""
     return (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; base-uri 'none'; "
         "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -40,7 +40,7 @@ def policy_of(style: str, script: str) -> str:
 
 
 def in_script(value: object) -> str:
-    """Give a value as JSON that can stand in a script element: nothing in it ends the element or opens a comment."""
+    """Return a value as JSON for a script element: nothing in it can end the element or open a comment."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -49,14 +49,14 @@ class Timeline(Picture):
     """The picture of the history of a name, and the page around it."""
 
     def frame(self) -> str:
-        """Give the page in a frame of its own, for a notebook: neither reaches into the other."""
+        """Return the page in a frame of its own, for a notebook: neither can reach into the other."""
         return (
             f'<iframe sandbox="allow-scripts" title="{text_of(self.name)}" width="100%" height="640" '
             f'style="border:0" srcdoc="{html.escape(self.html())}"></iframe>'
         )
 
     def html(self) -> str:
-        """Give the page."""
+        """Return the page."""
         style, script = asset("timeline.css"), asset("timeline.js")
         policy = html.escape(policy_of(style, script), quote=False)  # apostrophes belong to its grammar
         span = f"Workspace <bdi>{text_of(self.workspace)}</bdi> · {self.said_span()} · times are UTC"
@@ -79,7 +79,7 @@ class Timeline(Picture):
         )
 
     def _card(self) -> str:
-        """What is so at the end; the script shows the same as of any position."""
+        """Return what is so at the end; the script shows the same as of any position."""
         story = self.story
         there = [lane for lane, state in sorted(story.states.items()) if state.status != "deleted"]
         active = [lane for lane in there if story.states[lane].status == "active"]
@@ -149,7 +149,7 @@ class Timeline(Picture):
         )
 
     def _data(self) -> dict[str, Any]:
-        """What the script adds up: after each event, what changed; and where the past ends in the picture."""
+        """Return the data that the script adds up: what each event changed, and where the past ends in the picture."""
         story = self.story
         actors = list(dict.fromkeys(recorded.actor for recorded in story.events))
         several = len({lane.life for lane in story.lanes}) > 1
@@ -184,7 +184,7 @@ class Timeline(Picture):
         }
 
     def _past_ends(self) -> list[float]:
-        """Where the picture as of each number of events ends: what they made lasts until the next append."""
+        """Return where the picture ends as of each number of events: what they changed lasts until the next append."""
         places, append_of = self.scale.places, self.story.append_of
         ends = [places[0] - 8]
         for before, after in itertools.pairwise(append_of):
@@ -204,7 +204,7 @@ def _tabled(heads: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def table_of(log: Iterable[Recorded], events_max: int) -> str:
-    """Give some events as a bare table, for a notebook: of whatever names, from wherever in the log."""
+    """Return events as a bare table, for a notebook; they may be of several names, and from anywhere in the log."""
     numbers: dict[str, str] = {}
     rows, more = [], ""
     for count, recorded in enumerate(log):

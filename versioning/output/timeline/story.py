@@ -1,7 +1,7 @@
-"""What is drawn: the stretches of a history in lanes and appends, as the aggregate and the ledger have them.
+"""What is drawn: the history of a name, cut into stretches by version and by append.
 
-The law of this room: nothing is decided here. States are those of `ModelAggregate`, billed stretches those of
-`UsageLedger`. A lane is a version, and a place on the axis is the index of an append.
+The law of this room: **nothing is decided here.** States come from `ModelAggregate`, billed stretches from
+`UsageLedger`. A lane is a version; a place on the axis is the index of an append.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from versioning.events import Recorded
 
 NO_MODEL: Final = -2
-"""In the place of a lane: there is no model, so nothing could be primary."""
+"""Stands for a lane where there is no model, so that nothing could be primary."""
 NOBODY: Final = -1
-"""In the place of a lane: there is a model, and nothing is primary."""
+"""Stands for a lane where there is a model, and no version is primary."""
 
 
 class Lane(NamedTuple):
-    """A version."""
+    """A version, as one of the lanes of the drawing."""
 
     version_id: str
     number: str
     life: int
-    """Of the name, counted from 1."""
+    """Life of the name that it belongs to, counted from 1."""
 
 
 class Bar(NamedTuple):
-    """A stretch of a version in one status and stage, from an append up to another."""
+    """A stretch in which a version had one status and one stage, from one append to another."""
 
     lane: int
     event: int
-    """Which one opened it."""
+    """Index of the event that opened it."""
     start: int
     end: int
     status: Status
@@ -48,7 +48,7 @@ class Bar(NamedTuple):
 
 
 class Billed(NamedTuple):
-    """A stretch of a version in which it was billing-eligible (R18)."""
+    """A stretch in which a version was billing-eligible (R18)."""
 
     lane: int
     event: int
@@ -56,8 +56,8 @@ class Billed(NamedTuple):
     end: int
 
 
-class Role(NamedTuple):
-    """A stretch in which one version was primary, or nothing was."""
+class PrimarySpan(NamedTuple):
+    """A stretch in which one version was primary, or none was."""
 
     lane: int
     event: int
@@ -65,8 +65,8 @@ class Role(NamedTuple):
     end: int
 
 
-class Change(NamedTuple):
-    """What a version is after an event that changed it."""
+class LaneState(NamedTuple):
+    """The state of a version after an event that changed it."""
 
     lane: int
     status: Status
@@ -76,7 +76,7 @@ class Change(NamedTuple):
 
 @attrs.define
 class _Since:
-    """Since when something is so."""
+    """A stretch that has begun and not ended yet."""
 
     event: int
     start: int
@@ -84,51 +84,51 @@ class _Since:
 
 
 class Story:
-    """What a history amounts to, in lanes and appends; `len(appends)` is the end of the picture."""
+    """A history as lanes and stretches; the end of the picture is the number of appends."""
 
     def __init__(self, log: Iterable[Recorded]) -> None:
         """Fold the whole history of one name, or of one of its lives."""
         self.events: list[Recorded] = []
         self.lanes: list[Lane] = []
         self.appends_us: list[int] = []
-        """When each append was made."""
+        """Moment of each append, in microseconds since 1970 UTC."""
         self.append_of: list[int] = []
-        """Of each event."""
-        self.changes: list[list[Change]] = []
-        """Of each event."""
+        """Append that each event belongs to."""
+        self.changes: list[list[LaneState]] = []
+        """States that each event changed."""
         self.exists: list[bool] = []
-        """After each event, whether there is a model."""
+        """Whether there is a model, after each event."""
         self.bars: list[Bar] = []
         self.billed: list[Billed] = []
-        self.roles: list[Role] = []
-        self.states: dict[int, Change] = {}
-        """What each version is at the end."""
+        self.primaries: list[PrimarySpan] = []
+        self.states: dict[int, LaneState] = {}
+        """State of each version at the end, by lane."""
         self.primary = NO_MODEL
-        """The lane of the primary at the end."""
+        """Lane of the primary at the end; or NOBODY, or NO_MODEL."""
         self.since = 0
-        """The event that made it so."""
+        """Index of the event since which `primary` is so."""
         self._lane_of: dict[str, int] = {}
         self._bar: dict[int, _Since] = {}
-        self._role = _Since(0, 0, NO_MODEL)
+        self._primary_since = _Since(0, 0, NO_MODEL)
         ledger = UsageLedger()
         state: ModelAggregate | None = None
         for recorded in log:
             if state is None:
                 state = ModelAggregate(recorded.stream, recorded.workspace, recorded.model_name)
-            self._take_in(recorded, state)
+            self._add(recorded, state)
             ledger.evolve(recorded)
         self._end(ledger)
 
     def number_of(self, version_id: str) -> str | None:
-        """Say a version, for a sentence."""
+        """Return the number of a version, or None if this history does not deploy it."""
         lane = self._lane_of.get(version_id)
         return None if lane is None else self.lanes[lane].number
 
     def lane_of(self, version_id: str | None) -> int:
-        """Say where a version is drawn."""
+        """Return the lane of a version, or NOBODY."""
         return NOBODY if version_id is None else self._lane_of.get(version_id, NOBODY)
 
-    def _take_in(self, recorded: Recorded, state: ModelAggregate) -> None:
+    def _add(self, recorded: Recorded, state: ModelAggregate) -> None:
         event, index = recorded.event, len(self.events)
         if recorded.index == 0 or not self.appends_us:
             self.appends_us.append(event.at_us)
@@ -141,10 +141,10 @@ class Story:
         before = state.primary
         state.evolve(event, recorded.actor)
         touched = dict.fromkeys(named for named in (recorded.version_id, before, state.primary) if named is not None)
-        changes: list[Change] = []
+        changes: list[LaneState] = []
         for version_id in touched:
             version, lane = state.versions[version_id], self._lane_of[version_id]
-            change = Change(lane, version.status, version.stage, version_id == state.primary)
+            change = LaneState(lane, version.status, version.stage, version_id == state.primary)
             if change != self.states.get(lane):
                 self.states[lane] = change
                 changes.append(change)
@@ -152,9 +152,9 @@ class Story:
         self.changes.append(changes)
         self.exists.append(state.exists)
         nobody = NOBODY if state.exists else NO_MODEL
-        self._draw_role(nobody if state.primary is None else self._lane_of[state.primary], index, append)
+        self._draw_primary(nobody if state.primary is None else self._lane_of[state.primary], index, append)
 
-    def _draw_bar(self, change: Change, index: int, append: int) -> None:
+    def _draw_bar(self, change: LaneState, index: int, append: int) -> None:
         open_bar = self._bar.get(change.lane)
         if open_bar is not None and open_bar.what == (change.status, change.stage):
             return
@@ -167,19 +167,19 @@ class Story:
         if was is not None and was.start < append:
             self.bars.append(Bar(lane, was.event, was.start, append, *was.what))
 
-    def _draw_role(self, lane: int, index: int, append: int) -> None:
-        was = self._role
+    def _draw_primary(self, lane: int, index: int, append: int) -> None:
+        was = self._primary_since
         if lane != was.what:
             if was.start < append and was.what != NO_MODEL:
-                self.roles.append(Role(was.what, was.event, was.start, append))
-            self._role = _Since(index, append, lane)
+                self.primaries.append(PrimarySpan(was.what, was.event, was.start, append))
+            self._primary_since = _Since(index, append, lane)
 
     def _end(self, ledger: UsageLedger) -> None:
         end = len(self.appends_us)
         for lane in list(self._bar):
             self._close_bar(lane, end)
-        self.primary, self.since = self._role.what, self._role.event
-        self._draw_role(NO_MODEL, len(self.events), end)
+        self.primary, self.since = self._primary_since.what, self._primary_since.event
+        self._draw_primary(NO_MODEL, len(self.events), end)
         index_at = {recorded.position: index for index, recorded in enumerate(self.events)}
         for kept in ledger.ledgers.values():
             for stretch in kept.stretches:

@@ -1,8 +1,8 @@
-"""The drawing itself: one SVG of a story, with a mark of its own shape for each event.
+"""The drawing: one SVG of a story, with a mark for each event whose shape tells what happened.
 
-The law of this room: what users wrote stays text. Every text goes through `plain` and is escaped.
+The law of this room: **what users wrote stays text.** Every text goes through `plain` and is escaped.
 
-To draw a new event: its mark in `MARKS`; a test complains until each event has one. The looks are in `timeline.css`.
+To draw a new event: add its mark to `MARKS`; a test complains until each event has one. The style is in `timeline.css`.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from versioning.events import Recorded
-    from versioning.output.timeline.story import Bar, Billed, Role
+    from versioning.output.timeline.story import Bar, Billed, PrimarySpan
 
 _TICK_APART: Final = 104.0
 _KEY_HIGH: Final = 28.0
 _STACKED: Final = 9.0
-"""How far apart marks of one append in one lane are."""
+"""Distance of two marks of one append in one lane."""
 _LABEL_CHARACTERS: Final = 16
 _TIP_CHARACTERS: Final = 150
 
 
 class Mark(NamedTuple):
-    """How an event is drawn: its shape tells it apart, not its colour."""
+    """How an event is drawn; its shape tells it apart, not its colour."""
 
     kind: str
     shape: str
@@ -70,11 +70,11 @@ MARKS: Final[Mapping[type[Event], Mark]] = {
 }
 
 
-# How it is said.
+# Words and measures.
 
 
 def text_of(text: str) -> str:
-    """Give a text as what a page or an SVG holds: printable, and escaped."""
+    """Return a text as a page or an SVG may hold it: printable and escaped."""
     return html.escape(plain(text))
 
 
@@ -89,7 +89,7 @@ def units(value: float) -> str:
 
 
 def said_moment(moment: datetime) -> str:
-    """Say a moment: "2026-01-02 14:03:00 UTC", with its microseconds where it has some."""
+    """Return a moment as "2026-01-02 14:03:00 UTC", with microseconds only if it has some."""
     fraction = f".{moment.microsecond:06}" if moment.microsecond else ""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}{fraction} UTC"
 
@@ -105,7 +105,7 @@ _UNITS: Final = (
 
 
 def said_length(length_us: int) -> str:
-    """Say how long something took, in one unit."""
+    """Return a length of time in one unit."""
     for unit, unit_us in _UNITS:
         if length_us >= unit_us:
             return f"{units(length_us // (unit_us / 10) / 10)} {unit}"
@@ -113,7 +113,7 @@ def said_length(length_us: int) -> str:
 
 
 def _said_tick(at_us: int, span_us: int) -> str:
-    """Say a moment as finely as the span of the picture needs."""
+    """Return a moment as finely as the span of the picture needs."""
     moment = moment_of(at_us)
     if span_us < 20 * 1_000_000:
         return f"{moment:%H:%M:%S}.{moment.microsecond // 1_000:03}"
@@ -135,10 +135,10 @@ class _Drawing:
         self._story = timeline.story
         self._places = timeline.scale.places
         self._prefix = prefix
-        """Before all ids, because a page may hold two drawings."""
+        """Prefix of all ids, because a page may hold two drawings."""
         self._bare = bare
         self._titled = titled
-        """Whether each mark holds its sentence itself; where it doesn't, the script gives it."""
+        """Whether each mark holds its own sentence; else the script adds it."""
         self._rows, self._headings, self._bottom = rows_of(self._story, kept)
         self._row_of = {lane: row for row in self._rows for lane in row.lanes}
         self._right = self._places[-1]
@@ -146,7 +146,7 @@ class _Drawing:
         self._foot = self._bottom
 
     def draw(self) -> str:
-        """Give the SVG."""
+        """Return the SVG."""
         legend, legend_high = self._legend(self._bottom + 44)
         top, tips = (54.0, 26.0) if self._bare else (0.0, 0.0)
         self._foot = height = self._bottom + 34 + legend_high
@@ -190,7 +190,7 @@ class _Drawing:
             f'height="{units(self._bottom + 10)}"/></clipPath></defs>'
         )
 
-    def _rect(self, kind: str, stretch: Bar | Billed | Role, top: float, height: float, more: str = "") -> str:
+    def _rect(self, kind: str, stretch: Bar | Billed | PrimarySpan, top: float, height: float, more: str = "") -> str:
         left, right = self._places[stretch.start], self._places[stretch.end]
         return (
             f'<rect class="{kind}" x="{units(left)}" y="{units(top)}" '
@@ -210,7 +210,7 @@ class _Drawing:
         return "".join(drawn)
 
     def _axis(self) -> str:
-        """The moments of some appends, the cuts through idle time, and the end."""
+        """Draw the moments of some appends, the cuts through idle time, and the end."""
         times, places = self._story.appends_us, self._places
         until_us = self._timeline.until_us
         span_us = until_us - times[0]
@@ -245,9 +245,9 @@ class _Drawing:
         )
 
     def _gaps(self) -> str:
-        """Where there was a model, and no primary; all the way down, so that a short one is seen too."""
+        """Mark where there was a model without a primary; all the way down, so that a short gap is seen too."""
         return "".join(
-            self._rect("gap", role, TOP, self._bottom - TOP) for role in self._story.roles if role.lane == NOBODY
+            self._rect("gap", span, TOP, self._bottom - TOP) for span in self._story.primaries if span.lane == NOBODY
         )
 
     def _bars(self) -> str:
@@ -266,44 +266,44 @@ class _Drawing:
         return "".join(drawn)
 
     def _line(self) -> str:
-        """The primary: one bold step line through the lanes, and a row of numbers on top."""
+        """Draw the primary: one bold step line through the lanes, and a row of numbers on top."""
         halo: list[str] = []
         line: list[str] = []
         top: list[str] = []
-        goes_on = {role.start for role in self._story.roles if role.lane != NOBODY} | {len(self._story.appends_us)}
-        before: Role | None = None
-        for role in self._story.roles:
-            left, right = self._places[role.start], self._places[role.end]
-            more = f' data-i="{role.event}"'
-            if role.lane == NOBODY:
-                top.append(self._rect("role none", role, TOP + 3, 18))
-                top.append(self._said_role("none", "none", role))
-                before = role
+        goes_on = {span.start for span in self._story.primaries if span.lane != NOBODY} | {len(self._story.appends_us)}
+        before: PrimarySpan | None = None
+        for span in self._story.primaries:
+            left, right = self._places[span.start], self._places[span.end]
+            more = f' data-i="{span.event}"'
+            if span.lane == NOBODY:
+                top.append(self._rect("role none", span, TOP + 3, 18))
+                top.append(self._said_primary("none", "none", span))
+                before = span
                 continue
-            row, number = self._row_of[role.lane], self._story.lanes[role.lane].number
-            middle, thin = row.middle_of(role.lane), " thin" if row.is_folded else ""
+            row, number = self._row_of[span.lane], self._story.lanes[span.lane].number
+            middle, thin = row.middle_of(span.lane), " thin" if row.is_folded else ""
             cap = 4 if row.is_folded else 8
-            kind = "role even" if role.lane % 2 else "role odd"
-            top += [self._rect(kind, role, TOP + 3, 18), self._said_role("who", number, role)]
-            if before is not None and before.end == role.start and before.lane != NOBODY:
+            kind = "role even" if span.lane % 2 else "role odd"
+            top += [self._rect(kind, span, TOP + 3, 18), self._said_primary("who", number, span)]
+            if before is not None and before.end == span.start and before.lane != NOBODY:
                 path = f"M{units(left)} {units(self._row_of[before.lane].middle_of(before.lane))}V{units(middle)}"
             else:
                 path = f"M{units(left)} {units(middle - cap)}v{2 * cap}M{units(left)} {units(middle)}"
             path += f"H{units(right)}"
-            if role.end not in goes_on:
+            if span.end not in goes_on:
                 path += f"M{units(right)} {units(middle - cap)}v{2 * cap}"
             halo.append(f'<path class="halo{thin}" d="{path}"{more}/>')
             line.append(f'<path class="primary{thin}" d="{path}"{more}/>')
-            before = role
+            before = span
         return "".join(top + halo + line)
 
-    def _said_role(self, kind: str, said: str, role: Role) -> str:
-        left, right = self._places[role.start], self._places[role.end]
+    def _said_primary(self, kind: str, said: str, span: PrimarySpan) -> str:
+        left, right = self._places[span.start], self._places[span.end]
         if right - left < 7 * len(said) + 8:
             return ""
         return (
             f'<text class="{kind}" x="{units((left + right) / 2)}" y="{units(TOP + 16)}" '
-            f'data-i="{role.event}">{html.escape(said)}</text>'
+            f'data-i="{span.event}">{html.escape(said)}</text>'
         )
 
     def _labels(self) -> str:
@@ -356,7 +356,7 @@ class _Drawing:
         return f"<title>{html.escape(self._timeline.told(index))}</title>" if self._titled else ""
 
     def _tip(self, index: int, place: float, height: float) -> str:
-        """Without a script: what the mark that is pointed at says, at the foot of the drawing."""
+        """Return the sentence that the foot of a bare drawing shows, without a script, for the mark pointed at."""
         if not self._bare:
             return ""
         return (
@@ -365,7 +365,7 @@ class _Drawing:
         )
 
     def _legend(self, top: float) -> tuple[str, float]:
-        """What the shapes mean, in as many lines as it takes; and how high that is."""
+        """Return the legend of the shapes, in as many lines as it takes, and its height."""
         hatched = f'<rect class="billed" x="0" y="-11" width="34" height="14" fill="url(#{self._prefix}hatch)"/>'
         keys = [
             ('<rect class="bar active published" x="0" y="-11" width="34" height="14"/>', "active"),
@@ -401,9 +401,9 @@ class Picture:
 
     Args:
         log: all of its events, oldest first, and at least one.
-        until_us: the moment up to which it is drawn; the last event's, if that is later.
-        position: up to which position of the whole log it was drawn.
-        ending: how the end is said.
+        until_us: the moment at which the picture ends; that of the last event, if later.
+        position: the position of the whole log up to which it is drawn.
+        ending: the label of the end.
     """
 
     def __init__(self, log: Iterable[Recorded], *, until_us: int, position: int, ending: str = "now") -> None:
@@ -418,42 +418,42 @@ class Picture:
         self.scale = scale_of(self.story.appends_us, self.until_us)
         self.kept = kept_lanes(self.story)
 
-    # What is said of it.
+    # In words.
 
     def sentence(self, index: int, *, why: bool = True) -> str:
-        """Say an event, with its reason or without."""
+        """Return an event as a sentence, with its reason or without."""
         recorded = self.story.events[index]
         return sentence_of(recorded if why else attrs.evolve(recorded, reason=None), self.story.number_of)
 
     def told(self, index: int) -> str:
-        """Say an event, when it was, and where it stands."""
+        """Return an event as a sentence, with its moment and its position."""
         recorded = self.story.events[index]
         return f"{self.sentence(index)} ({said_moment(recorded.timestamp)}, position {recorded.position})"
 
     def said_span(self) -> str:
-        """Say from when to when it is drawn."""
+        """Return the span of the picture in words."""
         began, until = self.story.events[0].timestamp, moment_of(self.until_us)
         return f"{said_moment(began)} to {said_moment(until)}, up to position {self.position}"
 
     def said_primary(self) -> str:
-        """Say what answers at the end."""
+        """Return in words which version is primary at the end."""
         primary = self.story.primary
         if primary == NO_MODEL:
             return "There is no model of this name"
         return "No version is primary" if primary == NOBODY else f"{self.story.lanes[primary].number} is primary"
 
-    # What it looks like.
+    # As an SVG.
 
     def svg(self) -> str:
-        """Give the bare drawing: what is folded stays folded, and a mark says at the foot what it means."""
+        """Return the drawing alone: folded lanes stay folded, and the foot shows what the mark pointed at means."""
         return self.draw(self.kept, "", bare=True, titled=True)
 
     def draw(self, kept: frozenset[int], prefix: str, *, bare: bool = False, titled: bool) -> str:
-        """Give a drawing, alone or for a page, in which some versions have lanes of their own."""
+        """Return a drawing, alone or for a page, in which the given versions have rows of their own."""
         return _Drawing(self, kept, prefix, bare=bare, titled=titled).draw()
 
 
 @functools.cache
 def asset(name: str) -> str:
-    """Give a file that goes into the page; it holds nothing that could end its element, and a test says so."""
+    """Return a file that goes into the page; a test checks that nothing in it could end its element."""
     return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
