@@ -37,6 +37,7 @@ from versioning.ids import stream_of
 from versioning.store import postgres as room
 from versioning.store import postgres_connections as lines
 from versioning.store import postgres_gaps
+from versioning.store import postgres_libpq as libpq
 from versioning.store.contract import (
     EVERY,
     INTEGER_MAX,
@@ -285,15 +286,15 @@ class TestAppending:
     ) -> None:
         steps = f"ALTER SEQUENCE {schema_of(recorder)}.stored_positions INCREMENT BY "
         execute(raw, steps + "2")  # as if others drew every second one
-        ask, tries = lines.Connection.ask, []
+        ask, tries = libpq.Connection.ask, []
 
-        def ask_and_count(self: lines.Connection, name: str, *values: object) -> list[Any]:
+        def ask_and_count(self: libpq.Connection, name: str, *values: object) -> list[Any]:
             tries.append((name, values[-1]))
             if len(tries) == 3:
                 execute(raw, steps + "1")
             return ask(self, name, *values)
 
-        monkeypatch.setattr(lines.Connection, "ask", ask_and_count)
+        monkeypatch.setattr(libpq.Connection, "ask", ask_and_count)
         assert recorder.append(rows(3)) == range(12, 15)
         assert tries[:3] == [("append_all", False)] * 3
 
@@ -421,10 +422,10 @@ class TestGaps:
         recorder.append(rows(1))
         execute(raw, f"SELECT nextval('{schema_of(recorder)}.stored_positions')")
         recorder.append(rows(1, after=1))
-        begin = lines.Connection.begin_snapshot
+        begin = libpq.Connection.begin_snapshot
         begun = []
 
-        def be_late(self: lines.Connection, settled: int, counted_max: int) -> tuple[int, str | None]:
+        def be_late(self: libpq.Connection, settled: int, counted_max: int) -> tuple[int, str | None]:
             begun.append(settled)
             if len(begun) == 2:  # between the settling and the snapshot
                 begin_append(raw, recorder, 1)
@@ -432,7 +433,7 @@ class TestGaps:
                     another.append(rows(1, after=2))
             return begin(self, settled, counted_max)
 
-        monkeypatch.setattr(lines.Connection, "begin_snapshot", be_late)
+        monkeypatch.setattr(libpq.Connection, "begin_snapshot", be_late)
         with recorder.snapshot() as snapshot:
             assert positions(snapshot.log(0, 10)) == positions(snapshot.log(0, 10, 5)) == [1, 3]
         assert begun == [0, 3]
@@ -663,7 +664,7 @@ class TestOpening:
 
     def test_without_psycopg_it_is_said_what_to_install(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "psycopg", None)
-        lines.load_psycopg.cache_clear()
+        libpq.load_psycopg.cache_clear()
         with pytest.raises(StoreError, match=r"pip install .model-versioning\[postgres\]"):
             postgres_recorder(url)
 
@@ -924,11 +925,31 @@ class TestTrouble:
                 os.kill(stopped, signal.SIGCONT)
             assert mine.head() == 0
 
+    def test_ctrl_c_ends_the_wait_for_an_answer_at_once(self, recorder: PostgresRecorder) -> None:
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
+        try:
+            with recorder._pool.use() as connection:
+                started = time.monotonic()
+                timer.start()
+                with pytest.raises(KeyboardInterrupt):
+                    connection.ask_text("SELECT pg_sleep(20)")
+                assert 0.1 <= time.monotonic() - started < 10
+                assert connection.is_broken
+                assert not connection.was_lost
+        finally:
+            timer.cancel()
+            signal.signal(signal.SIGINT, handler)
+        recorder.append(rows(1))
+        assert recorder.head() == 1
+
     def test_a_keyboard_interrupt_leaves_no_half_used_connection(
         self, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(lines.Connection, "_wait", mock.Mock(side_effect=KeyboardInterrupt))
+            patched.setattr(libpq.Connection, "_wait", mock.Mock(side_effect=KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 recorder.head()
         recorder.append(rows(1))
@@ -983,7 +1004,7 @@ class TestLostConnections:
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recorder.append(rows(1))
-        monkeypatch.setattr(lines.Connection, "is_alive", lambda _: True)
+        monkeypatch.setattr(libpq.Connection, "is_alive", lambda _: True)
         server.terminate_backends()
         assert recorder.head() == 1
         server.terminate_backends()
@@ -994,7 +1015,7 @@ class TestLostConnections:
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recorder.append(rows(1))
-        monkeypatch.setattr(lines.Connection, "is_alive", lambda _: True)
+        monkeypatch.setattr(libpq.Connection, "is_alive", lambda _: True)
         server.terminate_backends()
         with pytest.raises(StoreError, match=r"is stopping or starting|closed the connection"):
             recorder.append(rows(1, after=1))
@@ -1053,15 +1074,15 @@ class TestLostConnections:
     def test_a_view_that_is_written_on_a_lost_connection_is_not_kept(
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ask = lines.Connection.ask
+        ask = libpq.Connection.ask
 
-        def be_ended(self: lines.Connection, name: str, *values: object) -> list[Any]:
+        def be_ended(self: libpq.Connection, name: str, *values: object) -> list[Any]:
             if name == "move_view":
                 server.terminate_backends()
             return ask(self, name, *values)
 
         with monkeypatch.context() as patched:
-            patched.setattr(lines.Connection, "ask", be_ended)
+            patched.setattr(libpq.Connection, "ask", be_ended)
             with pytest.raises(StoreError):
                 recorder.write_view("v", 0, 1, 0, [])
         with recorder.snapshot() as snapshot:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, plant
 from versioning import ModelRegistry
 from versioning.errors import StoreError
-from versioning.store import postgres_connections
+from versioning.store import postgres_connections, postgres_libpq
 from versioning.store import sqlite_connections as connections
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
         if bug is not None:  # nobody notices a fork, nor what others say on a connection
             connections._STORES.clear()
             postgres_connections.FORKABLES.clear()
-            plant(postgres_connections.Connection, is_alive=lambda _: True)
+            plant(postgres_libpq.Connection, is_alive=lambda _: True)
         with registry._recorder.snapshot(), registry._recorder.snapshot():
             pass  # now there are idle connections, which workers could inherit
         over, done = threading.Event(), list[str]()

@@ -25,18 +25,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from versioning.errors import NewerFormatError, StoreError, shown
 from versioning.store import recorder
 from versioning.store.contract import INTEGER_MAX, AppendConflict
-from versioning.store.postgres_connections import (
-    BIGINT,
-    BOOLEAN,
-    BYTEA,
-    TEXT,
-    Clock,
-    Connection,
-    Pool,
-    array,
-    now_us,
-)
+from versioning.store.postgres_connections import Clock, Pool, connect, now_us
 from versioning.store.postgres_gaps import Gaps
+from versioning.store.postgres_libpq import BIGINT, BOOLEAN, BYTEA, TEXT, array
 from versioning.store.postgres_listener import Listener, Waiter
 from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended, statements
 
@@ -47,6 +38,7 @@ if TYPE_CHECKING:
 
     from versioning.store.contract import KeptRow, LogRow, Row
     from versioning.store.postgres_connections import Settings
+    from versioning.store.postgres_libpq import Connection
 
     Answer = TypeVar("Answer")
 
@@ -322,7 +314,7 @@ def migrate(settings: Settings) -> None:
         StoreError: the database can't be reached, or does not allow it.
         NewerFormatError: a newer release wrote it.
     """
-    connection = Connection(settings, _statements(settings.schema), Clock())
+    connection = connect(settings, _statements(settings.schema), Clock())
     try:
         _migrate(connection, settings)
     finally:
@@ -336,7 +328,7 @@ def holds_store(settings: Settings) -> bool:
         StoreError: the database can't be reached.
         NewerFormatError: a newer release wrote it.
     """
-    connection = Connection(settings, _statements(settings.schema), Clock())
+    connection = connect(settings, _statements(settings.schema), Clock())
     try:
         return _version(connection, settings) is not None
     finally:

@@ -1,8 +1,19 @@
-"""The connections to a PostgreSQL database: one, a pool of them, and the server's clock.
+"""The connections of a PostgreSQL store: how a session is set up, a pool of them, and the server's clock.
 
-The law of this room: **every statement has a deadline here**, besides the server's own timeouts, so that a silent
-server can't hang a caller; what goes wrong is a StoreError with a sentence and a hint, and never a psycopg.Error.
-After a fork the child lets go of the parent's connections without a word to the server, and opens its own.
+The law of this room: **whoever asks for a connection gets one that works, or the reason in time.** An idle connection
+that the server has ended is replaced unnoticed. A server that was there before is tried again until `connect_timeout_s`
+is over; then the error of the last attempt is raised. After a fork the child drops the parent's connections without a
+word to the server, and opens its own.
+
+Why `psycopg_pool` doesn't do this: it can hold our connections, and lends one about as fast, but it opens them in
+threads of its own, four for each pool. Tried in version 3.3.3 (28 November 2026):
+
+- Threads don't survive a fork. A child goes on with the parent's socket, or waits for a connection that nobody opens;
+  and since Python 3.12 every `os.fork` of the application warns.
+- The reason why connecting failed goes to a log. The caller gets a PoolTimeout when the whole time is over, even if
+  only the password is wrong.
+- After a failed attempt it waits for 1 s, then 2, 4, 8... The idle connections that a restart of the server ended
+  count as failed attempts: with three of them the next caller waited for 3.2 s, here for 0.01 s.
 """
 
 # ruff: noqa: S608 - statements are put together from our own constants, and from the quoted name of the schema
@@ -10,30 +21,28 @@ After a fork the child lets go of the parent's connections without a word to the
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import queue
-import selectors
-import struct
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from versioning.errors import StoreError, shown
-from versioning.store.postgres_errors import closed, silent, store_error, unreachable
+from versioning.store.postgres_errors import closed
+from versioning.store.postgres_libpq import Connection, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
 GRACE_S: Final = 2.0
-"""How much longer than its own timeout the server may take to say that a statement took too long."""
+"""Time that the server has, beyond its own timeout, to report that a statement took too long."""
 RETRY_S: Final = 0.05
-"""How often a server that was there before, and is not now, is tried again."""
+"""Pause between attempts to reach a server that was there before."""
 CLOCK_S: Final = 60.0
-"""How often the server's clock is asked for."""
+"""Age at which a reading of the server's clock is stale."""
 CLOCK_STEP_S: Final = 0.1
-"""How far this machine's clock moves by itself before the server's is asked for again."""
+"""Jump of this machine's clock that makes a reading of the server's clock stale."""
 
 
 class Settings(NamedTuple):
@@ -41,24 +50,12 @@ class Settings(NamedTuple):
 
     conninfo: Secret
     where: str
-    """The database as errors name it: without user and password."""
+    """Database as errors name it: without user and password."""
     schema: str
     connections: int
     connect_timeout_s: float
     lock_timeout_s: float
     statement_timeout_s: float
-
-
-class Secret:
-    """A text that is shown nowhere."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return "<secret>"
 
 
 def settings_of(
@@ -95,266 +92,58 @@ def settings_of(
     )
 
 
-@functools.cache
-def load_psycopg() -> Any:  # noqa: ANN401 - the module, which is an extra
-    """Load psycopg, which only users of PostgreSQL have.
+NOW: Final = "(extract(epoch FROM clock_timestamp())*1000000)::bigint"
+
+
+def connect(settings: Settings, statements: Mapping[str, bytes], clock: Clock) -> Connection:
+    """Open a connection, set up its session, and set the clock by it.
 
     Raises:
-        StoreError: it is not installed.
+        StoreError: the server can't be reached in time, refuses, or has an encoding other than UTF-8.
     """
+    connection = Connection(settings.conninfo, settings.where, statements, settings.connect_timeout_s)
     try:
-        import psycopg  # noqa: PLC0415 - an extra: `import versioning` must work without it
-        import psycopg.adapt  # noqa: PLC0415
-    except ImportError as error:
-        msg = "PostgreSQL needs psycopg, which is not installed or can't be loaded."
-        raise StoreError(msg, hint='pip install "model-versioning[postgres]"') from error
-    return psycopg
+        _set_up(connection, settings, clock)
+    except BaseException:
+        connection.finish()
+        raise
+    connection.answer_s = settings.statement_timeout_s + GRACE_S
+    return connection
 
 
-NOW: Final = "(extract(epoch FROM clock_timestamp())*1000000)::bigint"
-_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
-
-TEXT, BYTEA, BIGINT, BOOLEAN = 25, 17, 20, 16
-"""Types, as PostgreSQL numbers them for ever."""
-_bigint: Final = struct.Struct("!q").pack
-_BINARY: Final[dict[type, Callable[[Any], bytes | None]]] = {
-    str: str.encode,
-    int: _bigint,
-    bytes: bytes,
-    bool: lambda value: b"\1" if value else b"\0",
-    type(None): lambda _: None,
-}
-
-
-def array(kind: int, items: Sequence[object]) -> bytes:
-    """Give an array as PostgreSQL takes it: one dimension, counted from 1."""
-    parts = [struct.pack("!iiIii", 1, 1, kind, len(items), 1)]
-    for item in items:
-        value = _BINARY[type(item)](item)
-        parts.append(b"\xff\xff\xff\xff" if value is None else struct.pack("!i", len(value)) + value)
-    return b"".join(parts) if items else struct.pack("!iiI", 0, 0, kind)
-
-
-# Connections.
-
-
-class Connection:
-    """One connection, which asks prepared statements; nothing that it asks takes longer than its deadline."""
-
-    def __init__(self, settings: Settings, statements: Mapping[str, bytes], clock: Clock) -> None:
-        """Connect, within the time that the settings give."""
-        psycopg = load_psycopg()
-        self._pq = psycopg.pq
-        self._error: type[Exception] = psycopg.Error
-        self._settings = settings
-        self._where = settings.where
-        self._statements = statements
-        self._prepared: set[str] = set()
-        self._loader = psycopg.adapt.Transformer()
-        self.is_broken = False
-        """Whether it can't be used any more."""
-        self.was_lost = False
-        """Whether that is because it was ended from outside, and not because the server was silent."""
-        self._answer_s = settings.connect_timeout_s
-        self.pg = self._connected(time.monotonic() + self._answer_s)
-        self._selector = _Selector()
-        self._selector.register(self.pg.socket, selectors.EVENT_READ)
-        try:
-            self._set_up(clock)
-        except BaseException:
-            self.finish()
-            raise
-        self._answer_s = settings.statement_timeout_s + GRACE_S
-
-    def _connected(self, deadline: float) -> Any:  # noqa: ANN401 - a PGconn of psycopg
-        polling = self._pq.PollingStatus
-        pg = self._pq.PGconn.connect_start(self._settings.conninfo.text.encode())
-        try:
-            status = polling.WRITING
-            while status != polling.OK:
-                if status == polling.FAILED or pg.status == self._pq.ConnStatus.BAD:
-                    raise unreachable(self._where, pg.get_error_message("utf-8"))  # noqa: TRY301 - it closes what was begun
-                with _Selector() as selector:
-                    selector.register(
-                        pg.socket, selectors.EVENT_READ if status == polling.READING else selectors.EVENT_WRITE
-                    )
-                    if not selector.select(max(0.0, deadline - time.monotonic())):
-                        raise silent(self._where, self._answer_s)  # noqa: TRY301 - the same
-                status = pg.connect_poll()
-        except BaseException:
-            pg.finish()
-            raise
-        pg.nonblocking = 1
-        return pg
-
-    def _set_up(self, clock: Clock) -> None:
-        """Say how this session behaves, whatever the server, the database or the user have as their defaults."""
-        if (encoding := self.pg.parameter_status(b"server_encoding")) != b"UTF8":
-            msg = f"{self._where} is not UTF-8, but {encoding.decode()}."
-            raise StoreError(msg, hint="Make a database with ENCODING 'UTF8', or name another one.")
-        settings = {
-            "search_path": "pg_catalog",
-            "lock_timeout": _milliseconds(self._settings.lock_timeout_s),
-            "statement_timeout": _milliseconds(self._settings.statement_timeout_s),
-            "default_transaction_isolation": "read committed",
-            "default_transaction_deferrable": "off",
-        }
-        calls = ",".join(f"set_config('{name}','{value}',false)" for name, value in settings.items())
-        before_us = now_us()
-        ((server_us, self.backend, *_),) = self.ask_text(
-            f"SELECT {NOW},pid || '/' || backend_start,CASE current_setting('synchronous_commit') "
-            f"WHEN 'off' THEN set_config('synchronous_commit','on',false) END,{calls} "
-            "FROM pg_stat_activity WHERE pid=pg_backend_pid()"
-        )
-        clock.set(server_us, before_us, now_us())
-
-    # Asking.
-
-    def ask(self, name: str, *values: object) -> list[Any]:
-        """Ask a prepared statement; give its rows.
-
-        Raises:
-            StoreError: anything that goes wrong.
-        """
-        params = [_BINARY[type(value)](value) for value in values]
-        if name not in self._prepared:
-            self._prepare(name)
-        return self._exchange(self.pg.send_query_prepared, name.encode(), params, [1] * len(params), 1)
-
-    def _prepare(self, name: str) -> None:
-        self._exchange(self.pg.send_prepare, name.encode(), self._statements[name])
-        self._prepared.add(name)
-
-    def ask_text(self, text: str) -> list[Any]:
-        """Ask one statement that is not prepared."""
-        return self._exchange(self.pg.send_query_params, text.encode(), None, None, None, 1)
-
-    def begin_snapshot(self, settled: int, counted_max: int) -> tuple[int, str | None]:
-        """Begin a transaction that stands still, and ask `settle` in it, all on one way to the server and back."""
-        if "settle" not in self._prepared:
-            self._prepare("settle")
-        text = f"{_BEGIN_SNAPSHOT}; EXECUTE settle({settled},{counted_max})"
-        (found,) = self._exchange(self.pg.send_query, text.encode())
-        return cast("tuple[int, str | None]", found)
-
-    def run(self, text: str) -> None:
-        """Run statements without values and rows, one or several."""
-        self._exchange(self.pg.send_query, text.encode())
-
-    def roll_back(self) -> None:
-        """End a transaction without effect, as losing the connection also does."""
-        if not self.is_broken:
-            with contextlib.suppress(StoreError):
-                self.run("ROLLBACK")
-
-    def _exchange(self, send: Callable[..., None], *values: object) -> list[Any]:
-        pg, result, is_done = self.pg, None, False
-        deadline = time.monotonic() + self._answer_s
-        try:
-            send(*values)
-            while pg.flush():
-                self._flush(deadline)
-            while True:
-                while pg.is_busy():
-                    self._wait(deadline)
-                    pg.consume_input()
-                answer = pg.get_result()
-                if answer is None:
-                    break
-                result = answer  # of several statements the last one, or the one that failed
-            is_done = True
-        except self._error as error:
-            self.was_lost = True
-            raise store_error(self._where, "08006") from error
-        finally:
-            if not is_done:
-                self.is_broken = True
-        return self._rows(result)
-
-    def _wait(self, deadline: float) -> None:
-        if not self._selector.select(max(0.0, deadline - time.monotonic())):
-            raise silent(self._where, self._answer_s)
-
-    def _flush(self, deadline: float) -> None:
-        """Let a large statement out, and take in meanwhile what the server says."""
-        self._selector.modify(self.pg.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        try:
-            self._wait(deadline)
-            self.pg.consume_input()
-        finally:
-            self._selector.modify(self.pg.socket, selectors.EVENT_READ)
-
-    def _rows(self, result: Any) -> list[Any]:  # noqa: ANN401 - a PGresult of psycopg
-        if result.status == self._pq.ExecStatus.TUPLES_OK:
-            self._loader.set_pgresult(result)
-            rows: list[Any] = self._loader.load_rows(0, result.ntuples, tuple)
-            return rows
-        if result.status == self._pq.ExecStatus.COMMAND_OK:
-            return []
-        field = self._pq.DiagnosticField
-        severity, state, message, constraint = (
-            (result.error_field(code) or b"").decode(errors="replace")
-            for code in (field.SEVERITY_NONLOCALIZED, field.SQLSTATE, field.MESSAGE_PRIMARY, field.CONSTRAINT_NAME)
-        )
-        if severity in {"FATAL", "PANIC"} or not state:
-            self.is_broken = self.was_lost = True
-        raise store_error(self._where, state or "08006", message, constraint or None)
-
-    # Its life.
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the next one who needs a connection can use it."""
-        return not self.is_broken and bool(self.pg.transaction_status == self._pq.TransactionStatus.IDLE)
-
-    def is_alive(self) -> bool:
-        """Say whether the server has not ended it while it was idle: then there would be something to read."""
-        return not self._selector.select(0)
-
-    def heard(self, timeout_s: float) -> bool:
-        """Say whether there was a notification; wait for it at most so long."""
-        self._selector.select(timeout_s)
-        try:
-            self.pg.consume_input()
-        except self._error as error:
-            raise store_error(self._where, "08006") from error
-        some = False
-        while self.pg.notifies() is not None:
-            some = True
-        return some
-
-    def finish(self) -> None:
-        """End it."""
-        self.is_broken = True
-        self._selector.close()
-        self.pg.finish()
-
-    def abandon(self) -> None:
-        """Let go of what was inherited through a fork, without a word to the server: it is the parent's."""
-        self.is_broken = True
-        with contextlib.suppress(self._error):  # it had no socket any more
-            socket = self.pg.socket
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, socket)
-            os.close(nowhere)
+def _set_up(connection: Connection, settings: Settings, clock: Clock) -> None:
+    """Set how a session behaves, whatever the defaults of the server, the database or the user are."""
+    if (encoding := connection.pg.parameter_status(b"server_encoding")) != b"UTF8":
+        msg = f"{settings.where} is not UTF-8, but {encoding.decode()}."
+        raise StoreError(msg, hint="Make a database with ENCODING 'UTF8', or name another one.")
+    wanted = {
+        "search_path": "pg_catalog",
+        "lock_timeout": _milliseconds(settings.lock_timeout_s),
+        "statement_timeout": _milliseconds(settings.statement_timeout_s),
+        "default_transaction_isolation": "read committed",
+        "default_transaction_deferrable": "off",
+    }
+    calls = ",".join(f"set_config('{name}','{value}',false)" for name, value in wanted.items())
+    before_us = now_us()
+    ((server_us, connection.backend, *_),) = connection.ask_text(
+        f"SELECT {NOW},pid || '/' || backend_start,CASE current_setting('synchronous_commit') "
+        f"WHEN 'off' THEN set_config('synchronous_commit','on',false) END,{calls} "
+        "FROM pg_stat_activity WHERE pid=pg_backend_pid()"
+    )
+    clock.set(server_us, before_us, now_us())
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{max(1, int(seconds * 1_000))}ms"
 
 
-_Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""Without a file of its own, which forks would share; Windows has the second only."""
-
-
 class Pool:
-    """A few connections, each used by one thread at a time."""
+    """The connections of one store, each used by one thread at a time."""
 
     def __init__(self, settings: Settings, statements: Mapping[str, bytes]) -> None:
         self.settings = settings
         self.settled = 0
-        """No position up to here will become visible any more."""
+        """Position up to which no other row can still become visible."""
         self._statements = statements
         self._closed: StoreError | None = None
         self._was_reached = False
@@ -370,16 +159,16 @@ class Pool:
         self.clock = Clock()
 
     def check(self) -> None:
-        """Refuse, once the store is closed."""
+        """Raise StoreError once the store is closed."""
         if self._closed is not None:
             raise self._closed
 
     def connect(self, *, patient: bool) -> Connection:
-        """Open a connection; `patient`: wait for a server that was there before, and may be starting again."""
+        """Open a connection; `patient` waits for a server that was there before and may be starting again."""
         deadline = time.monotonic() + self.settings.connect_timeout_s
         while True:
             try:
-                connection = Connection(self.settings, self._statements, self.clock)
+                connection = connect(self.settings, self._statements, self.clock)
             except StoreError as error:
                 state = str(error.facts.get("sqlstate"))
                 again = patient and self._was_reached and state[:2] in {"08", "57"}
@@ -393,11 +182,11 @@ class Pool:
             return connection
 
     def use(self) -> Use:
-        """Give a connection for as long as a block lasts."""
+        """Return a context manager that lends a connection to its block."""
         return Use(self)
 
     def take(self) -> Connection:
-        """Give a connection that nobody else uses."""
+        """Return a connection that nobody else uses."""
         while True:
             self.check()
             try:
@@ -409,34 +198,34 @@ class Pool:
             connection.finish()
 
     def give(self, connection: Connection) -> None:
-        """Take a connection back."""
+        """Keep a connection for the next user, or close it where it can't be used again."""
         if connection.is_idle:
             self._idle.append(connection)
         else:
             connection.finish()
         if connection.was_lost or self._closed is not None:
-            self.drop_idle()  # where one was ended, the others were too
+            self.drop_idle()  # where the server ended one, it ended the others too
 
     def close(self) -> None:
-        """Close what is idle now, and the rest when it is given back."""
+        """Close the idle connections now, and the others when they come back."""
         self._closed = self._closed or closed(self.settings.where)
         self.drop_idle()
 
     def drop_idle(self) -> None:
-        """End the connections that nobody uses just now."""
+        """Close the connections that nobody uses."""
         while self._idle:
             with contextlib.suppress(IndexError):  # another thread was faster
                 self._idle.pop().finish()
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: with connections of this process."""
+        """Start again with connections of this process."""
         for connection in list(self._open):
             connection.abandon()
         self._begin()
 
 
 class Use:
-    """A connection of a pool, until the block ends."""
+    """Lends a connection of a pool to a block."""
 
     __slots__ = ("_connection", "_free", "_pool")
 
@@ -460,20 +249,20 @@ class Use:
         return self._connection
 
     def __exit__(self, *_: object) -> None:
-        if self._free is self._pool.free:  # else it was inherited from the parent process, and abandoned
+        if self._free is self._pool.free:  # else it was inherited through a fork, and dropped
             self._pool.give(self._connection)
             self._free.put(None)
 
 
 class Forkable(Protocol):
-    """What holds a connection, and so can't be used as it is in a forked child."""
+    """Something that holds a connection, which a forked child can't use."""
 
     def after_fork_in_child(self) -> None:
-        """Begin anew, without the parent's connection."""
+        """Start again without the parent's connection."""
 
 
 FORKABLES: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
-"""All that must know when this process was forked."""
+"""Everything that holds a connection in this process."""
 
 
 def _after_fork_in_child() -> None:
@@ -486,24 +275,24 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 
 
 class Clock:
-    """The server's clock: this machine's, and by how much that is wrong."""
+    """The server's clock, as this machine's clock and an offset."""
 
     def __init__(self) -> None:
         self.offset_us = 0
-        """How far the server's clock is ahead; 0 where it can't be told from this machine's."""
+        """Microseconds by which the server's clock is ahead; 0 where the two can't be told apart."""
         self._checked_s = -math.inf
         self._ahead_s = 0.0
-        """Of the clock that nobody sets, when the server's was looked at."""
+        """Wall clock minus monotonic clock, when the server's clock was last read."""
 
     def set(self, server_us: int, before_us: int, after_us: int) -> None:
-        """Take in what the server's clock said between two moments of this machine's."""
+        """Record what the server's clock showed between two moments of this machine's."""
         is_right = before_us <= server_us <= after_us
         self.offset_us = 0 if is_right else server_us - (before_us + after_us) // 2
         self._checked_s = time.monotonic()
         self._ahead_s = time.time() - self._checked_s
 
     def is_stale(self) -> bool:
-        """Say whether it is long ago, or this machine was asleep or its clock set meanwhile."""
+        """Return whether the last reading is old, or this machine slept or had its clock set since."""
         now_s = time.monotonic()
         return now_s - self._checked_s > CLOCK_S or abs(time.time() - now_s - self._ahead_s) > CLOCK_STEP_S
 

@@ -43,7 +43,8 @@ from versioning.errors import StoreError
 from versioning.store.contract import INTEGER_MAX
 
 if TYPE_CHECKING:
-    from versioning.store.postgres_connections import Connection, Pool
+    from versioning.store.postgres_connections import Pool
+    from versioning.store.postgres_libpq import Connection
 
 PAUSE_S_MAX: Final = 0.02
 """Longest pause of a reader before it looks again whether the writers that it waits for are over."""

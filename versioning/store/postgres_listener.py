@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from versioning.errors import StoreError
 from versioning.store import recorder
-from versioning.store.postgres_connections import FORKABLES, Connection, Pool
+from versioning.store.postgres_connections import FORKABLES, Pool
+
+if TYPE_CHECKING:
+    from versioning.store.postgres_libpq import Connection
 
 HOT_S: Final = 0.1
 """Time after a notification in which the listener looks by itself, for what writers did not notify again."""
