@@ -260,8 +260,9 @@ class Arena:
 
 
 def plant(where: object, **changes: object) -> None:
-    """Put something else in its place: a planted bug, a watch, or a smaller measure."""
+    """Put something else in its place, which must be there: a planted bug, a watch, or a smaller measure."""
     for name, value in changes.items():
+        getattr(where, name)
         setattr(where, name, value)
 
 

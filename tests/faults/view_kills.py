@@ -36,7 +36,7 @@ BUGS: Final = ("rows and position in two transactions",)
 
 def keep(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
     """Catch the views up, or build them anew, until killed."""
-    plant(views, REBUILD_EVENTS=BATCH_EVENTS, LEASE_US=0)  # or a killed builder keeps the next one off for a minute
+    plant(kept, REBUILD_EVENTS=BATCH_EVENTS, LEASE_US=0)  # or a killed builder keeps the next one off for a minute
     dice = dice_of(seed, number)
     with ModelRegistry(url) as registry:
         if bug is not None:
@@ -143,7 +143,7 @@ def _answers(registry: ModelRegistry, log: list[Recorded], dice: random.Random) 
         if whole != parts + registry.usage(start, end).total_microseconds:
             wrong.append("usage of two parts does not add up")
         lease_us = kept.LEASE_US
-        plant(views, LEASE_US=0)  # the last one was killed, perhaps while building
+        plant(kept, LEASE_US=0)  # the last one was killed, perhaps while building
         registry.rebuild()
-        plant(views, LEASE_US=lease_us)
+        plant(kept, LEASE_US=lease_us)
     return wrong
