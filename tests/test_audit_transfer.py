@@ -549,7 +549,7 @@ class TestUpgrades:
     ) -> None:
         file = exported(source)
         finding = Finding("view", "In the kept view models.1, the row of model 1 is missing.")
-        monkeypatch.setattr(Verifier, "_word_scope", lambda self, **_: self._add(finding))
+        monkeypatch.setattr(Verifier, "_note_unchecked", lambda self, **_: self._add(finding))
         with pytest.raises(DiscrepancyError, match="the row of model 1 is missing"):
             assert_replays(file)
 

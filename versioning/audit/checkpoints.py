@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import attrs
 import msgspec
 
-from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown
+from versioning.audit.files import unreadable, unwritable
+from versioning.errors import InvalidArgumentError, NewerFormatError, shown
 from versioning.events import Value, moment_of
 from versioning.store.contract import INTEGER_MAX
 from versioning.store.format import NO_LINK, link_of
@@ -134,8 +135,7 @@ class Checkpoint(Value):
         try:
             Path(file).write_text(self.to_json() + "\n", encoding="utf-8")
         except OSError as error:
-            msg = f"The checkpoint can't be written to {shown(str(file))}: {error.strerror or shown(error)}."
-            raise StoreError(msg, hint="Check the permissions of the folder, and that the disk is not full.") from error
+            raise unwritable(file, error) from error
 
     @classmethod
     def read(cls, file: str | Path) -> Self:
@@ -206,8 +206,7 @@ def _contents(path: Path, argument: str) -> bytes:
         with path.open("rb") as file:
             contents = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        msg = f"{shown(str(path))} can't be read: {getattr(error, 'strerror', None) or shown(error)}."
-        raise InvalidArgumentError(msg, argument=argument) from error
+        raise unreadable(path, error, argument) from error
     if len(contents) > FILE_BYTES_MAX:
         msg = f"{shown(str(path))} is too long to be a {argument.replace('_', ' ')}."
         raise InvalidArgumentError(msg, argument=argument)
@@ -264,10 +263,10 @@ class Stop:
     def head(self) -> str:
         return str(self._hash.hexdigest())
 
-    def followed_by(self, mark: str) -> str:
+    def head_with(self, line: str) -> str:
         """Return the head that one more row would give."""
         running = self._hash.copy()
-        running.update(mark.encode())
+        running.update(line.encode())
         return str(running.hexdigest())
 
 
@@ -292,22 +291,22 @@ class RunningHead:
     def _stop(self) -> Stop:
         return Stop(self.position, self.count, self._hash.copy())
 
-    def extend(self, positions: Sequence[int], marks: Sequence[str]) -> None:
-        """Add the next rows: their positions, in order, and what `mark_of` returns for each."""
+    def extend(self, positions: Sequence[int], lines: Sequence[str]) -> None:
+        """Add the next rows: their positions, in order, and what `head_line` returns for each."""
         done = 0
         while self._next and positions and self._next[-1] < positions[-1]:
             stop = self._next.pop()
             upto = done
             while positions[upto] <= stop:
                 upto += 1
-            self._update(positions[done:upto], marks[done:upto])
+            self._update(positions[done:upto], lines[done:upto])
             self.stops[stop] = self._stop()
             done = upto
-        self._update(positions[done:], marks[done:])
+        self._update(positions[done:], lines[done:])
 
-    def _update(self, positions: Sequence[int], marks: Sequence[str]) -> None:
+    def _update(self, positions: Sequence[int], lines: Sequence[str]) -> None:
         if positions:
-            self._hash.update("".join(marks).encode(errors="surrogatepass"))
+            self._hash.update("".join(lines).encode(errors="surrogatepass"))
             self.position = positions[-1]
             self.count += len(positions)
 
@@ -317,7 +316,7 @@ class RunningHead:
             self.stops[self._next.pop()] = self._stop()
 
 
-def mark_of(row: LogRow) -> str:
+def head_line(row: LogRow) -> str:
     """Return what the head covers of a row; for a row without a link, everything it has."""
     position, stream, sequence, _, state = row
     with contextlib.suppress(AttributeError, TypeError, ValueError):
@@ -341,7 +340,7 @@ def take_checkpoint(store: Store, now_us: int, progress: Progress | None = None)
     head, position = RunningHead(range(step, last, step)), 0
     while rows := store.log(position, BATCH_EVENTS, last):
         position = rows[-1][0]
-        head.extend([row[0] for row in rows], [mark_of(row) for row in rows])
+        head.extend([row[0] for row in rows], [head_line(row) for row in rows])
         if progress is not None:
             progress("checkpoint", position, last)
     marks = {stop.position: stop.head[:MARK_CHARACTERS] for stop in head.stops.values() if 0 < stop.position < position}

@@ -9,19 +9,20 @@ How a diagnosis goes:
 *Strays first.* Of all rows of the broken streams, those that do not fit behind the row before them are strays: their
 contents may belong somewhere else. Up to `STRAYS_MAX` of them are searched wherever an event is looked for.
 
-*A walk through each stream*, from its first event, number by number. `_link` is the link of the event before, or None
-where it is lost. `_shift` is the number of an event minus the sequence that its row carries: other than 0 after rows
-that were inserted or removed, where everything behind them was numbered anew. At each number:
+*A walk through each stream*, from its first event, number by number. A *number* is the true place of an event in its
+stream, a *label* the sequence that a row carries. `_shift` is the number minus the label: other than 0 after rows that
+were inserted or removed, where everything behind them was numbered anew. `_link` is the link of the event before, or
+None where it is lost. At each number:
 
-1. No row carries the sequence (`_cross`): a stray fits there, so its row was moved; or events are missing.
-2. A row fits behind the link (`_stand`): it is the event.
-3. The row behind it fits in its place (`_is_put_in`): it was inserted, and the rest numbered anew.
+1. No row carries the label (`_pass_hole`): a stray fits there, so its row was moved; or events are missing.
+2. A row fits behind the link (`_place`): it is the event.
+3. The row behind it fits in its place (`_is_inserted`): it was inserted, and the rest numbered anew.
 4. A stray fits there: contents were swapped, or a column of the very row was changed (`_swap`).
-5. Nothing fits (`_judge`): the row is a copy (doubled), or holds something else (changed, unreadable). What the next
-   row was chained to tells which: the row's contents were changed, or only its link, or events before it were removed
-   and the rest numbered anew (`_compare`, `_taken_out`).
+5. Nothing fits (`_report_misfit`): the row is a copy (doubled), or holds something else (changed, unreadable). What the
+   next row was chained to tells which: the row's contents were changed, or only its link, or events before it were
+   removed and the rest numbered anew (`_report_changed`, `_count_removed`).
 
-Further rows with the same sequence are doubled. Streams with no readable row come last: of those, perhaps a column was
+Further rows with the same label are doubled. Streams with no readable row come last: of those, perhaps a column was
 changed and there never was such a stream.
 
 *After the walks*, missing events are placed into the gaps between the rows around them, one fault a position is kept,
@@ -261,15 +262,17 @@ class StreamWalk:
         self.is_known = not held or any(found.problem is None for found in held)
         """Whether there is such a stream; else a column may have been changed, and nothing is missing before it."""
         self._labels: dict[int, list[FoundRow]] = {}
+        """Rows by label."""
         for found in held:
             self._labels.setdefault(found.sequence, []).append(found)
         self._copies = Counter(found.link for found in held)
+        """Number of rows that carry each link."""
         self._link: bytes | None = NO_LINK
         """Link of the event before; None where it is lost."""
         self._shift = 0
-        """Number of an event minus the sequence that its row carries."""
-        self._put_in: set[int] = set()
-        """Sequences of rows that were inserted and are reported already."""
+        """Number of an event minus the label of its row."""
+        self._inserted: set[int] = set()
+        """Labels of rows that were inserted and are reported already."""
         self._places: list[tuple[int, int]] = []
         """Number and position of each event, in the order of the numbers."""
 
@@ -282,8 +285,8 @@ class StreamWalk:
                 end -= 1
             if end == index:
                 break
-            self._cross(range(behind + 1, label), self._labels[label][0].position)
-            if label not in self._put_in:
+            self._pass_hole(range(behind + 1, label), self._labels[label][0].position)
+            if label not in self._inserted:
                 self._step(label)
             behind = label
         while (stray := self._stray(behind + 1 + self._shift)) is not None:
@@ -297,7 +300,7 @@ class StreamWalk:
     def _add(self, kind: Kind, said: str, found: FoundRow, *, alters: bool = True) -> None:
         self.faults.append(Fault(kind, said, found.position, self._stream, found.sequence, alters))
 
-    def _stand(self, number: int, found: FoundRow) -> None:
+    def _place(self, number: int, found: FoundRow) -> None:
         """Accept a row as an event."""
         found.used = True
         self._link = found.link
@@ -314,8 +317,8 @@ class StreamWalk:
         unused = (found for found in self._strays if not found.used)
         return next((one for one in unused if one.fits(self._link, self._stream, number, any_topic=True)), None)
 
-    def _cross(self, hole: range, before: int) -> None:
-        """Pass over sequences that no row carries."""
+    def _pass_hole(self, hole: range, before: int) -> None:
+        """Pass over labels that no row carries."""
         for label in hole:
             number = label + self._shift
             stray = self._stray(number)
@@ -329,7 +332,7 @@ class StreamWalk:
     def _move(self, number: int, stray: FoundRow) -> None:
         """Accept contents as an event that no row stands for; their row names another place."""
         self._add(stray.moved, f"belongs, by its link, at event {number} of the stream {self._stream}", stray)
-        self._stand(number, stray)
+        self._place(number, stray)
 
     def _swap(self, number: int, here: FoundRow, stray: FoundRow) -> None:
         """Accept contents as an event whose row holds others."""
@@ -339,26 +342,26 @@ class StreamWalk:
         self._places.append((number, here.position))
 
     def _step(self, label: int) -> None:
-        """Decide which row is the event at a sequence that one row carries, or several."""
+        """Decide which row is the event at a label that one row carries, or several."""
         held, number = self._labels[label], label + self._shift
         unused = [found for found in held if not found.used]
         fit = next((found for found in unused if found.fits(self._link, self._stream, number)), None)
         if fit is not None:
-            self._stand(number, fit)
+            self._place(number, fit)
             if fit.problem is not None:
                 self._add("unreadable", f"can't be read: {fit.problem}", fit, alters=False)
-        elif unused and self._is_put_in(label, number, unused[0]):
+        elif unused and self._is_inserted(label, number, unused[0]):
             return
         elif (stray := self._stray(number)) is not None:
             fit = next((found for found in held if found is stray), held[0])
             if fit is stray:
                 self._add(stray.moved, "has a topic that its link was not made from", stray, alters=False)
-                self._stand(number, stray)
+                self._place(number, stray)
             else:
                 self._swap(number, fit, stray)
         elif unused:
             fit = unused[0]
-            self._judge(label, number, fit)
+            self._report_misfit(label, number, fit)
         else:
             self._add("changed", "holds the contents of another row, and its own are lost", held[0])
             self._link = None
@@ -368,29 +371,29 @@ class StreamWalk:
                 self._add("doubled", "repeats an event that another row stands for", other)
 
     def _following(self, label: int) -> FoundRow | None:
-        """Return a row that carries a sequence, if it is not known to belong elsewhere."""
+        """Return a row that carries a label, if it is not known to belong elsewhere."""
         return next((found for found in self._labels.get(label, ()) if not found.used), None)
 
-    def _judge(self, label: int, number: int, here: FoundRow) -> None:
+    def _report_misfit(self, label: int, number: int, here: FoundRow) -> None:
         """Report what was done to a row that does not fit and whose own contents are nowhere else."""
         if self._link is None:
-            self._accept(number, here)
+            self._accept_unproven(number, here)
         elif here.link is not None and self._copies[here.link] > 1:
             self._add("doubled", "holds the contents of another row of its stream", here)
-            self._stand(number, here)
+            self._place(number, here)
             self._link = None
         else:
-            self._compare(number, here, self._following(label + 1))
+            self._report_changed(number, here, self._following(label + 1))
 
-    def _accept(self, number: int, here: FoundRow) -> None:
+    def _accept_unproven(self, number: int, here: FoundRow) -> None:
         """Go on from a row that has nothing left to be checked against."""
         if here.problem is None:
             self.unproven.append(here.position)
         else:
             self._add("unreadable", f"can't be read: {here.problem}", here)
-        self._stand(number, here)
+        self._place(number, here)
 
-    def _is_put_in(self, label: int, number: int, here: FoundRow) -> bool:
+    def _is_inserted(self, label: int, number: int, here: FoundRow) -> bool:
         """Report rows that were inserted here, with those behind them numbered anew; return whether there are any."""
         before = here
         for count in range(1, 1 + min(SHIFT_MAX, self._budget.left)):
@@ -400,7 +403,7 @@ class StreamWalk:
             if following.fits(self._link, self._stream, number):
                 if here.fits(following.link if before is here else before.link, self._stream, number + count):
                     return False  # the two have changed places
-                self._put_in.update(range(label, label + count))
+                self._inserted.update(range(label, label + count))
                 for one in range(label, label + count):
                     for found in self._labels[one]:
                         kind: Kind = "doubled" if self._copies[found.link] > 1 else "changed"
@@ -413,7 +416,7 @@ class StreamWalk:
             before = following
         return False
 
-    def _compare(self, number: int, here: FoundRow, following: FoundRow | None) -> None:
+    def _report_changed(self, number: int, here: FoundRow, following: FoundRow | None) -> None:
         """Report what was changed, judging by what the row behind was chained to."""
         kind: Kind = "changed" if here.problem is None else "unreadable"
         said = "is not what its link was made from" if here.problem is None else f"can't be read: {here.problem}"
@@ -422,22 +425,22 @@ class StreamWalk:
             own = computed_link(self._link, self._stream, number, here.topic, here.body)
         if following is None or following.fits(here.link, self._stream, number + 1):
             self._add(kind, said, here, alters=following is None)
-            self._stand(number, here)
+            self._place(number, here)
         elif following.fits(own, self._stream, number + 1):
             self._add("changed", "has another link than it was recorded with", here)
-            self._stand(number, here)
+            self._place(number, here)
             self._link = own
-        elif (count := self._taken_out(number, here, following)) > 0:
+        elif (count := self._count_removed(number, here, following)) > 0:
             self._lose(range(number, number + count), here.position)
             self._shift += count
-            self._stand(number + count, here)
+            self._place(number + count, here)
         else:
             hedge = "" if here.problem else ", or the row before it was given a new link"
             self._add(kind, said + hedge, here)
-            self._stand(number, here)
+            self._place(number, here)
             self._link = here.link if here.problem is None else None
 
-    def _taken_out(self, number: int, here: FoundRow, following: FoundRow) -> int:
+    def _count_removed(self, number: int, here: FoundRow, following: FoundRow) -> int:
         """Return how many events before this row were removed, with the rest numbered anew; 0 where none were."""
         counts = range(1, SHIFT_MAX + 1)
         return next((one for one in counts if following.fits(here.link, self._stream, number + 1 + one)), 0)

@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn, TypeAli
 import attrs
 import msgspec
 
+from versioning.audit.files import cause_of, unreadable, unwritable
 from versioning.audit.log_check import ExportedVersion, LogCheck
 from versioning.errors import (
     ConcurrencyError,
     CorruptLogError,
     InvalidArgumentError,
     NewerFormatError,
-    StoreError,
     shown,
 )
 from versioning.events import Value, moment_of
@@ -220,8 +220,7 @@ def _opened_to_write(target: File) -> Iterator[BinaryIO]:
         finally:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
-        msg = f"{shown(str(path))} can't be written: {getattr(error, 'strerror', None) or shown(error)}."
-        raise StoreError(msg, hint="Check the permissions of the folder, and that the disk is not full.") from error
+        raise unwritable(path, error) from error
 
 
 def _checked_file(file: object, can_be_used: Callable[[BinaryIO], object]) -> BinaryIO:
@@ -325,7 +324,7 @@ class _Reader:
             hint = _HINT if isinstance(error, CorruptLogError) else None
             raise type(error)(msg, hint=hint, line=self.line, position=error.position) from error
         except OSError as error:
-            msg = f"The rest of the file can't be read: {error.strerror or shown(error)}."
+            msg = f"The rest of the file can't be read: {cause_of(error)}."
             raise InvalidArgumentError(msg, argument="file", line=self.line) from error
 
     def _next_line(self) -> bytes:
@@ -400,8 +399,7 @@ def _opened_to_read(source: File) -> Iterator[tuple[BinaryIO, int]]:
         try:
             file: BinaryIO = Path(source).open("rb")  # noqa: SIM115 - closed below
         except (OSError, ValueError) as error:
-            msg = f"{shown(str(source))} can't be read: {getattr(error, 'strerror', None) or shown(error)}."
-            raise InvalidArgumentError(msg, argument="file") from error
+            raise unreadable(source, error, "file") from error
     else:
         file = _checked_file(source, lambda file: file.readline(0) == b"" or None)
     try:

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from versioning import laws
 from versioning.aggregate import ModelAggregate
-from versioning.audit.checkpoints import BATCH_EVENTS, RunningHead, mark_of
+from versioning.audit.checkpoints import BATCH_EVENTS, RunningHead, head_line
 from versioning.audit.diagnose import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.ids import stream_of
@@ -267,7 +267,7 @@ class LogScan:
 
     def _scan(self, rows: list[LogRow]) -> None:
         """Scan the next rows."""
-        streams, fact, marks, before, replays = self.streams, self._fact, list[str](), self.position, self._replays()
+        streams, fact, lines, before, replays = self.streams, self._fact, list[str](), self.position, self._replays()
         for row in rows:
             position, stream, sequence, topic, state = row
             if position != before + 1:
@@ -277,7 +277,7 @@ class LogScan:
                 envelope = read(position, stream, sequence, topic, state)
             except (CorruptLogError, NewerFormatError):
                 self._note_unreadable(row)
-                marks.append(mark_of(row))
+                lines.append(head_line(row))
                 continue
             fact.position, fact.stream, fact.sequence, fact.envelope = position, stream, sequence, envelope
             fact.event = event = envelope.payload
@@ -291,11 +291,11 @@ class LogScan:
                     self._keep_ledger(fact, event.version_id)  # type: ignore[union-attr]  # of these events
                 if envelope.idempotency_key is not None and envelope.index == 0:
                     self._check_key(fact, envelope.idempotency_key)
-            marks.append(f"{position} {stream} {sequence} {envelope.chain}\n")  # as mark_of would, which is slower
+            lines.append(f"{position} {stream} {sequence} {envelope.chain}\n")  # as head_line would, which is slower
             if envelope.count > 1 or self.order.open is not None:
                 index, count = envelope.index, envelope.count
                 self._check_append(AppendRow(position, stream, sequence, envelope.command_id, index, count))
-        self.head.extend([row[0] for row in rows], marks)
+        self.head.extend([row[0] for row in rows], lines)
 
     def _keep_ledger(self, fact: Fact, version_id: str) -> None:
         ledger = evolve_ledger(self.ledgers.get(version_id), fact)

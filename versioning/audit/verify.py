@@ -4,10 +4,10 @@ The law of this room: **what is reported is there, and what could not be proven 
 nothing is repaired, and a log that nobody touched never gives a finding.
 
 `Verifier` scans the log once (`scan`), comparing each kept view at the position up to which it has come. Streams that
-are broken are handed to `diagnose`, and checkpoints are compared with the heads that the scan remembered. What each
-kind of finding proves:
+are broken are handed to `diagnose`, and checkpoints are compared with the heads that the scan remembered. What finds
+which kind:
 
-| kind | found by the chains and the kept views alone | found only with a checkpoint that covers the row |
+| kind | the chains and the kept views alone | only a checkpoint that covers the row |
 |---|---|---|
 | changed | any row | its stream's last row, where its link was made anew |
 | swapped | contents or sequences of any two rows, positions in a stream or an append | positions of two streams |
@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import attrs
 
 from versioning.aggregate import ModelAggregate
-from versioning.audit.checkpoints import mark_of
+from versioning.audit.checkpoints import head_line
 from versioning.audit.diagnose import Fault, Kind, diagnose, is_stream
 from versioning.audit.scan import LogScan
 from versioning.errors import CorruptLogError, StoreError, shown
@@ -115,7 +115,7 @@ class Verifier:
         self._log = LogScan(store, snapshot, workspace, stops)
         self._findings: list[Finding] = []
         self._left_out = 0
-        self._seen: dict[str, tuple[int, str]] = {}
+        self._seen_further: dict[str, tuple[int, str]] = {}
         """Streams that a kept row knows further than the log does: the last sequence seen, and the model's name."""
         self._different: dict[str, list[tuple[str, Finding]]] = {}
         """Differing rows of each kept view, with their streams."""
@@ -140,7 +140,7 @@ class Verifier:
         self._report_views()
         self._find_faults()
         self._check_heads()
-        self._word_scope(is_signed=is_signed)
+        self._note_unchecked(is_signed=is_signed)
         findings = sorted(self._findings, key=lambda one: (one.position is None, one.position or 0))
         return Verification(log.head.position, log.head.count, tuple(findings), tuple(self._not_proven))
 
@@ -226,10 +226,10 @@ class Verifier:
             self._differ(view, position, row.key, "can't be read")
             return
         if view is MODELS and seen.stream == stream and seen.sequence > (scanned.sequence if scanned else 0):
-            self._seen[stream] = seen.sequence, row.model_name
+            self._seen_further[stream] = seen.sequence, row.model_name
         if state is None:
             self._differ(view, position, row.key, "belongs to nothing in the log")
-        elif row._replace(state=b"") != view.row(row.key, state)._replace(state=b"") or _known(seen) != _known(state):
+        elif not _is_same(view, row, seen, state):
             self._differ(view, position, row.key, "is not what a replay of the log gives")
 
     def _differ(self, view: View[Any], position: int, key: str, said: str) -> None:
@@ -242,7 +242,7 @@ class Verifier:
 
     def _report_views(self) -> None:
         """Report the kept rows that differ; where a kept row has seen a later event, the log was cut off."""
-        for stream, (sequence, name) in self._seen.items():
+        for stream, (sequence, name) in self._seen_further.items():
             scanned = self._log.streams.get(stream)
             number = scanned.sequence + 1 if scanned else 1
             if sequence >= number:
@@ -355,16 +355,16 @@ class Verifier:
             said = f"The log ends at position {head.position}, but {until}: its end was cut off."
             self._add(Finding("truncated", said, head.position + 1))
         for checkpoint in self._checkpoints:
-            split = self._split(checkpoint, proven)
-            if split is not None:
-                self._report_split(checkpoint, *split)
-                proven = split[0].position
+            divergence = self._divergence(checkpoint, proven)
+            if divergence is not None:
+                self._report_divergence(checkpoint, *divergence)
+                proven = divergence[0].position
                 break
             places = (checkpoint.position, *(position for position, _ in checkpoint.marks))
             proven = max(place for place in (proven, *places) if place <= head.position)
-        self._word_proven(proven)
+        self._note_uncovered(proven)
 
-    def _split(self, checkpoint: Checkpoint, proven: int) -> tuple[Stop, tuple[int, str]] | None:
+    def _divergence(self, checkpoint: Checkpoint, proven: int) -> tuple[Stop, tuple[int, str]] | None:
         """Return where log and checkpoint last agree, and the first mark that differs; None where they agree."""
         stops = self._log.head.stops
         whole = (checkpoint.position, checkpoint.head)
@@ -379,7 +379,7 @@ class Verifier:
                 good = stop
         return None
 
-    def _report_split(self, checkpoint: Checkpoint, good: Stop, mark: tuple[int, str]) -> None:
+    def _report_divergence(self, checkpoint: Checkpoint, good: Stop, mark: tuple[int, str]) -> None:
         """Report what lies between the last mark that agrees and the first one that does not."""
         high = mark[0]
         if any(good.position < position <= high for position in self._altered):
@@ -392,7 +392,7 @@ class Verifier:
         position, stream, sequence = between[0][:3]
         if len(between) == 1:
             for row in rows[1:]:
-                if good.followed_by(mark_of((high, *row[1:]))).startswith(mark[1]):
+                if good.head_with(head_line((high, *row[1:]))).startswith(mark[1]):
                     self._report(
                         Fault("swapped", "stands where a checkpoint has seen another row", position, stream, sequence)
                     )
@@ -410,7 +410,7 @@ class Verifier:
 
     # In words.
 
-    def _word_proven(self, proven: int) -> None:
+    def _note_uncovered(self, proven: int) -> None:
         """Add what the chains alone can't prove about rows that no checkpoint covers."""
         behind = self._log.head.position > proven
         if self._checkpoints and not behind:
@@ -422,7 +422,7 @@ class Verifier:
             " different streams stand in their original order."
         )
 
-    def _word_scope(self, *, is_signed: bool) -> None:
+    def _note_unchecked(self, *, is_signed: bool) -> None:
         """Add what was not checked."""
         if self._left_out:
             self._not_proven.insert(0, f"{self._left_out:,} more findings are left out here.")
@@ -476,7 +476,13 @@ def _stream_of(view: View[Any], key: str) -> str:
     return key if view is MODELS else key[4:36]
 
 
-def _known(state: object) -> object:
+def _is_same(view: View[Any], row: KeptRow, kept: object, state: Any) -> bool:  # noqa: ANN401 - whatever the view keeps
+    """Return whether a kept row says what a replay gives, in whatever order the parts of a set were written."""
+    columns = view.row(row.key, state)._replace(state=b"")
+    return row._replace(state=b"") == columns and _comparable(kept) == _comparable(state)
+
+
+def _comparable(state: object) -> object:
     """Return what a kept state knows, in a form that can be compared; the order in which it is kept counts."""
     if not isinstance(state, ModelAggregate):
         return state

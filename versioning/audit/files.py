@@ -1,0 +1,29 @@
+"""The errors about files that callers name, for checkpoints and log files alike.
+
+The law of this room: what the operating system says is repeated, and what to do about it is said beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from versioning.errors import InvalidArgumentError, StoreError, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def unreadable(path: str | Path, error: Exception, argument: str) -> InvalidArgumentError:
+    """Return the error for a file that can't be read, which the caller named in an argument."""
+    return InvalidArgumentError(f"{shown(str(path))} can't be read: {cause_of(error)}.", argument=argument)
+
+
+def unwritable(path: str | Path, error: Exception) -> StoreError:
+    """Return the error for a file that can't be written."""
+    hint = "Check the permissions of the folder, and that the disk is not full."
+    return StoreError(f"{shown(str(path))} can't be written: {cause_of(error)}.", hint=hint)
+
+
+def cause_of(error: Exception) -> str:
+    """Return what the operating system said, or else the error itself."""
+    return getattr(error, "strerror", None) or shown(error)
