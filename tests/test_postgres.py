@@ -645,7 +645,7 @@ class TestOpening:
         self, server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(room, "_make_tables", lambda *_: server.terminate_backends())
-        with pytest.raises(StoreError, match=r"is stopping or starting|closed the connection"):
+        with pytest.raises(StoreError, match=r"ended the connection|closed the connection"):
             migrate(settings_of(url))
 
     def test_another_encoding_is_refused(self, server: PostgresServer) -> None:
@@ -1011,13 +1011,48 @@ class TestLostConnections:
         with recorder.snapshot() as snapshot:
             assert len(snapshot.log(0, 10)) == 1
 
+    def test_a_server_that_ends_a_connection_while_it_is_asked_says_why(
+        self, server: PostgresServer, recorder: PostgresRecorder
+    ) -> None:
+        with recorder._pool.use() as connection:
+            ((pid,),) = connection.ask_text("SELECT pg_backend_pid()")
+            timer = threading.Timer(0.1, server.terminate_backends, [[pid]])
+            timer.start()
+            with pytest.raises(StoreError, match="ended the connection") as caught:
+                connection.ask_text("SELECT pg_sleep(20)")
+            timer.join()
+            assert caught.value.facts["sqlstate"] == "57P01"
+            assert connection.is_broken
+            assert connection.was_lost
+
+    def test_a_transaction_that_stood_still_for_too_long_says_so(self, recorder: PostgresRecorder) -> None:
+        with recorder._pool.use() as connection:
+            connection.run("SET idle_in_transaction_session_timeout=500; BEGIN")
+            until(lambda: not connection.is_alive())
+            with pytest.raises(StoreError, match="stood still for too long") as caught:
+                connection.ask("clock")
+            assert caught.value.facts["sqlstate"] == "25P03"
+            assert connection.was_lost
+
+    def test_a_connection_whose_process_was_killed_is_lost_without_a_word(self, recorder: PostgresRecorder) -> None:
+        with recorder._pool.use() as connection:
+            ((pid,),) = connection.ask_text("SELECT pg_backend_pid()")
+            timer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
+            timer.start()
+            with pytest.raises(StoreError, match="closed the connection") as caught:
+                connection.ask_text("SELECT pg_sleep(20)")
+            assert caught.value.facts["sqlstate"] == "08006"
+            assert connection.was_lost
+        recorder.append(rows(1))  # the server ends all others, and recovers
+        assert recorder.head() == 1
+
     def test_an_append_on_a_connection_that_is_lost_meanwhile_is_not_sent_again(
         self, server: PostgresServer, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recorder.append(rows(1))
         monkeypatch.setattr(libpq.Connection, "is_alive", lambda _: True)
         server.terminate_backends()
-        with pytest.raises(StoreError, match=r"is stopping or starting|closed the connection"):
+        with pytest.raises(StoreError, match=r"ended the connection|closed the connection"):
             recorder.append(rows(1, after=1))
         assert len(recorder.tail(STREAM, 0)) == 1
         recorder.append(rows(1, after=1))
@@ -1030,7 +1065,7 @@ class TestLostConnections:
         append = Task(lambda: recorder.append(rows(1)))
         time.sleep(0.03)
         server.terminate_backends(mine)
-        with pytest.raises(StoreError, match=r"is stopping or starting|closed the connection"):
+        with pytest.raises(StoreError, match=r"ended the connection|closed the connection"):
             append.result()
         raw.rollback()
         assert recorder.tail(STREAM, 0) == []

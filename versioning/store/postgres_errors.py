@@ -14,6 +14,7 @@ _SENTENCES: Final = {
     "08": ("can't be reached", "Look whether the server is running, and at the network."),
     "08006": ("closed the connection", "Look whether the server is running, and at the network."),
     "22021": ("can't hold a text of this form", "Leave out NUL characters."),
+    "25P03": ("ended a transaction that stood still for too long", "Try again; nothing of it was recorded."),
     "25006": ("can only be read", "Name the primary server, or look at default_transaction_read_only."),
     "28": ("refused the user or the password", "Look at the user and the password in the URL, and at pg_hba.conf."),
     "3D": ("does not exist", "Make it with CREATE DATABASE, or name another one."),
@@ -30,6 +31,7 @@ _SENTENCES: Final = {
     ),
     "57": ("is stopping or starting", "Try again in a moment."),
     "57014": ("took too long", "Try again; statement_timeout_s in the URL says how long a statement may take."),
+    "57P01": ("ended the connection: it is stopping, or an administrator ended it", "Try again in a moment."),
     "58": ("can't be read or written", "Look at the server's disk and at its log."),
     "XX": ("is damaged", "Keep a copy of it, look at the server's log, and restore a backup."),
 }

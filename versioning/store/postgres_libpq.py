@@ -209,7 +209,8 @@ class Connection:
             is_done = True
         except self._error as error:
             self.was_lost = True
-            raise store_error(self._where, "08006") from error
+            if result is None or result.status != self._pq.ExecStatus.FATAL_ERROR:  # else it said why before it went
+                raise store_error(self._where, "08006") from error
         finally:
             if not is_done:
                 self.is_broken = True
