@@ -20,7 +20,7 @@ from versioning.events import VersionActivated, VersionActivationFailed, Version
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from versioning.registry import Follower
+    from versioning import Follower
 
 NAME = "Recommender"
 

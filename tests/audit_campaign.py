@@ -88,7 +88,7 @@ def _time(rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in (rows // 10, rows):
             with ModelRegistry(f"sqlite:///{folder}/{count}.db?durability=checkpoint") as registry:
-                fill_quickly(registry._recorder, names(max(1, count // EVENTS_A_MODEL)), 10)
+                fill_quickly(registry._store, names(max(1, count // EVENTS_A_MODEL)), 10)
                 _time_audits(registry)
 
 

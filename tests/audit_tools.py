@@ -29,12 +29,12 @@ def kinds(registry: ModelRegistry, checkpoint: Checkpoint | None = None) -> list
 
 
 def stream(registry: ModelRegistry, name: str = NAME) -> str:
-    return registry._named(name).stream
+    return registry._streams.ref(name).stream
 
 
 def relink(registry: ModelRegistry, sequence: int, topic: str, state: bytes) -> bytes:
-    """Give a state the link that it must have behind what stands before it now."""
-    before = registry._recorder.tail(stream(registry), sequence - 2, sequence - 1)
+    """Return a state with the link that it must have behind what stands before it now."""
+    before = registry._store.tail(stream(registry), sequence - 2, sequence - 1)
     link = computed_link(
         link_of(before[0][3]) if before else NO_LINK, stream(registry), sequence, topic, body_of(state)
     )
@@ -43,7 +43,7 @@ def relink(registry: ModelRegistry, sequence: int, topic: str, state: bytes) -> 
 
 def forge(store: Store, registry: ModelRegistry, position: int, old: bytes, new: bytes) -> None:
     """Change a row, and make all links behind it in its stream anew."""
-    for place, sequence, topic, state in registry._recorder.tail(stream(registry), 0):
+    for place, sequence, topic, state in registry._store.tail(stream(registry), 0):
         if place >= position:
             now = state.replace(old, new) if place == position else state
             store.change(place, state=relink(registry, sequence, topic, now))

@@ -132,7 +132,7 @@ BY_VERSION: dict[str, Callable[[ModelRegistry, str], object]] = {
     "version": lambda registry, version_id: registry.version(version_id),
     "allowed": lambda registry, version_id: registry.allowed(version_id),
     "history": lambda registry, version_id: registry.history(version_id),
-    "preview": lambda registry, version_id: registry.preview("promote", version_id),
+    "preview": lambda registry, version_id: registry.preview.promote(version_id),
     "at": lambda registry, version_id: registry.at(START).version(version_id),
 }
 """All that takes a version_id and nothing else."""
@@ -141,7 +141,7 @@ BY_NAME: dict[str, Callable[[ModelRegistry, str], object]] = {
     "rollback": lambda registry, name: registry.rollback(name),
     "delete_model": lambda registry, name: registry.delete_model(name),
     "model": lambda registry, name: registry.model(name),
-    "version": lambda registry, name: registry.version(name, number="0.1.0"),
+    "version": lambda registry, name: registry.version(f"{name}@0.1.0"),
     "versions": lambda registry, name: registry.versions(name),
     "primary": lambda registry, name: registry.primary(name),
     "active": lambda registry, name: registry.active(name),
@@ -152,7 +152,7 @@ BY_NAME: dict[str, Callable[[ModelRegistry, str], object]] = {
     "resolve_id": lambda registry, name: registry.resolve(name, AN_ID),
     "history": lambda registry, name: registry.history(name),
     "usage": lambda registry, name: registry.usage(START, START + DAY, name),
-    "preview": lambda registry, name: registry.preview("rollback", name),
+    "preview": lambda registry, name: registry.preview.rollback(name),
     "at": lambda registry, name: registry.at(START).model(name),
     "load": lambda registry, name: registry.load(name),
     "invoke": lambda registry, name: registry.invoke(name, []),

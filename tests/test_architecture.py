@@ -19,7 +19,7 @@ CORE = (
     "resolving", "addresses", "laws",
 )  # fmt: skip
 """The rooms of the core, in the order in which they may import each other."""
-BELOW_THE_REGISTRY = {"core", "store", "artifacts", "reading", "commanding", "audit"}
+BELOW_THE_REGISTRY = {"core", "store", "artifacts", "reading", "commanding", "audit", "answers"}
 WINGS: dict[str, set[str]] = {
     "core": {"core"},
     "store": {"core"},
@@ -28,17 +28,19 @@ WINGS: dict[str, set[str]] = {
     "reading": {"core", "store"},
     "commanding": {"core", "store", "reading"},
     "audit": {"core", "store", "reading"},
+    "answers": {"core", "store", "reading", "output"},
     "registry": BELOW_THE_REGISTRY,
-    "__init__": BELOW_THE_REGISTRY | {"registry"},
+    "defaults": {"registry"},
+    "__init__": set(),
     "__main__": set(),
-    "cli": BELOW_THE_REGISTRY | {"output", "registry", "__init__"},
+    "cli": BELOW_THE_REGISTRY | {"output", "registry", "defaults", "__init__"},
     "testing": BELOW_THE_REGISTRY | {"registry"},
 }
 """What each wing may import, besides itself, while it is imported; inside a wing there are no circles."""
 
 
 def imports_at_run_time(path: Path) -> set[str]:
-    """Full names of the modules that a file imports, but for those under TYPE_CHECKING."""
+    """Full names that a file imports, modules and their members, but for those under TYPE_CHECKING."""
     found: set[str] = set()
 
     def look(node: ast.AST) -> None:
@@ -47,8 +49,7 @@ def imports_at_run_time(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found.update(names if node.module == "versioning" else {node.module})
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
         for child in ast.iter_child_nodes(node):
             look(child)
 

@@ -17,7 +17,7 @@ from tests.registry_tools import DAY, NAME, deploy, numbers, refused, state_of
 from tests.stores import START, Clock, Store, facts
 from versioning import InvalidArgumentError, ModelNotFoundError, ModelRegistry, UsageLedger, VersionNotFoundError
 from versioning.events import microseconds_of
-from versioning.reading.views import MODELS, VIEWS, Cut
+from versioning.reading.views import MODELS, VIEWS, Past
 from versioning.store.format import decode
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TestR25AsOf:
         registry._views._batch_events = batch_events
         seen: dict[tuple[int, datetime], list[object]] = {}
         for _ in self._a_life(registry, store.clock):
-            now = registry._recorder.head(), store.clock.now
+            now = registry._store.head(), store.clock.now
             seen[now] = [state_of(registry), state_of(registry, "other")]
             store.clock.tick()
         for (position, moment), answers in seen.items():
@@ -83,7 +83,7 @@ class TestR25AsOf:
         registry.delete(draft.version_id)
         past = registry.at(START)
         assert past.version(draft.version_id) == draft
-        assert past.version(NAME, number="0.1.0") == draft
+        assert past.version(f"{NAME}@0.1.0") == draft
         assert past.model(draft.model_id).deleted_at is None
         assert past.allowed(draft.version_id) == ("publish", "promote", "deactivate", "activate", "delete")
         assert past.resolve(NAME, "0.1.0") == draft
@@ -102,7 +102,7 @@ class TestR25AsOf:
         }  # fmt: skip
         assert registry.at(1).active(NAME) == registry.at(1).active() == (registry.at(1).version(first.version_id),)
         registry.delete_model(NAME)
-        last = registry._recorder.head()
+        last = registry._store.head()
         assert facts(registry.at(last).history())[-1] == "ModelDeleted"
         assert registry.at(last - 1).model(NAME).versions == ()
         assert [model.versions for model in registry.at(last - 1).models()] == [()]
@@ -223,7 +223,7 @@ def act(registry: ModelRegistry, clock: Clock, step: tuple[str, str, int, int]) 
         registry.activate(left[-1].version_id)
 
 
-def expected(log: list[Recorded], workspace: str, cut: Cut) -> tuple[list[Model], UsageLedger]:
+def expected(log: list[Recorded], workspace: str, cut: Past) -> tuple[list[Model], UsageLedger]:
     """Fold what counts, one event after the other."""
     states: dict[str, ModelAggregate] = {}
     ledger = UsageLedger()
@@ -241,10 +241,11 @@ def compare(registry: ModelRegistry, log: list[Recorded], hours: Iterable[int]) 
     moments |= {moment - timedelta(microseconds=1) for moment in moments}
     head = registry.position()
     places: list[int | datetime] = [0, *(recorded.position for recorded in log), *sorted(moments)]
-    for registry.workspace in WORKSPACES:
+    for workspace in WORKSPACES:
+        registry._use(workspace, registry.policy)
         for place in places:
             past = registry.at(place)
-            models, ledger = expected(log, registry.workspace, past._cut)
+            models, ledger = expected(log, registry.workspace, past._streams.past)
             assert list(past.models()) == models
             for after in (None, *(model.name for model in models)):
                 behind = [model for model in models if after is None or model.name > after]
@@ -260,7 +261,7 @@ def compare(registry: ModelRegistry, log: list[Recorded], hours: Iterable[int]) 
 
 def compare_while_views_grow(registry: ModelRegistry, batches: tuple[int, int], hours: Iterable[int]) -> None:
     """Compare with nothing kept, and each time that the views, which go at their own speed, have come further."""
-    log = [decode(*row) for row in registry._recorder.log(0, 10_000)]
+    log = [decode(*row) for row in registry._store.log(0, 10_000)]
     views = registry._views
     views._batch_events = 1_000_000
     with pytest.MonkeyPatch.context() as patch:

@@ -81,7 +81,7 @@ class TestWhatItIs:
     def test_the_head_is_part_of_the_stored_format(self, store: Store) -> None:
         """Another release, another store, another program: the same rows have the same head."""
         registry = store()
-        registry._recorder.append(
+        registry._store.append(
             [Row(STREAM, sequence, "deployed.1", b'{"_chain":"%b","x":1}' % link.encode()) for sequence, link in LINKS]
         )
         rows = "".join(f"{sequence} {STREAM} {sequence} {link}\n" for sequence, link in LINKS)
@@ -354,7 +354,7 @@ class TestComparing:
         shared_store.execute("DELETE FROM kept_views")
         other = ModelRegistry("memory:")
         deploy(other, "model 7")
-        row = other._recorder.log(0, 1)[0]
+        row = other._store.log(0, 1)[0]
         shared_store.execute(
             f"INSERT INTO stored_events ({position},originator_id,originator_version,topic,state) VALUES (3,?,?,?,?)",
             *row[1:],
@@ -396,8 +396,8 @@ class TestComparing:
 
 def rewrite(store: Store, registry: ModelRegistry, name: str) -> None:
     """Let the only event of a model say something else, with the right link."""
-    stream = registry._named(name).stream
-    ((position, sequence, topic, state),) = registry._recorder.tail(stream, 0)
+    stream = registry._streams.ref(name).stream
+    ((position, sequence, topic, state),) = registry._store.tail(stream, 0)
     body = body_of(state.replace(b"s3://", b"S3://"))
     link = computed_link(NO_LINK, stream, sequence, topic, body)
     store.change(position, state=b'{"_chain":"%b",%b' % (link.hex().encode(), body[1:]))

@@ -68,7 +68,7 @@ def exported(registry: ModelRegistry, model_name: str | None = None) -> io.Bytes
 
 def rows(registry: ModelRegistry) -> list[tuple[Any, ...]]:
     """The rows of the log, byte for byte, without their positions."""
-    return [row[1:] for row in registry._recorder.log(0, 10_000)]
+    return [row[1:] for row in registry._store.log(0, 10_000)]
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ class TestExportAndImport:
     ) -> None:
         registry = store()
         monkeypatch.setattr(transfer_room, "BATCH_EVENTS", 5)
-        append = registry._recorder.append
+        append = registry._store.append
         appended: list[int] = []
 
         def fail(batch: Any) -> range:
@@ -176,13 +176,13 @@ class TestExportAndImport:
             appended.append(len(batch))
             return append(batch)
 
-        monkeypatch.setattr(registry._recorder, "append", fail)
+        monkeypatch.setattr(registry._store, "append", fail)
         file = exported(source)
         with pytest.raises(StoreError):
             registry.import_log(file)
         there = len(rows(registry))
         assert sum(appended) == there < source.position()
-        monkeypatch.setattr(registry._recorder, "append", append)
+        monkeypatch.setattr(registry._store, "append", append)
         assert registry.import_log(file).imported == source.position() - there
         assert rows(registry) == rows(source)
         assert registry.verify().ok
@@ -230,7 +230,7 @@ class TestExportAndImport:
         def conflict(_: object) -> range:
             raise AppendConflict
 
-        monkeypatch.setattr(registry._recorder, "append", conflict)
+        monkeypatch.setattr(registry._store, "append", conflict)
         with pytest.raises(ConcurrencyError, match="while it was imported"):
             registry.import_log(exported(source))
 
@@ -312,7 +312,7 @@ class TestExportAndImport:
     def test_a_log_that_does_not_hold_is_not_exported(self, shared_store: Store, tmp_path: Path) -> None:
         registry = shared_store()
         deploy(registry), deploy(registry)
-        state = registry._recorder.log(1, 1)[0][4]
+        state = registry._store.log(1, 1)[0][4]
         for wrong, match in (
             (state.replace(b"s3://", b"S3://"), "not what its link was made from"),
             (b"{}", "not readable"),
@@ -323,7 +323,7 @@ class TestExportAndImport:
                 registry.export(tmp_path / "log")
         body = body_of(state.replace(b',"payload"', b'\n,"payload"'))
         link = computed_link(
-            bytes.fromhex(registry._recorder.log(0, 1)[0][4][11:75].decode()), stream(registry), 2, "deployed.1", body
+            bytes.fromhex(registry._store.log(0, 1)[0][4][11:75].decode()), stream(registry), 2, "deployed.1", body
         )
         shared_store.change(2, state=b'{"_chain":"%b",%b' % (link.hex().encode(), body[1:]))
         with pytest.raises(CorruptLogError, match="line break"):
@@ -332,7 +332,7 @@ class TestExportAndImport:
 
 
 def stream(registry: ModelRegistry, name: str = NAME) -> str:
-    return registry._named(name).stream
+    return registry._streams.ref(name).stream
 
 
 class Forger:

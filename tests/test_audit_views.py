@@ -44,7 +44,7 @@ class TestKeptViews:
         return registry
 
     def rows(self, registry: ModelRegistry, view: View[Any]) -> list[Any]:
-        with registry._recorder.snapshot() as snapshot:
+        with registry._store.snapshot() as snapshot:
             return snapshot.view_page(view.name, "default", EVERY)
 
     def set(self, store: Store, view: View[Any], key: str, column: str, value: object) -> None:
@@ -143,7 +143,7 @@ class TestKeptViews:
     ) -> None:
         """Its position may be one that the snapshot does not see yet."""
         shared_store.execute("UPDATE kept_views SET position=position+5")
-        monkeypatch.setattr(kept._recorder, "head", lambda: 1_000)
+        monkeypatch.setattr(kept._store, "head", lambda: 1_000)
         found = kept.verify()
         assert found.ok
         assert sum("is ahead of the log" in said for said in found.not_proven) == len(VIEWS)
@@ -185,7 +185,7 @@ class TestKeptViews:
         assert {one.kind for one in theirs.verify().findings} == {"view"}
 
     def test_a_row_of_a_stream_that_does_not_hold_is_told_once(self, shared_store: Store, kept: ModelRegistry) -> None:
-        row = kept._recorder.log(4, 1)[0]
+        row = kept._store.log(4, 1)[0]
         shared_store.change(5, state=row[4].replace(b'"at_us":1', b'"at_us":2'))
         assert kinds(kept) == [("changed", 5)]
 

@@ -131,7 +131,7 @@ class TestCommands:
         refused(run("promote", first, "--expected-primary", "none"), 1, "[primary-moved, R22]")
         refused(run("promote", first, "--expected-primary", first), 1, "[primary-moved, R22]")
         refused(run("rollback", NAME, "--expected-primary", "0.1.0"), 1, "[primary-moved, R22]")
-        refused(run("rollback", NAME, "--expected-primary", "x"), 2, "not a semantic version")
+        refused(run("rollback", NAME, "--expected-primary", "x"), 3, "no version 'x'")
         assert done("rollback", NAME, "--expected-primary", "0.2.0").lines[0][1] == "0.1.0"
 
     def test_an_awaited_activation_is_answered_with_or_without_its_id(self) -> None:

@@ -155,7 +155,7 @@ class TestR5VersionIds:
         before = deploy(registry).version_id
         (fork := tmp_path / "fork").mkdir()
         with ModelRegistry(store.kind.url(fork)) as forked:
-            forked._recorder.append([Row(*row[1:], None) for row in registry._recorder.log(0, 10)])
+            forked._store.append([Row(*row[1:], None) for row in registry._store.log(0, 10)])
             mine, theirs = deploy(registry), deploy(forked)
             assert forked.version(before).number == "0.1.0"
             assert mine.number == theirs.number

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import versioning
 from tests import registry_tools, stores
 from tests.registry_tools import (
     AN_ID,
@@ -38,6 +37,7 @@ from versioning import (
     Version,
     VersionDeletedError,
 )
+from versioning.commanding import deciding
 from versioning.events import VersionDeployed
 from versioning.store.contract import AppendConflict
 
@@ -54,7 +54,7 @@ class LostReply:
     """An append that commits, and whose reply is then lost; or that is lost before."""
 
     def __init__(self, registry: ModelRegistry, error: Exception, *, commits: bool = True, times: int = 1) -> None:
-        self._append = registry._recorder.append
+        self._append = registry._store.append
         self._error = error
         self._commits = commits
         self.times = times
@@ -88,7 +88,7 @@ class TestR22Concurrency:
         for _ in range(ahead):
             deploy(second)
         appends: list[object] = []
-        monkeypatch.setattr(first._recorder, "append", noted(appends, first._recorder.append))
+        monkeypatch.setattr(first._store, "append", noted(appends, first._store.append))
         assert deploy(first).number == f"0.{ahead + 2}.0"
         assert len(appends) == 2
 
@@ -161,7 +161,7 @@ class TestR22Concurrency:
         do, _ = KEYED[command](awaited)
         before = len(list(awaited.history()))
         lost = LostReply(awaited, error)
-        monkeypatch.setattr(awaited._recorder, "append", lost)
+        monkeypatch.setattr(awaited._store, "append", lost)
         done = do(awaited, "k")
         assert lost.times == 0
         recorded = list(awaited.history())[before:]
@@ -176,7 +176,7 @@ class TestR22Concurrency:
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         deploy(registry)
-        monkeypatch.setattr(registry._recorder, "append", LostReply(registry, error))
+        monkeypatch.setattr(registry._store, "append", LostReply(registry, error))
         assert deploy(registry, publish=True).number == "0.2.0"
         assert deploy(registry).number == "0.3.0"
 
@@ -185,18 +185,18 @@ class TestR22Concurrency:
     ) -> None:
         first, second = shared_store(), shared_store()
         deploy(first)
-        append = first._recorder.append
+        append = first._store.append
 
         def lose(rows: Any) -> None:
             append(rows)
-            monkeypatch.setattr(first._recorder, "append", append)
+            monkeypatch.setattr(first._store, "append", append)
             deploy(second)
             first.model(NAME)  # another thread of this process that has read the tail already
             deploy(second)
             msg = "no"
             raise AppendConflict(msg)
 
-        monkeypatch.setattr(first._recorder, "append", lose)
+        monkeypatch.setattr(first._store, "append", lose)
         assert deploy(first, publish=True).number == "0.2.0"
         assert numbers(first.versions(NAME)) == ["0.1.0", "0.2.0", "0.3.0", "0.4.0"]
         assert deploy(first).number == "0.5.0"
@@ -205,14 +205,14 @@ class TestR22Concurrency:
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deploy(registry)
-        append = registry._recorder.append
+        append = registry._store.append
 
         def slow(rows: Any) -> Any:
             positions = append(rows)
             registry.model(NAME)
             return positions
 
-        monkeypatch.setattr(registry._recorder, "append", slow)
+        monkeypatch.setattr(registry._store, "append", slow)
         assert deploy(registry, publish=True).is_primary
         assert deploy(registry).number == "0.3.0"
         assert state_of(registry) == state_of(registry.at(4))
@@ -221,7 +221,7 @@ class TestR22Concurrency:
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deploy(registry)
-        monkeypatch.setattr(registry._recorder, "append", LostReply(registry, StoreError("Full."), commits=False))
+        monkeypatch.setattr(registry._store, "append", LostReply(registry, StoreError("Full."), commits=False))
         with refused(registry, StoreError) as _:
             deploy(registry)
         assert deploy(registry).number == "0.2.0"
@@ -236,8 +236,8 @@ class TestR22Concurrency:
             raise StoreError(msg)
 
         with monkeypatch.context() as gone:
-            gone.setattr(registry._recorder, "append", fail)
-            gone.setattr(registry._recorder, "tail", fail)
+            gone.setattr(registry._store, "append", fail)
+            gone.setattr(registry._store, "tail", fail)
             with pytest.raises(StoreError, match="Whether it was recorded is not known"):
                 deploy(registry)
         assert deploy(registry).number == "0.2.0"
@@ -246,14 +246,14 @@ class TestR22Concurrency:
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deploy(registry)
-        monkeypatch.setattr("versioning.registry.PAUSE_S_MAX", 0.001)
+        monkeypatch.setattr("versioning.commanding.deciding.PAUSE_S_MAX", 0.001)
         lost = LostReply(registry, AppendConflict("no"), commits=False, times=1_000)
         with monkeypatch.context() as busy:
-            busy.setattr(registry._recorder, "append", lost)
+            busy.setattr(registry._store, "append", lost)
             with refused(registry, ConcurrencyError, "R22"):
                 deploy(registry)
-            assert lost.times == 1_000 - versioning.registry.TRIES_MAX
-            (live,) = registry._cached.values()
+            assert lost.times == 1_000 - deciding.TRIES_MAX
+            (live,) = registry._streams._cached.values()
             with live.turn, refused(registry, ConcurrencyError, "R22"):
                 deploy(registry)
         assert deploy(registry).number == "0.2.0"
@@ -261,9 +261,9 @@ class TestR22Concurrency:
     def test_a_command_does_not_wait_for_ever_for_its_turn(
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("versioning.registry.PAUSE_S_MAX", 0.0001)
+        monkeypatch.setattr("versioning.commanding.deciding.PAUSE_S_MAX", 0.0001)
         deploy(registry)
-        (live,) = registry._cached.values()
+        (live,) = registry._streams._cached.values()
         with live.turn:
             assert deploy(registry).number == "0.2.0"
 
@@ -308,7 +308,7 @@ class TestR22Concurrency:
         for name in names:
             deploy(registry, name, publish=True)
         in_threads(*(work(number) for number in range(8)))
-        check_positions(store.kind, list(registry.history()), registry._recorder.head())
+        check_positions(store.kind, list(registry.history()), registry._store.head())
         for name in names:
             history = list(registry.history(name))
             assert [recorded.sequence for recorded in history] == list(range(1, len(history) + 1))
@@ -319,7 +319,7 @@ class TestR22Concurrency:
             assert [version for version in model.versions if version.is_primary] == [model.primary]
         assert sum(len(registry.versions(name, include_deleted=True)) for name in names) == 8 * rounds + len(names)
         for name in names:
-            assert state_of(registry, name) == state_of(registry.at(registry._recorder.head()), name)
+            assert state_of(registry, name) == state_of(registry.at(registry._store.head()), name)
         if store.kind.shared:
             with store() as fresh:
                 assert state_of(fresh) == state_of(registry)

@@ -13,7 +13,7 @@ import versioning
 from tests import stores
 from tests.registry_tools import NAME, URI
 from tests.stores import in_threads
-from versioning import ModelRegistry, public
+from versioning import ModelRegistry, defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,11 @@ class TestDefaultRegistry:
 
     @pytest.fixture(autouse=True)
     def _alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(public, "_defaults", {})
+        monkeypatch.setattr(defaults, "_defaults", {})
         monkeypatch.delenv("VERSIONING_URL", raising=False)
         monkeypatch.chdir(tmp_path)
         yield
-        for registry in public._defaults.values():
+        for registry in defaults._defaults.values():
             registry.close()
 
     def test_it_is_a_file_in_the_current_folder(self, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import inspect
 import itertools
 import re
 import time
-import typing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -34,7 +33,7 @@ from versioning import (
     StoreError,
     Version,
 )
-from versioning.registry import DEPLOYMENTS_AT_ONCE, TRIES_MAX, Why
+from versioning.commanding.deciding import BATCH_REQUESTS, TRIES_MAX
 from versioning.store.contract import AppendConflict
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def many(count: int, name: str = "model {}", **how: Any) -> list[Deployment]:
 
 
 def small_batches(monkeypatch: pytest.MonkeyPatch, size: int = 3) -> None:
-    monkeypatch.setattr("versioning.registry.DEPLOYMENTS_AT_ONCE", size)
+    monkeypatch.setattr("versioning.commanding.deciding.BATCH_REQUESTS", size)
 
 
 # The same as one by one.
@@ -171,9 +170,8 @@ class TestEquivalence:
         ]  # fmt: skip
 
     def test_the_type_of_an_item_has_the_arguments_of_deploy(self) -> None:
-        hints = typing.get_type_hints(Deployment)
-        arguments = inspect.signature(ModelRegistry.deploy).parameters.keys() - {"self", "why"}
-        assert hints.keys() == arguments | typing.get_type_hints(Why).keys()
+        hints = Deployment.__annotations__
+        assert hints.keys() == inspect.signature(ModelRegistry.deploy).parameters.keys() - {"self"}
         assert Deployment.__required_keys__ == {"model_or_reference", "model_name"}
 
     def test_nothing_is_nothing(self, registry: ModelRegistry) -> None:
@@ -295,7 +293,7 @@ class TestR28Limits:
         other = shared_store()
         with monkeypatch.context() as patched:
             patched.setattr(
-                "versioning.reading.questions.stream_of", lambda *_: versioning.ids.stream_of("default", NAME)
+                "versioning.reading.streams.stream_of", lambda *_: versioning.ids.stream_of("default", NAME)
             )
             with pytest.raises(CorruptLogError, match="two names have the same digest"):
                 other.deploy_many([of("of the same digest")])
@@ -312,7 +310,7 @@ class TestBatches:
     ) -> None:
         small_batches(monkeypatch, 3)
         appends: list[tuple[list[Row]]] = []
-        monkeypatch.setattr(registry._recorder, "append", noted(appends, registry._recorder.append))
+        monkeypatch.setattr(registry._store, "append", noted(appends, registry._store.append))
         heard: list[tuple[object, ...]] = []
         registry.deploy_many(many(8, publish=True), progress=lambda *said: heard.append((*said, registry.position())))
         assert [len(rows) for (rows,) in appends] == [6, 6, 4]
@@ -326,14 +324,14 @@ class TestBatches:
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, commits: bool
     ) -> None:
         small_batches(monkeypatch)
-        append, turns = registry._recorder.append, itertools.count()
+        append, turns = registry._store.append, itertools.count()
 
         def failing(rows: Any) -> Any:
             if next(turns) != 1:
                 return append(rows)
             if commits:
                 append(rows)
-            monkeypatch.setattr(registry._recorder, "tail", unreachable)
+            monkeypatch.setattr(registry._store, "tail", unreachable)
             raise unreachable_error
 
         unreachable_error = StoreError("The disk is full.", hint="Make room.")
@@ -341,11 +339,11 @@ class TestBatches:
         def unreachable(*_: Any) -> Any:
             raise unreachable_error
 
-        tail = registry._recorder.tail
-        monkeypatch.setattr(registry._recorder, "append", failing)
+        tail = registry._store.tail
+        monkeypatch.setattr(registry._store, "append", failing)
         with pytest.raises(StoreError, match=r"The disk is full\. Whether it was recorded is not known"):
             registry.deploy_many(many(8, publish=True))
-        monkeypatch.setattr(registry._recorder, "tail", tail)
+        monkeypatch.setattr(registry._store, "tail", tail)
         assert len(registry.models()) == (6 if commits else 3)
         made = registry.deploy_many(many(8, publish=True))
         assert [version.number for version in made] == ["0.1.0"] * 8
@@ -356,13 +354,13 @@ class TestBatches:
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
         small_batches(monkeypatch)
-        append = registry._recorder.append
+        append = registry._store.append
 
         def losing(rows: Any) -> Any:
             append(rows)
             raise error
 
-        monkeypatch.setattr(registry._recorder, "append", losing)
+        monkeypatch.setattr(registry._store, "append", losing)
         asked = [of(f"model {place % 5}", publish=True) for place in range(8)]
         made = registry.deploy_many(asked)
         assert facts(registry.history()) == ["VersionDeployed", "VersionPromoted"] * 8
@@ -377,7 +375,7 @@ class TestBatches:
             def failing(_: Any) -> Any:
                 raise error
 
-            patched.setattr(registry._recorder, "append", failing)
+            patched.setattr(registry._store, "append", failing)
             with pytest.raises(StoreError):
                 registry.deploy_many(asked)
         assert state_of(registry, "known") == state_of(registry.at(registry.position()), "known")
@@ -412,8 +410,8 @@ class TestR22Concurrency:
             tries.append(len(rows))
             raise first
 
-        monkeypatch.setattr("versioning.registry.PAUSE_S_MAX", 0.0001)
-        monkeypatch.setattr(registry._recorder, "append", conflicting)
+        monkeypatch.setattr("versioning.commanding.deciding.PAUSE_S_MAX", 0.0001)
+        monkeypatch.setattr(registry._store, "append", conflicting)
         with nothing_recorded(registry), pytest.raises(ConcurrencyError, match="deploy_many"):
             registry.deploy_many([of() for _ in range(9)])
         assert tries == [9, 9, 4, 2] + [1] * (TRIES_MAX - 3)
@@ -421,8 +419,8 @@ class TestR22Concurrency:
     def test_a_turn_that_does_not_come_is_not_waited_for_for_ever(
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("versioning.registry.PAUSE_S_MAX", 0.0001)
-        live = registry._cached[deploy(registry).version_id[4:36]]
+        monkeypatch.setattr("versioning.commanding.deciding.PAUSE_S_MAX", 0.0001)
+        live = registry._streams._cached[deploy(registry).version_id[4:36]]
         with live.turn:
             (version,) = registry.deploy_many([of()])
             assert live.turn.locked()
@@ -455,7 +453,7 @@ class TestR22Concurrency:
 
 # A real kill.
 
-KILLED = 3 * DEPLOYMENTS_AT_ONCE + 100
+KILLED = 3 * BATCH_REQUESTS + 100
 
 
 def keep_deploying(talk: Talk, url: str) -> None:
@@ -480,7 +478,7 @@ def test_a_process_that_is_killed_leaves_whole_batches_and_a_repetition_makes_th
             arena.end_children()
             registry = arena.open()
             there = len(registry.models())
-            assert there in (KILLED, *range(0, KILLED, DEPLOYMENTS_AT_ONCE))
+            assert there in (KILLED, *range(0, KILLED, BATCH_REQUESTS))
             assert there >= max(said, default=0)
             assert [model.name for model in registry.models()] == sorted(f"model {place}" for place in range(there))
             assert check_log(registry)[1] == []

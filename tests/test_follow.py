@@ -28,7 +28,7 @@ class TestFollow:
     def test_nothing_is_missed_and_nothing_comes_twice_beside_writers(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, batch: int
     ) -> None:
-        monkeypatch.setattr("versioning.registry.FOLLOWED_EVENTS", batch)
+        monkeypatch.setattr("versioning.reading.follower.FOLLOWED_EVENTS", batch)
         registry = store()
         deploy(registry, "before")
         seen: list[Recorded] = []

@@ -40,10 +40,10 @@ from versioning import (
     Version,
     VersioningError,
 )
+from versioning.answers import AsOf
 from versioning.commands import Expect
 from versioning.limits import FAILURE_CHARACTERS_MAX
-from versioning.reading.questions import AsOf
-from versioning.registry import Follower
+from versioning.reading.follower import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,6 +202,7 @@ TEXTS: tuple[Any, ...] = (
     "é" * 2_000, "é" * 2_001, "x" * 8_000, "x" * 8_001, "\U0001f600" * 9_000, "x" * 1_000_000,
     "'; DROP TABLE stored_events; --", '"', "\\", "%s%n%x", "{0.__class__}", "${HOME}", "<script>", "../../x", "a/b",
     ".",
+    "churn@0.3.0", "churn@primary", "churn@^0.1", "churn@9.9.9", "churn@", "@primary", "a@b@primary", "nobody@0.1.0",
     "file:///x", "http://x", "memory:", ":memory:", "sha256:" + "0" * 64, "sha256:zz", "null", "None", "True", "nan",
     "0", "-1", "7", "1.0", "1e308", "0x10", "1_000", "٣", "²", "9" * 5_000,
     "0.1.0", "0.2.0", "9.9.9", "01.2.3", "v0.1.0", "0.1.0-rc.1", "0.1.0+b", "0.1.0\n", "٠.١.٠", "0" * 300 + ".0.0",
@@ -303,7 +304,7 @@ class World:
         return self.registry.complete_activation(waiting.version_id, str(waiting.activation_id))
 
     def head(self) -> int:
-        return self.registry._recorder.head()
+        return self.registry._store.head()
 
     def fresh(self) -> World:
         """Go on with another model, which has no version yet."""
@@ -363,9 +364,9 @@ COMMANDS = (
 _DAY = {"start": START, "end": START + dt.timedelta(days=1)}
 QUESTIONS = (
     Call("model", lambda world: {"name_or_model_id": world.name}),
-    Call("models", lambda _: {}, ("after", "limit")),
-    Call("version", lambda world: {"version_id": world.primary.version_id}, ("number",)),
-    Call("version", lambda world: {"version_id": world.name, "number": "0.3.0"}),
+    Call("models", lambda _: {}, ("after_name", "limit")),
+    Call("version", lambda world: {"version_id": world.primary.version_id}),
+    Call("version", lambda world: {"version_id": f"{world.name}@0.3.0"}),
     Call("versions", lambda world: {"model_name": world.name}, ("include_deleted",)),
     Call("primary", lambda world: {"model_name": world.name}),
     Call("active", lambda world: {"model_name": world.name}),
@@ -373,12 +374,12 @@ QUESTIONS = (
     Call("pending_activations", lambda _: {}, ("older_than",)),
     Call("resolve", lambda world: {"model_name": world.name}, ("version",)),
     Call("allowed", lambda world: {"version_id": world.draft.version_id}),
-    Call("history", lambda world: {"about": world.name}, ("after", "limit")),
+    Call("history", lambda world: {"name_model_id_or_version_id": world.name}, ("after", "limit")),
     Call("usage", lambda world: {**_DAY, "model_name": world.name}),
     Call("usage", lambda _: {**_DAY}),
-    Call("replay", lambda world: {"about": world.name}),
-    Call("rows", lambda world: {"about": world.name}, ("after", "limit")),
-    Call("cloud_events", lambda world: {"about": world.name}, ("after", "limit")),
+    Call("replay", lambda world: {"name_model_id_or_version_id": world.name}),
+    Call("rows", lambda world: {"name_model_id_or_version_id": world.name}, ("after", "limit")),
+    Call("cloud_events", lambda world: {"name_model_id_or_version_id": world.name}, ("after", "limit")),
 )
 """What a past answers too."""
 OTHERS = (
@@ -388,7 +389,6 @@ OTHERS = (
     Call("load", lambda world: {"model_name": world.name}, ("version", "trusted", "serializer")),
     Call("invoke", lambda world: {"model_name": world.name, "inputs": 1}, ("version", "trusted", "serializer")),
     Call("skip", lambda _: {"position": 1}, ("actor", "reason")),
-    Call("preview", lambda _: {"command": "promote"}),
 )
 NOT_IN_THE_TABLE = {
     "deploy_many", "rebuild", "checkpoint", "verify", "diff", "export", "import_log", "timeline", "sentence",
@@ -410,7 +410,7 @@ def settled(result: Any) -> Any:
         result.close()
         return result.position, result._poll_s
     if isinstance(result, AsOf):
-        return result._cut
+        return result._streams.past
     if hasattr(result, "__next__"):
         return list(result)
     return result
@@ -490,7 +490,7 @@ def attacked(
 def draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw what is random from a counter."""
     drawn = itertools.count(1)
-    monkeypatch.setattr("versioning.registry.secrets.token_hex", lambda size: f"{next(drawn):0{2 * size}x}")
+    monkeypatch.setattr("secrets.token_hex", lambda size: f"{next(drawn):0{2 * size}x}")
 
 
 def test_the_table_has_every_public_call_and_argument() -> None:
@@ -652,4 +652,4 @@ def test_keywords_that_there_are_not() -> None:
             for name in ("x", "Actor", "self_", "é", "__class__", " "):
                 with pytest.raises(TypeError):
                     call(**{name: 1})  # type: ignore[arg-type]
-        assert registry._recorder.head() == 0
+        assert registry._store.head() == 0

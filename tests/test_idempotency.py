@@ -169,15 +169,14 @@ class TestR21IdempotencyKeys:
         first, second = shared_store(), shared_store()
         deploy(first)
         made: list[Version] = []
-        find = type(first._recorder).find_key
+        append = first._store.append
 
-        def late(recorder: Any, stream: str, key: str) -> Any:
-            found = find(recorder, stream, key)
-            if recorder is first._recorder and not made:
+        def late(rows: Any) -> Any:
+            if not made:
                 made.append(deploy(second, idempotency_key="k"))
-            return found
+            return append(rows)
 
-        monkeypatch.setattr(type(first._recorder), "find_key", late)
+        monkeypatch.setattr(first._store, "append", late)
         assert deploy(first, idempotency_key="k") == made[0]
         assert numbers(first.versions(NAME)) == ["0.1.0", "0.2.0"]
 
@@ -187,12 +186,13 @@ class TestR21IdempotencyKeys:
         first, second = shared_store(), shared_store()
         deploy(first)
         made: list[Version] = []
-        find = type(first._recorder).find_key
+        find = type(first._store).find_key
 
         def early(recorder: Any, stream: str, key: str) -> Any:
-            if recorder is first._recorder and not made:
+            if recorder is first._store and not made:
                 made.append(deploy(second, idempotency_key="k"))
             return find(recorder, stream, key)
 
-        monkeypatch.setattr(type(first._recorder), "find_key", early)
+        monkeypatch.setattr(type(first._store), "find_key", early)
+        deploy(second)  # so that the first attempt, which believes the cache, conflicts
         assert deploy(first, idempotency_key="k") == made[0]

@@ -14,7 +14,14 @@ FIRST, UNKNOWN = f"ver_{STREAM}_1_00000000", f"ver_{STREAM}_2_00000000"
 
 
 def fact(sequence: int, event: object, **other: Any) -> Any:  # noqa: ANN401 - a fact as laws see it
-    place = {"stream": STREAM, "workspace": "default", "model_name": "fraud", "actor": None, **other}
+    place = {
+        "stream": STREAM,
+        "workspace": "default",
+        "model_name": "fraud",
+        "actor": None,
+        "chain": f"{sequence:064x}",
+        **other,
+    }
     return SimpleNamespace(position=10 + sequence, sequence=sequence, event=event, **place)
 
 
@@ -53,7 +60,7 @@ def test_a_fold_keeps_what_came_before_the_fault() -> None:
     state = ModelAggregate(STREAM)
     with pytest.raises(CorruptLogError):
         laws.fold(state, [DEPLOYED, fact(2, VersionActivated(UNKNOWN, at_us=0))])
-    assert state.sequence == 1
+    assert (state.sequence, state.link) == (1, bytes.fromhex(DEPLOYED.chain))
     before = state.versions[FIRST]
     laws.apply(state, fact(2, VersionActivated(FIRST, at_us=0)))
     assert state.versions[FIRST] is not before

@@ -88,7 +88,7 @@ class TestModelObjects:
     ) -> None:
         registry.deploy(Doubling(), model_name=NAME, publish=True)
         loads: list[object] = []
-        monkeypatch.setattr("versioning.registry.load_artifact", noted(loads, load_artifact))
+        monkeypatch.setattr("versioning.artifacts.objects.load_artifact", noted(loads, load_artifact))
         for _ in range(3):
             assert registry.invoke(NAME, [1], trusted=True) == [2]
         assert len(loads) == 1
@@ -101,10 +101,10 @@ class TestModelObjects:
         for version in versions:
             registry.invoke(NAME, [1], version.version_id, trusted=True)
         registry.deactivate(versions[0].version_id)
-        assert set(registry._loaded) == {version.version_id for version in versions[1:]}
+        assert set(registry._objects._held) == {version.version_id for version in versions[1:]}
         other.delete(versions[1].version_id)
         registry.invoke(NAME, [1], trusted=True)
-        assert set(registry._loaded) == {version.version_id for version in versions[2:]}
+        assert set(registry._objects._held) == {version.version_id for version in versions[2:]}
         with refused(registry, VersionNotActiveError):
             registry.invoke(NAME, [1], versions[0].version_id, trusted=True)
 

@@ -154,20 +154,20 @@ class TestOpening:
             Policy(**wrong)
 
     def test_the_cache_is_bounded(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("versioning.registry.CACHED_MODELS_MAX", 2)
+        monkeypatch.setattr("versioning.reading.streams.CACHED_MODELS_MAX", 2)
         registry = store()
         first = {name: deploy(registry, name) for name in "abcd"}
-        assert len(registry._cached) == 2
+        assert len(registry._streams._cached) == 2
         for name, version in first.items():
             assert registry.publish(version.version_id).is_primary
             assert registry.model(name).primary == registry.version(version.version_id)
-            assert len(registry._cached) == 2
+            assert len(registry._streams._cached) == 2
 
     def test_models_that_are_not_there_are_not_cached(self, registry: ModelRegistry) -> None:
         for use in BY_NAME.values():
             with contextlib.suppress(ModelNotFoundError):
                 use(registry, NAME)
-        assert len(registry._cached) == 0
+        assert len(registry._streams._cached) == 0
 
     def test_two_threads_that_open_one_model_share_what_is_cached(self, shared_store: Store) -> None:
         version = deploy(shared_store())

@@ -12,8 +12,11 @@ import attrs
 import pytest
 
 from tests.campaign import untraced
-from versioning import aggregate, projections, registry, rules
+from versioning import aggregate, projections, rules
 from versioning.aggregate import ModelAggregate
+from versioning.commanding import deciding
+from versioning.commanding.deciding import Deciding
+from versioning.commanding.requests import Request
 from versioning.commands import (
     Activate,
     Command,
@@ -38,8 +41,9 @@ from versioning.events import (
 )
 from versioning.ids import activation_id_of
 from versioning.projections import UsageLine, VersionLedger
-from versioning.reading import kept, questions, views
-from versioning.registry import Asked, ModelRegistry
+from versioning.reading import kept, questions, streams, views
+from versioning.reading.streams import CachedStream, CachedStreams
+from versioning.registry import ModelRegistry
 from versioning.rules import Policy, Transition, always
 from versioning.store import sqlite
 from versioning.store.contract import KeptRow
@@ -73,7 +77,7 @@ def rows(patch: pytest.MonkeyPatch, *wrong: Transition) -> None:
 
 def decides(patch: pytest.MonkeyPatch, wrong: Callable[[ModelAggregate, Any, Policy, int], Sequence[Event]]) -> None:
     """Let the registry decide otherwise."""
-    patch.setattr(registry, "decide", wrong)
+    patch.setattr(deciding, "decide", wrong)
 
 
 # In the rules.
@@ -411,23 +415,23 @@ def usage_has_empty_lines(patch: pytest.MonkeyPatch) -> None:
 @bug
 def the_past_is_one_event_short(patch: pytest.MonkeyPatch) -> None:
     """R25: as of a position, the event there doesn't count."""
-    original = views.Cut.holds
+    original = views.Past.holds
 
-    def holds(cut: views.Cut, position: int, at_us: int) -> bool:
-        return original(cut, position, at_us) and position != cut.position
+    def holds(past: views.Past, position: int, at_us: int) -> bool:
+        return original(past, position, at_us) and position != past.position
 
-    patch.setattr(views.Cut, "holds", holds)
+    patch.setattr(views.Past, "holds", holds)
 
 
 @bug
 def a_moment_excludes_itself(patch: pytest.MonkeyPatch) -> None:
     """R25: as of a moment, what happened at that very microsecond doesn't count."""
-    original = views.Cut.holds
+    original = views.Past.holds
 
-    def holds(cut: views.Cut, position: int, at_us: int) -> bool:
-        return original(cut, position, at_us) and at_us != cut.at_us
+    def holds(past: views.Past, position: int, at_us: int) -> bool:
+        return original(past, position, at_us) and at_us != past.at_us
 
-    patch.setattr(views.Cut, "holds", holds)
+    patch.setattr(views.Past, "holds", holds)
 
 
 @bug
@@ -483,68 +487,69 @@ def kept_models_forget(patch: pytest.MonkeyPatch) -> None:
 @bug
 def the_cache_is_filled_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """What was decided is cached although another process was first."""
-    original = ModelRegistry._record
+    original = Deciding._append
 
-    def record(
-        self: ModelRegistry, asked: Asked, command_id: str, live: registry._Live, decision: registry._Decision
-    ) -> registry._Done | None:
-        for event in decision.events:
-            live.aggregate.evolve(event, asked.because.actor)
-        done = original(self, asked, command_id, live, decision)
-        if done is not None:
-            live.aggregate.link = link_of(self._recorder.tail(asked.target.stream, live.aggregate.sequence - 1)[0][-1])
+    def append(self: Deciding, rows: list[Any], planned: dict[str, Any]) -> bool:
+        for one in planned.values():
+            for each in one.appends:
+                for event in each.events:
+                    one.cached.aggregate.evolve(event, each.actor)
+        done = original(self, rows, planned)
+        if done:
+            for stream, one in planned.items():
+                if one.appends:
+                    last = self._streams.store.tail(stream, one.cached.aggregate.sequence - 1)[0][-1]
+                    one.cached.aggregate.link = link_of(last)
         return done
 
-    patch.setattr(ModelRegistry, "_record", record)
+    patch.setattr(Deciding, "_append", append)
 
 
 @bug
 def the_cache_refuses(patch: pytest.MonkeyPatch) -> None:
     """A refusal, or that there is nothing to do, is answered from the cache."""
-    original = ModelRegistry._try
+    original = Deciding._believed
 
-    def hasty(
-        self: ModelRegistry, asked: Asked, command_id: str, live: registry._Live, *, fresh: bool
-    ) -> registry._Done | None:
-        return original(self, asked, command_id, live, fresh=fresh or asked.because.idempotency_key is None)
+    def hasty(batch: Sequence[Request], cached: dict[str, CachedStream], fresh: bool) -> dict[str, Any]:
+        return dict(original(batch, cached, fresh or batch[0].why.idempotency_key is None))
 
-    patch.setattr(ModelRegistry, "_try", hasty)
+    patch.setattr(Deciding, "_believed", staticmethod(hasty))
 
 
 @bug
 def the_cache_answers(patch: pytest.MonkeyPatch) -> None:
     """Questions are answered from the cache, without a look at the tail."""
-    patch.setattr(ModelRegistry, "_ask", lambda self, stream, question: question(self._live(stream)[0].aggregate))
+    patch.setattr(CachedStreams, "ask", lambda self, stream, question: question(self.current(stream)[0].aggregate))
 
 
 @bug
 def keys_are_not_looked_up(patch: pytest.MonkeyPatch) -> None:
     """R21: a key is kept, and never found again."""
-    patch.setattr(registry, "TRIES_MAX", 1)
+    patch.setattr(deciding, "TRIES_MAX", 3)
     patch.setattr(sqlite.SQLiteRecorder, "find_key", lambda *_: None)
 
 
 @bug
 def a_key_answers_any_command(patch: pytest.MonkeyPatch) -> None:
     """R21: the same key with another command gives the first answer."""
-    patch.setattr(registry, "fingerprint", lambda _: "0" * 64)
+    patch.setattr(Request, "fingerprint", "0" * 64)
 
 
 @bug
 def a_key_remembers_who_asked(patch: pytest.MonkeyPatch) -> None:
     """R21: the same command by another actor is another command."""
-    original = registry.fingerprint
+    original: Callable[[Request], str] = vars(Request)["fingerprint"].fget
 
-    def fingerprint(asked: Asked) -> str:
-        return original(asked)[:-1] + str(len(asked.because.actor or ""))
+    def fingerprint(request: Request) -> str:
+        return original(request)[:-1] + str(len(request.why.actor or ""))
 
-    patch.setattr(registry, "fingerprint", fingerprint)
+    patch.setattr(Request, "fingerprint", property(fingerprint))
 
 
 @bug
 def workspaces_leak(patch: pytest.MonkeyPatch) -> None:
     """R27: a version of another workspace is found by its id."""
-    patch.setattr(questions.Questions, "_is_ours", lambda _self, state, _target: bool(state.sequence))
+    patch.setattr(streams.Streams, "is_ours", lambda _self, state, _ref: bool(state.sequence))
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)

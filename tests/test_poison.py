@@ -85,14 +85,14 @@ class TestPoison:
                 lambda: registry.at(7).models(),
                 lambda: registry.at(START).models(),
                 registry.rebuild,
-                lambda: registry.preview("rollback", "bad"),
+                lambda: registry.preview.rollback("bad"),
             ):
                 self._located(question)
 
     @pytest.mark.parametrize("wrong", NOT_OURS)
     def test_its_own_model_can_not_be_changed(self, log: ModelRegistry, shared_store: Store, wrong: str) -> None:
         version_id = log.versions("bad")[0].version_id
-        head = log._recorder.head()
+        head = log._store.head()
         shared_store.change(5, **self.NOT_OURS[wrong])
         with shared_store() as registry:
             for command in (
@@ -103,7 +103,7 @@ class TestPoison:
                 lambda: registry.delete_model("bad"),
             ):
                 self._located(command)
-            assert registry._recorder.head() == head
+            assert registry._store.head() == head
 
     @pytest.mark.usefixtures("log")
     @pytest.mark.parametrize("wrong", NOT_OURS)
@@ -116,7 +116,7 @@ class TestPoison:
             assert registry.rollback("good").number == "0.1.0"
             assert deploy(registry, "new").number == "0.1.0"
             assert len(list(registry.history("good"))) == 6
-            assert registry.usage(START, START + DAY, "good").position == registry._recorder.head()
+            assert registry.usage(START, START + DAY, "good").position == registry._store.head()
             assert registry.at(7).model("good").versions
             assert registry.at(START).model("good").versions
             with registry.follow(after=5) as follower:
@@ -145,7 +145,7 @@ class TestPoison:
             assert registry.model("good").name == "good"
 
     def test_a_row_that_does_not_follow_from_those_before_it(self, log: ModelRegistry, shared_store: Store) -> None:
-        (row,) = log._recorder.log(4, 1)
+        (row,) = log._store.log(4, 1)
         version_id = log.versions("bad")[1].version_id
         ghost = version_id[:-8] + "0" * 8
         shared_store.change(5, topic="published.1")
@@ -239,7 +239,7 @@ class TestPoison:
                     question()
 
     def test_a_row_of_a_stream_that_names_another_model(self, log: ModelRegistry, shared_store: Store) -> None:
-        (row,) = log._recorder.log(4, 1)
+        (row,) = log._store.log(4, 1)
         shared_store.change(5, state=row[4].replace(b'"model_name":"bad"', b'"model_name":"worse"'))
         with shared_store() as registry:
             with pytest.raises(CorruptLogError, match="names another model") as caught:
@@ -256,8 +256,8 @@ class TestPoison:
         with shared_store() as second:
             second.model("bad")
             deploy(log, "bad")
-            head = log._recorder.head()
-            (row,) = log._recorder.log(head - 1, 1)
+            head = log._store.head()
+            (row,) = log._store.log(head - 1, 1)
             shared_store.change(head, topic="x")
             for question in (lambda: second.model("bad"), lambda: second.model("bad"), lambda: deploy(second, "bad")):
                 with pytest.raises(CorruptLogError):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,6 @@ from tests import registry_tools, stores
 from tests.registry_tools import AN_ID, NAME, URI, active_and_primary, deploy, nothing_recorded, refused
 from versioning import (
     IdempotencyConflictError,
-    InvalidArgumentError,
     InvalidBumpError,
     ModelNotFoundError,
     ModelRegistry,
@@ -21,6 +21,7 @@ from versioning import (
     PrimaryMovedError,
     VersionNotActiveError,
 )
+from versioning.commands import COMMANDS
 from versioning.events import VersionDeployed, VersionPromoted
 
 if TYPE_CHECKING:
@@ -66,11 +67,9 @@ class TestPreview:
             assert registry.primary(NAME) is None
         before = len(list(registry.history()))
         random = secrets.token_hex
-        monkeypatch.setattr(
-            "versioning.registry.secrets.token_hex", lambda size: "0a" * 4 if size == 4 else random(size)
-        )
+        monkeypatch.setattr("secrets.token_hex", lambda size: "0a" * 4 if size == 4 else random(size))
         with nothing_recorded(registry):
-            events = registry.preview(command, *given, **how)
+            events = getattr(registry.preview, command)(*given, **how)
         getattr(registry, command)(*given, **how)
         assert tuple(recorded.event for recorded in list(registry.history())[before:]) == events
         stale = activation == "instant" and command.endswith("_activation")
@@ -80,40 +79,44 @@ class TestPreview:
         first, second = shared_store(), shared_store()
         version_id, primary = active_and_primary(first)
         second.promote(version_id)
-        assert first.preview("promote", version_id) == ()
-        (event,) = first.preview("promote", primary)
+        assert first.preview.promote(version_id) == ()
+        (event,) = first.preview.promote(primary)
         assert event == VersionPromoted(primary, version_id, "requested", at_us=event.at_us)
 
     def test_it_raises_what_the_command_would_raise(self, registry: ModelRegistry) -> None:
         version = deploy(registry)
         registry.deactivate(version.version_id)
         with refused(registry, VersionNotActiveError):
-            registry.preview("promote", version.version_id)
+            registry.preview.promote(version.version_id)
         with refused(registry, InvalidBumpError):
-            registry.preview("deploy", URI, model_name=NAME, version_bump="x")
+            registry.preview.deploy(URI, model_name=NAME, version_bump="x")
         with refused(registry, ModelNotFoundError):
-            registry.preview("delete_model", "chur")
+            registry.preview.delete_model("chur")
         with refused(registry, PrimaryMovedError):
-            registry.preview("delete", version.version_id, expected_primary=AN_ID)
+            registry.preview.delete(version.version_id, expected_primary=AN_ID)
 
     def test_it_knows_the_idempotency_key(self, registry: ModelRegistry) -> None:
         deploy(registry, idempotency_key="k")
         with nothing_recorded(registry):
-            assert registry.preview("deploy", URI, model_name=NAME, idempotency_key="k") == ()
+            assert registry.preview.deploy(URI, model_name=NAME, idempotency_key="k") == ()
         with refused(registry, IdempotencyConflictError):
-            registry.preview("deploy", URI, model_name=NAME, idempotency_key="k", publish=True)
-        assert registry.preview("deploy", URI, model_name=NAME, idempotency_key="other") != ()
+            registry.preview.deploy(URI, model_name=NAME, idempotency_key="k", publish=True)
+        assert registry.preview.deploy(URI, model_name=NAME, idempotency_key="other") != ()
 
     def test_it_stores_no_contents(self, store: Store, tmp_path: Path) -> None:
         registry = store(artifacts=tmp_path / "contents")
-        (event,) = registry.preview("deploy", b"weights", model_name=NAME)
+        (event,) = registry.preview.deploy(b"weights", model_name=NAME)
         assert isinstance(event, VersionDeployed)
         assert not (tmp_path / "contents").exists()
         assert registry.deploy(b"weights", model_name=NAME).artifact == event.artifact
 
-    @pytest.mark.parametrize(
-        "command", ["", "Deploy", "history", "close", "_do", "model", None, 1, ["deploy"]], ids=str
-    )
-    def test_there_are_no_other_commands(self, registry: ModelRegistry, command: Any) -> None:
-        with refused(registry, InvalidArgumentError):
-            registry.preview(command, NAME)
+    @pytest.mark.parametrize("command", ["Deploy", "history", "close", "_do", "model"])
+    def test_there_are_no_other_commands(self, registry: ModelRegistry, command: str) -> None:
+        assert not hasattr(registry.preview, command)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_it_takes_what_the_command_takes(self, registry: ModelRegistry, command: str) -> None:
+        preview, real = (inspect.signature(getattr(one, command)) for one in (registry.preview, registry))
+        assert preview.parameters == real.parameters
+        assert preview.return_annotation == "tuple[Event, ...]"
+        assert real.return_annotation in {"Version", "Model"}

@@ -1,5 +1,7 @@
 """What the package itself offers."""
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -7,18 +9,43 @@ from pathlib import Path
 import pytest
 
 import versioning
-from versioning import public
+from versioning import errors
+from versioning.errors import VersioningError
+from versioning.events import EVENTS
+
+PACKAGE = Path(versioning.__file__).parent
 
 
-def test_the_package_has_the_public_names() -> None:
-    assert set(public.__all__) <= set(dir(versioning))
-    assert [name for name in public.__all__ if getattr(versioning, name) is not getattr(public, name)] == []
+def typed_names() -> dict[str, str]:
+    """Return the public names and their rooms, as a type checker reads them."""
+    homes: dict[str, str] = {}
+    for statement in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text())):
+        if isinstance(statement, ast.ImportFrom) and str(statement.module).startswith("versioning."):
+            homes |= {str(name.asname): str(statement.module).removeprefix("versioning.") for name in statement.names}
+    return homes
+
+
+def test_the_names_are_where_a_type_checker_finds_them() -> None:
+    assert typed_names() == versioning._HOME_OF
+
+
+def test_each_public_name_is_there() -> None:
+    assert set(versioning.__all__) <= set(dir(versioning))
+    rooms = {name: importlib.import_module(f"versioning.{room}") for name, room in versioning._HOME_OF.items()}
+    assert [name for name, room in rooms.items() if getattr(versioning, name) is not getattr(room, name)] == []
+
+
+ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, VersioningError)}
+
+
+def test_the_events_and_the_errors_are_public() -> None:
+    assert {kind.__name__ for kind in EVENTS.values()} | ERRORS <= set(versioning.__all__)
 
 
 def test_a_star_import_gives_them() -> None:
     names: dict[str, object] = {}
     exec("from versioning import *", names)  # noqa: S102 - what a notebook does
-    assert set(public.__all__) <= set(names)
+    assert set(versioning.__all__) <= set(names)
 
 
 @pytest.mark.parametrize("name", ["nothing_like_that", "_defaults", "atexit"])
@@ -27,7 +54,6 @@ def test_nothing_else(name: str) -> None:
         getattr(versioning, name)
 
 
-PACKAGE = Path(public.__file__).parent
 ROOMS = sorted({path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"} | {"testing"})
 
 

@@ -140,15 +140,15 @@ class TestVersionAndVersions:
     def test_a_version_is_found_by_its_id_or_by_name_and_number(self, registry: ModelRegistry) -> None:
         version = deploy(registry, metadata={"auc": 0.9}, actor="ada")
         assert registry.version(version.version_id) == version
-        assert registry.version(NAME, number="0.1.0") == version
-        assert registry.version(NAME, "0.1.0") == version
+        assert registry.version(f"{NAME}@0.1.0") == version
+        assert registry.version(registry.version(f"{NAME}@0.1.0")) == version
         assert version.metadata == {"auc": 0.9}
         assert version.deployed_by == "ada"
 
     def test_deleted_ones_too_while_the_model_is_there(self, registry: ModelRegistry) -> None:
         gone, kept = deploy(registry), deploy(registry)
         registry.delete(gone.version_id)
-        assert registry.version(NAME, number="0.1.0").status == "deleted"
+        assert registry.version(f"{NAME}@0.1.0").status == "deleted"
         assert registry.versions(NAME) == (kept,)
         assert registry.model(NAME).versions == (kept,)
         assert numbers(registry.versions(NAME, include_deleted=True)) == ["0.1.0", "0.2.0"]
@@ -158,15 +158,21 @@ class TestVersionAndVersions:
     def test_a_number_that_was_never_given_is_not_found(self, registry: ModelRegistry, number: str) -> None:
         deploy(registry)
         with refused(registry, VersionNotFoundError, "R24"):
-            registry.version(NAME, number=number)
+            registry.version(f"{NAME}@{number}")
 
     @pytest.mark.parametrize(
-        "number", ["", "1", "^0.1", AN_ID, 1, b"0.1.0", "0.1.0 ", "\u0660.\u0661.\u0660", "0.01.0"]
+        "word", ["1", "^0.1", AN_ID, "0.1.0 ", "\u0660.\u0661.\u0660", "0.01.0", "Primary", "latest"]
     )
-    def test_a_number_is_a_semantic_version(self, registry: ModelRegistry, number: Any) -> None:
+    def test_any_other_word_names_no_version(self, registry: ModelRegistry, word: str) -> None:
         deploy(registry)
-        with refused(registry, InvalidArgumentError, "R24"):
-            registry.version(NAME, number=number)
+        with refused(registry, VersionNotFoundError, "R24"):
+            registry.version(f"{NAME}@{word}")
+
+    @pytest.mark.parametrize("text", [f"{NAME}@", NAME, "", 1, b"churn@0.1.0"])
+    def test_what_names_no_version_is_an_input_error(self, registry: ModelRegistry, text: Any) -> None:
+        deploy(registry)
+        with refused(registry, InvalidArgumentError, "R5"):
+            registry.version(text)
 
     def test_versions_are_in_the_order_of_their_numbers(self, registry: ModelRegistry) -> None:
         for bump in ["MINOR"] * 11 + ["MAJOR", "PATCH"]:
@@ -210,10 +216,10 @@ class TestModels:
         registry.models()
         registry.delete_model("b")
         registry.delete_model("e")
-        assert [model.name for model in registry.models(after="aa", limit=2)] == ["c", "d"]
+        assert [model.name for model in registry.models(after_name="aa", limit=2)] == ["c", "d"]
         assert [model.name for model in registry.models(limit=3)] == ["a", "c", "d"]
-        assert [model.name for model in registry.models(after="d")] == ["f"]
-        assert registry.models(after="f") == registry.models(limit=0) == ()
+        assert [model.name for model in registry.models(after_name="d")] == ["f"]
+        assert registry.models(after_name="f") == registry.models(limit=0) == ()
         deploy(registry, "b")
         assert [model.name for model in registry.models(limit=2)] == ["a", "b"]
 
@@ -226,7 +232,9 @@ class TestModels:
         deploy(registry, "c")
         assert [model.name for model in registry.models(limit=2**63 - 1)] == ["a", "b", "c"]
 
-    @pytest.mark.parametrize("wrong", [{"after": 1}, {"after": ""}, {"limit": -1}, {"limit": True}, {"limit": "1"}])
+    @pytest.mark.parametrize(
+        "wrong", [{"after_name": 1}, {"after_name": ""}, {"limit": -1}, {"limit": True}, {"limit": "1"}]
+    )
     def test_anything_else_is_an_error(self, registry: ModelRegistry, wrong: dict[str, Any]) -> None:
         with refused(registry, InvalidArgumentError if "limit" in wrong else InvalidNameError):
             registry.models(**wrong)
@@ -307,13 +315,13 @@ class TestAllowed:
             would: list[str] = []
             for command in ("publish", "promote", "deactivate", "activate", "delete"):
                 with contextlib.suppress(RefusedError):
-                    registry.preview(command, version_id)
+                    getattr(registry.preview, command)(version_id)
                     would.append(command)
             activation_id = registry.version(version_id).activation_id
             if activation_id is not None:
                 would += ["complete_activation", "fail_activation"]
-                assert registry.preview("complete_activation", version_id, activation_id)
-                assert registry.preview("fail_activation", version_id, activation_id, error="")
+                assert registry.preview.complete_activation(version_id, activation_id)
+                assert registry.preview.fail_activation(version_id, activation_id, error="")
             assert registry.allowed(version_id) == tuple(would)
 
     def test_a_draft_and_a_deleted_one(self, registry: ModelRegistry) -> None:

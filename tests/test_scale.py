@@ -23,8 +23,8 @@ from tests.registry_tools import DAY, noted
 from tests.stores import START, STORES, Clock
 from versioning import ModelRegistry
 from versioning.ids import stream_of
-from versioning.reading import views
-from versioning.reading.questions import FIRST_EVENTS
+from versioning.reading import kept, views
+from versioning.reading.streams import FIRST_EVENTS
 from versioning.store.format import read
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def grow(registry: ModelRegistry, versions: int) -> None:
 def commands(registry: ModelRegistry) -> Iterator[tuple[str, Callable[[], object]]]:
     """Give commands and questions on one version of many, each to be done before the next is taken."""
     newest = registry.deploy(URI, model_name=NAME).version_id
-    oldest = registry.version(NAME, number="0.1.0").version_id
+    oldest = registry.version(f"{NAME}@0.1.0").version_id
     yield "deploy a draft", lambda: registry.deploy(URI, model_name=NAME)
     yield "deploy", lambda: registry.deploy(URI, model_name=NAME, publish=True, idempotency_key="k")
     yield "deploy again", lambda: registry.deploy(URI, model_name=NAME, publish=True, idempotency_key="k")
@@ -65,7 +65,7 @@ def commands(registry: ModelRegistry) -> Iterator[tuple[str, Callable[[], object
     yield "deactivate the primary", lambda: registry.deactivate(oldest)
     yield "activate", lambda: registry.activate(oldest)
     yield "delete", lambda: registry.delete(newest)
-    yield "preview", lambda: registry.preview("promote", oldest)
+    yield "preview", lambda: registry.preview.promote(oldest)
     yield "primary", lambda: registry.primary(NAME)
     yield "resolve", lambda: registry.resolve(NAME)
     yield "resolve a number", lambda: registry.resolve(NAME, "0.1.0")
@@ -78,7 +78,7 @@ def commands(registry: ModelRegistry) -> Iterator[tuple[str, Callable[[], object
 def asked_of_the_store(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
     """Count what is asked of the store, and the rows that it gives and takes."""
     work: Work = collections.Counter()
-    recorder = registry._recorder
+    recorder = registry._store
 
     def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **how: Any) -> Any:  # noqa: ANN401 - whatever the method takes and gives
@@ -195,7 +195,7 @@ def test_sqlite_does_the_same_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_cold_start_reads_a_model_once(few_and_many: list[ModelRegistry], monkeypatch: pytest.MonkeyPatch) -> None:
     registry = few_and_many[1]
-    registry._cached.clear()
+    registry._streams._cached.clear()
     with asked_of_the_store(registry, monkeypatch) as work:
         registry.primary(NAME)
         first = work.copy()
@@ -207,7 +207,7 @@ def test_a_cold_start_reads_a_model_once(few_and_many: list[ModelRegistry], monk
     assert work - first == {"tail": 1, "append": 1, "rows to append": 1}
     registry.views()
     registry.deploy(URI, model_name=NAME)
-    registry._cached.clear()
+    registry._streams._cached.clear()
     with asked_of_the_store(registry, monkeypatch) as work:
         assert len(registry.versions(NAME)) == MANY + 2
     assert work == {"tail": 2, "rows of tail": FIRST_EVENTS + 2, "snapshot": 1}
@@ -223,7 +223,7 @@ def test_a_page_of_models_does_not_read_them_all(kind: Kind, tmp_path: Path, mon
         registry.models(limit=1)
         loads: list[bytes] = []
         monkeypatch.setattr(views, "_model_decoder", _Counting(views._model_decoder, loads))
-        assert [model.name for model in registry.models(after="m00100", limit=3)] == ["m00101", "m00102", "m00103"]
+        assert [model.name for model in registry.models(after_name="m00100", limit=3)] == ["m00101", "m00102", "m00103"]
         assert len(loads) == 3
 
 
@@ -236,13 +236,13 @@ def test_a_page_of_a_past_reads_the_log_of_those_only_that_went_on_since(
             registry.deploy(URI, model_name=f"m{number:05}")
         clock.tick()
         past = registry.at(registry.position())
-        page = past.models(after="m00100", limit=3)
+        page = past.models(after_name="m00100", limit=3)
         for name in ("m00102", "m01000"):
             registry.deploy(URI, model_name=name)
         registry.views()
         seen: list[Any] = []
-        monkeypatch.setattr(views, "read", noted(seen, read))
-        assert past.models(after="m00100", limit=3) == page
+        monkeypatch.setattr(kept, "read", noted(seen, read))
+        assert past.models(after_name="m00100", limit=3) == page
         assert [stream for _, stream, *_ in seen] == [stream_of("default", "m00102")]
         seen.clear()
         assert len(past.usage(START, START + DAY).lines) == 1_500
@@ -278,7 +278,7 @@ def measure(tries: int = 300) -> None:
                     (_seconds_of(registry, f"small {number}"), _seconds_of(registry, NAME)) for number in range(tries)
                 ]
                 few_us, many_us = (statistics.median(times) * 1e6 for times in zip(*pairs, strict=True))
-                registry._cached.clear()
+                registry._streams._cached.clear()
                 begun = time.perf_counter()
                 versions = len(registry.versions(NAME))
                 cold_s = time.perf_counter() - begun

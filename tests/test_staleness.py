@@ -6,7 +6,7 @@ import pytest
 
 from tests import stores
 from versioning import InvalidArgumentError, ModelRegistry, StoreError, VersionNotActiveError
-from versioning.registry import ANSWERS_MAX
+from versioning.reading.recent import ANSWERS_MAX
 
 store = stores.store
 shared_store = stores.shared_store
@@ -20,7 +20,7 @@ def test_within_the_time_the_store_is_not_asked(store: stores.Store, monkeypatch
     registry = store()
     registry.deploy("s3://1", model_name="fraud", publish=True)
     assert number(registry) == "0.1.0"
-    monkeypatch.setattr(registry._recorder, "tail", None)
+    monkeypatch.setattr(registry._store, "tail", None)
     assert number(registry) == "0.1.0"
 
 
@@ -29,13 +29,13 @@ def test_afterwards_it_is(store: stores.Store, monkeypatch: pytest.MonkeyPatch) 
     registry.deploy("s3://1", model_name="fraud", publish=True)
     number(registry)
     asked: list[object] = []
-    tail, now_s = registry._recorder.tail, time.monotonic()
+    tail, now_s = registry._store.tail, time.monotonic()
 
     def counted(stream: str, after: int, upto: int | None = None) -> object:
         asked.append(stream)
         return tail(stream, after, upto)
 
-    monkeypatch.setattr(registry._recorder, "tail", counted)
+    monkeypatch.setattr(registry._store, "tail", counted)
     monkeypatch.setattr(time, "monotonic", lambda: now_s + 61)
     assert number(registry) == "0.1.0"
     assert len(asked) == 1
@@ -55,7 +55,7 @@ def test_own_commands_are_never_missing(store: stores.Store) -> None:
         registry.deploy("s3://1", model_name="fraud", publish=True)
         assert number(registry) == f"0.{count}.0"
     assert number(registry, version="0.1.0") == "0.1.0"
-    registry.deactivate(registry.version("fraud", "0.1.0").version_id)
+    registry.deactivate("fraud@0.1.0")
     with pytest.raises(VersionNotActiveError):
         number(registry, version="0.1.0")
 
@@ -64,21 +64,21 @@ def test_a_model_that_left_the_cache_is_read_again(store: stores.Store) -> None:
     registry = store()
     registry.deploy("s3://1", model_name="fraud", publish=True)
     number(registry)
-    registry._cached.clear()
+    registry._streams._cached.clear()
     registry.deploy("s3://2", model_name="fraud", publish=True)
     assert number(registry) == "0.2.0"
 
 
 def test_what_is_known_by_heart_is_bounded(store: stores.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("versioning.registry.CACHED_MODELS_MAX", 3)
+    monkeypatch.setattr("versioning.reading.recent.NAMES_KEPT_MAX", 3)
     registry = store()
     for place in range(7):
         registry.deploy("s3://1", model_name=f"m{place}", publish=True)
         registry.resolve(f"m{place}", max_staleness_s=60)
-    assert len(registry._answers) <= 3
+    assert len(registry._recent._answers) <= 3
     for patch in range(ANSWERS_MAX * 2):
         registry.resolve("m6", f">=0.0.{patch}", max_staleness_s=60)
-    assert len(registry._answers["m6"][1]) <= ANSWERS_MAX
+    assert len(registry._recent._answers["m6"][1]) <= ANSWERS_MAX
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), True, "1", [], 10**12])

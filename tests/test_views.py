@@ -55,7 +55,7 @@ def _is_of_fold(name: str) -> bool:
 
 def kept(registry: ModelRegistry, view: View[Any] = MODELS) -> int:
     """Give the position up to which a view is kept."""
-    with registry._recorder.snapshot() as snapshot:
+    with registry._store.snapshot() as snapshot:
         found = snapshot.view_position(view.name)
     return 0 if found is None else found.position
 
@@ -67,7 +67,7 @@ class TestViews:
     def small(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
         """Give a registry whose views are written back when more than 5 events are behind, 4 at once."""
         monkeypatch.setattr("versioning.reading.kept.REBUILD_EVENTS", 4)
-        monkeypatch.setattr("versioning.reading.questions.FURTHER_EVENTS", 3)
+        monkeypatch.setattr("versioning.reading.streams.FURTHER_EVENTS", 3)
         registry = store()
         registry._views._batch_events = 5
         return registry
@@ -185,7 +185,7 @@ class TestViews:
             in_threads(lambda: self._agree(registry))
             assert kept(registry) == 0
             assert registry.at(2).models()
-            assert registry.version("a", "0.1.0").is_primary
+            assert registry.version("a@0.1.0").is_primary
             other.execute("ROLLBACK")
             other.close()
             self._agree(registry)
@@ -207,11 +207,11 @@ class TestViews:
             deploy(small, "abc"[step % 3], publish=True)
             store.clock.tick()
         before = small.models(), small.usage(START, START + DAY)
-        with small._recorder.snapshot() as snapshot:
+        with small._store.snapshot() as snapshot:
             rows = {view.name: snapshot.view_page(view.name, "default", EVERY) for view in VIEWS}
         assert small.rebuild() == 40
         assert (small.models(), small.usage(START, START + DAY)) == before
-        with small._recorder.snapshot() as snapshot:
+        with small._store.snapshot() as snapshot:
             again = {view.name: snapshot.view_page(view.name, "default", EVERY) for view in VIEWS}
         for name, kept_rows in rows.items():
             assert {row.key: row for row in again[name]} == {row.key: row for row in kept_rows}
@@ -294,13 +294,13 @@ class TestViews:
         right = small.models()
         monkeypatch.setattr("versioning.reading.kept.WRITES_TRIED_MAX", 3)
         monkeypatch.setattr("versioning.reading.kept.WRITE_PAUSE_S", 0)
-        write, busy = small._recorder.write_view, [0]
+        write, busy = small._store.write_view, [0]
 
         def sometimes(name: str, *given: Any) -> bool:
             busy[0] -= 1
             return busy[0] < 0 and write(name, *given)
 
-        monkeypatch.setattr(small._recorder, "write_view", sometimes)
+        monkeypatch.setattr(small._store, "write_view", sometimes)
         busy[0] = 2
         assert small.rebuild() == 6
         busy[0] = 2
@@ -312,7 +312,7 @@ class TestViews:
         with pytest.raises(StoreError):
             small.skip(2)
         monkeypatch.setattr(
-            small._recorder, "write_view", lambda name, *given: not name.endswith("+rebuild") and write(name, *given)
+            small._store, "write_view", lambda name, *given: not name.endswith("+rebuild") and write(name, *given)
         )
         with pytest.raises(StoreError, match="too busy"):
             small.rebuild()
@@ -342,7 +342,7 @@ class TestColdStart:
     @pytest.fixture
     def log(self, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
         """Give a registry in which a model of four events is long, and is kept."""
-        monkeypatch.setattr("versioning.reading.questions.FIRST_EVENTS", 3)
+        monkeypatch.setattr("versioning.reading.streams.FIRST_EVENTS", 3)
         registry = shared_store()
         for _ in range(2):
             deploy(registry, "m", publish=True)
@@ -354,7 +354,7 @@ class TestColdStart:
         """Give the model, read anew, and how many of its rows were folded."""
         folded: list[Any] = []
         evolve = ModelAggregate.evolve
-        registry._cached.clear()
+        registry._streams._cached.clear()
         with monkeypatch.context() as patch:
             patch.setattr(ModelAggregate, "evolve", noted(folded, evolve))
             model = (registry if at is None else registry.at(at)).model("m")
@@ -363,7 +363,7 @@ class TestColdStart:
     @staticmethod
     def _set(store: Store, registry: ModelRegistry, **changes: object) -> None:
         """Change what the kept row says."""
-        with registry._recorder.snapshot() as snapshot:
+        with registry._store.snapshot() as snapshot:
             (row,) = snapshot.view_page(MODELS.name, "default", EVERY)
         state = msgspec.msgpack.encode(msgspec.msgpack.decode(row.state) | changes)
         store.execute("UPDATE kept_rows SET state=? WHERE key=?", state, row.key)
@@ -413,7 +413,7 @@ class TestColdStart:
     ) -> None:
         head = log.position()
         shared_store.change(head, topic="x")
-        log._cached.clear()
+        log._streams._cached.clear()
         for past in (log, log.at(head)):
             with pytest.raises(CorruptLogError) as caught:
                 past.model("m")
@@ -428,7 +428,7 @@ class TestColdStart:
             log.skip(stopped)
         deploy(log, "m")
         log.views()
-        log._cached.clear()
+        log._streams._cached.clear()
         with pytest.raises(CorruptLogError) as caught:
             log.model("m")
         assert caught.value.position == 3
@@ -438,11 +438,11 @@ class TestColdStart:
         """Let the log go another way behind its second event; give the model that it has, and the one that was kept."""
         before = log.model("m")
         store.execute(f"DELETE FROM stored_events WHERE {store.kind.position}>2")
-        log._cached.clear()
+        log._streams._cached.clear()
         for _ in range(2):
             deploy(log, "m")
         now = log.model("m")
-        log._cached.clear()
+        log._streams._cached.clear()
         return now, before
 
     def test_a_kept_row_of_another_history_is_not_believed(self, log: ModelRegistry, shared_store: Store) -> None:
@@ -454,7 +454,7 @@ class TestColdStart:
         self, log: ModelRegistry, shared_store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now, before = self._restored(log, shared_store)
-        monkeypatch.setattr("versioning.reading.questions._is_last_of", lambda *_: True)
+        monkeypatch.setattr("versioning.reading.streams._ends_with", lambda *_: True)
         assert log.model("m") == before != now
 
 

@@ -62,7 +62,7 @@ class TestR27Workspaces:
                 with refused(mine, VersionNotFoundError, "R24"):
                     mine.publish(draft.version_id, idempotency_key=key)
                 with refused(mine, VersionNotFoundError, "R24"):
-                    mine.preview("publish", draft.version_id, idempotency_key=key)
+                    mine.preview.publish(draft.version_id, idempotency_key=key)
 
     def test_a_model_id_is_not_found(self, two: tuple[ModelRegistry, ModelRegistry, Version]) -> None:
         mine, _, version = two
@@ -111,8 +111,8 @@ class TestR27Workspaces:
     ) -> None:
         theirs, mine = shared_store(workspace="theirs"), shared_store()
         deploy(theirs, "secret")
-        ((_, stream, _, _, state),) = theirs._recorder.log(0, 1)
-        taken = mine._named(NAME).stream  # as if the two names had one digest
+        ((_, stream, _, _, state),) = theirs._store.log(0, 1)
+        taken = mine._streams.ref(NAME).stream  # as if the two names had one digest
         shared_store.change(1, originator_id=taken, state=state.replace(stream.encode(), taken.encode()))
         for use in ("model", "history", "delete_model", "rollback"):
             with pytest.raises(CorruptLogError, match="another model"):

@@ -12,17 +12,27 @@ from __future__ import annotations
 import html
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 import semver
 
 import versioning.events as happened
-from versioning.events import EARLIEST_US, ArtifactRef, Event, Value, moment_of
+from versioning.events import EARLIEST_US, ArtifactRef, Event, Recorded, Value, moment_of
 from versioning.ids import model_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+
+class Effect(Protocol):
+    """What a command did, as the value that it returns tells it."""
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]: ...
+    @property
+    def repeated(self) -> bool: ...
+
 
 Stage: TypeAlias = Literal["draft", "published"]
 Status: TypeAlias = Literal["activating", "active", "inactive", "deleted"]
@@ -65,6 +75,25 @@ class Version(Value):
     """How many times a serving environment was waited for."""
 
     @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        """Facts that the command which returned this version recorded; empty on what a question returned."""
+        effect = self.__dict__.get("_effect")
+        return () if effect is None else effect.recorded
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the command which returned this version was answered from an earlier one with its key (R21)."""
+        effect = self.__dict__.get("_effect")
+        return effect is not None and effect.repeated
+
+    def with_effect(self, effect: Effect) -> Version:
+        """Return the same version with what a command recorded, which is no part of its value."""
+        copy = object.__new__(Version)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__["_effect"] = effect
+        return copy
+
+    @property
     def semver(self) -> semver.Version:
         """The number, to compare with."""
         return semver.Version.parse(self.number)
@@ -105,6 +134,10 @@ class Version(Value):
 class Model(Value):
     """A model as it is at one moment: one life of its name."""
 
+    _MEMBERS: ClassVar[tuple[str, ...]] = (
+        "name", "model_id", "workspace", "primary", "versions", "deployed_at", "deleted_at"
+    )  # fmt: skip
+
     name: str
     model_id: str
     workspace: str
@@ -114,6 +147,17 @@ class Model(Value):
     deployed_at: datetime
     """When its first version was deployed, in UTC."""
     deleted_at: datetime | None = None
+    _effect: Effect | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        """Facts that the command which returned this model recorded; empty on what a question returned."""
+        return () if self._effect is None else self._effect.recorded
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the command which returned this model was answered from an earlier one with its key (R21)."""
+        return self._effect is not None and self._effect.repeated
 
     @property
     def active(self) -> tuple[Version, ...]:
@@ -225,8 +269,8 @@ class ModelAggregate:
 
     # What users ask.
 
-    def model(self, generation: int | None = None) -> Model:
-        """Answer the present life of the name, or the one given."""
+    def model(self, generation: int | None = None, effect: Effect | None = None) -> Model:
+        """Return the present life of the name, or the one given, with what a command recorded."""
         generation = generation or self.generation
         began_us, ended_us = self.lives[generation - 1]
         now = generation == self.generation
@@ -238,6 +282,7 @@ class ModelAggregate:
             primary=self.versions[self.primary] if now and self.primary is not None else None,
             deployed_at=moment_of(began_us),
             deleted_at=None if ended_us is None else moment_of(ended_us),
+            effect=effect,
         )
 
     # The fold.

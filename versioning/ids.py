@@ -67,6 +67,11 @@ def activation_id_of(version_id: str, attempt: int) -> str:
     return f"act_{version_id[4:]}_{attempt}"
 
 
+def stream_in(version_id: str) -> str:
+    """Return the stream that a well-formed version_id holds."""
+    return version_id[4:36]
+
+
 def looks_like_id(text: object) -> bool:
     """Return whether a text has the form of one of our ids, which no name may have (R4)."""
     return (

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         def event(self) -> Event: ...
         @property
         def actor(self) -> str | None: ...
+        @property
+        def chain(self) -> str: ...
 
 
 UNFOLDABLE: Final = (LookupError, TypeError, ValueError)
@@ -43,7 +45,7 @@ UNFOLDABLE: Final = (LookupError, TypeError, ValueError)
 
 
 def apply(state: ModelAggregate, fact: Fact) -> None:
-    """Fold the next fact of a stream into its state; the first one names the model.
+    """Fold the next fact of a stream into its state, but for its link; the first one names the model.
 
     Raises:
         CorruptLogError: a fact is missing before it, it names another model, or it does not follow.
@@ -61,17 +63,23 @@ def apply(state: ModelAggregate, fact: Fact) -> None:
 
 
 def fold(state: ModelAggregate, facts: Iterable[Fact]) -> None:
-    """Apply facts that follow each other, oldest first; the state is private until then, and changed in place.
+    """Apply facts that follow each other, oldest first; the link of the last one is the state's.
+
+    Nothing of the state may be handed out until this returns, as versions are changed in place.
 
     Raises:
         CorruptLogError: as `apply`; what was folded before stays folded.
     """
+    chain: str | None = None
     state.begin_folding()
     try:
         for fact in facts:
             apply(state, fact)
-    finally:
+            chain = fact.chain
+    finally:  # also where a fact can't be read: the link is always that of the sequence
         state.end_folding()
+        if chain is not None:
+            state.link = bytes.fromhex(chain)
 
 
 def missing(sequence: int, stream: str, position: int) -> CorruptLogError:

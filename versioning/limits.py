@@ -22,7 +22,7 @@ from versioning.events import microseconds_of
 from versioning.ids import checked_version_id, looks_like_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
 NAME_CHARACTERS_MAX: Final = 256
@@ -282,6 +282,14 @@ def checked_moment(value: object, argument: str) -> int:
     if at_us is None:
         _refuse(argument, "has no time zone", rule="R23", hint=hint)
     return at_us
+
+
+def checked_clock(value: object) -> Callable[[], datetime] | None:
+    """Return the clock of a registry, if it has one of its own (R23)."""
+    if value is None or callable(value):
+        return cast("Callable[[], datetime] | None", value)
+    hint = "Pass {clock}, or none."
+    _refuse("clock", f"is a function without arguments, not {shown(value)}", rule="R23", hint=hint)
 
 
 def checked_metadata(value: object) -> str:

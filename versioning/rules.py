@@ -100,6 +100,20 @@ class Policy:
     """Whether a version is active immediately, or once the service reports that its environment is ready (R14)."""
 
 
+def checked_policy(policy: object) -> Policy:
+    """Return the policy of a registry; without one, the defaults.
+
+    Raises:
+        InvalidArgumentError: it is no Policy.
+    """
+    if policy is None:
+        return Policy()
+    if isinstance(policy, Policy):
+        return policy
+    msg = f"policy is a Policy, not {shown(policy)}."
+    raise InvalidArgumentError(msg, hint="For example {policy}.", argument="policy")
+
+
 class Case(NamedTuple):
     """Everything that a guard looks at: a command on a version, in a state."""
 

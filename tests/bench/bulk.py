@@ -54,7 +54,7 @@ def _log(run: Run, models: int) -> _Log:
         registry.deploy_many(deployments, actor=ACTOR, reason=REASON)
         registry.export(exported)
         appends: list[tuple[str, list[Event], Meta]] = []
-        for row in registry._recorder.log(0, models * 2):
+        for row in registry._store.log(0, models * 2):
             one = decode(*row)
             if one.index == 0:
                 meta = Meta(one.workspace, one.model_name, one.generation, one.command_id, one.actor, one.reason)
@@ -85,9 +85,9 @@ def _encoded(registry: ModelRegistry, log: _Log) -> None:
     for stream, events, meta in log.appends:
         rows += encode(stream, 0, NO_LINK, events, meta)
         if len(rows) == APPENDED:
-            registry._recorder.append(rows)
+            registry._store.append(rows)
             rows = []
-    registry._recorder.append(rows)
+    registry._store.append(rows)
 
 
 def _one_by_one(registry: ModelRegistry, log: _Log) -> None:

@@ -58,7 +58,7 @@ def _ours(registry: ModelRegistry, events: int) -> Callable[[int], float]:
     views = registry._views
 
     def go(_: int) -> float:
-        registry._recorder.drop_view(MODELS.name)
+        registry._store.drop_view(MODELS.name)
         began = time.perf_counter()
         reached = views.catch_up(MODELS)
         seconds = time.perf_counter() - began
@@ -93,7 +93,7 @@ def server_of(run: Run) -> PostgresServer:
 def _sqlite(run: Run) -> Iterator[Table]:
     models, versions, rounds, chunk = run.pick((3, 3, 1, 10), (100, 10, 5, 100), (1_000, 10, 10, 300))
     registry = run.open(ModelRegistry(run.folder / "ours.db"))
-    events = fill(registry._recorder, names(models), versions)
+    events = fill(registry._store, names(models), versions)
     plain = run.closing(plain_on(run.folder / "plain.db"))
     for name in names(models // 5 + 1):
         plain.grow(name, versions)
@@ -123,7 +123,7 @@ def _postgres(run: Run) -> Iterator[Table]:
     models, versions, rounds = run.pick((3, 3, 1), (100, 10, 3), (1_000, 10, 5))
     server = server_of(run)
     registry = run.open(ModelRegistry(server.fresh_url()))
-    events = fill(registry._recorder, names(models), versions)
+    events = fill(registry._store, names(models), versions)
     env = plain_env(server)
     ours, title = Contender(OURS, _ours(registry, events)), "eventsourcing, its runner"
     seconds_max = run.pick(1.0, 5.0, 30.0)

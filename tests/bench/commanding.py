@@ -189,7 +189,7 @@ def _long_model(run: Run) -> Iterator[Table]:
     short, long = 10, run.pick(100, 2_000, 10_000)
     ours = run.closing(ours_on(run.folder / "ours.db", durable=False))
     for name, versions in (("short", short), ("long", long)):
-        fill(ours.registry._recorder, [name], versions)
+        fill(ours.registry._store, [name], versions)
         ours.registry.resolve(name)
     table = Table(
         f"a command on a model of {long:,} versions against one of {short}, durability=checkpoint",

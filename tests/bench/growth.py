@@ -74,7 +74,7 @@ def _commands(ours: Ours, name: str) -> dict[str, Question]:
         "deactivate, activate": Question(lambda: next(swings)(second), FLAT),
         "resolve": Question(lambda: registry.resolve(name), FLAT),
         "resolve a range with one old version": Question(lambda: registry.resolve(name, f"~{numbers[0]}"), FLAT),
-        "version(name, number)": Question(lambda: registry.version(name, numbers[0]), FLAT),
+        "version(name@number)": Question(lambda: registry.version(f"{name}@{numbers[0]}"), FLAT),
     }
 
 
@@ -86,7 +86,7 @@ def _events(run: Run) -> list[Curve]:
 
 def _filled(run: Run, what: str, model_names: Sequence[str], versions: int) -> Ours:
     ours: Ours = run.closing(ours_on(run.folder / f"{what}.db", durable=False))
-    fill(ours.registry._recorder, model_names, versions)
+    fill(ours.registry._store, model_names, versions)
     _catch_up(ours.registry)
     return ours
 
@@ -134,7 +134,7 @@ def _asked_of_versions(run: Run, versions: int) -> dict[str, Question]:
     registry = ours.registry
 
     def replay() -> None:
-        registry._cached.clear()
+        registry._streams._cached.clear()
         registry.resolve(name)
 
     def take_in() -> None:
@@ -160,7 +160,7 @@ def _asked_of_workspaces(run: Run, workspaces: int) -> dict[str, Question]:
     url = f"sqlite:///{run.folder}/workspaces{workspaces}.db?durability=checkpoint"
     registry = run.open(ModelRegistry(url, workspace="team 0"))
     for number in reversed(range(workspaces)):
-        fill(registry._recorder, names(20), 3, workspace=f"team {number}")
+        fill(registry._store, names(20), 3, workspace=f"team {number}")
     _catch_up(registry)
     return {
         "resolve": Question(lambda: registry.resolve("model 000000"), FLAT),

@@ -49,7 +49,7 @@ def questions(registry: ModelRegistry, models: int) -> dict[str, tuple[Callable[
 
     return {
         "build": (build, 1),
-        "page": (lambda: registry.models(after=half, limit=PAGE), TIMES),
+        "page": (lambda: registry.models(after_name=half, limit=PAGE), TIMES),
         "all": (registry.models, 1),
         "cold": (lambda: registry.at(middle).models(limit=PAGE), 1),
         "near": (near, TIMES),
@@ -104,7 +104,7 @@ def _large(run: Run) -> Iterator[Table]:
     path = run.folder / "large.db"
     began = time.perf_counter()
     with ModelRegistry(path) as registry:
-        events = fill(registry._recorder, names(models), VERSIONS, step_us=YEAR_US // (models * EVENTS_A_MODEL))
+        events = fill(registry._store, names(models), VERSIONS, step_us=YEAR_US // (models * EVENTS_A_MODEL))
     filled_s = time.perf_counter() - began
     asked = [
         ("open and first answer", "open", 0.05), ("build both views, once", "build", None),

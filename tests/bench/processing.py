@@ -71,22 +71,22 @@ class _RawInsert:
 
 class _Append:
     def __init__(self, server: Server) -> None:
-        self._recorder = postgres_recorder(server.url)
+        self._store = postgres_recorder(server.url)
         self._stream, self._sequences = stream_of(secrets.token_hex(8), "fraud"), itertools.count(1)
 
     def once(self) -> None:
-        self._recorder.append([Row(self._stream, next(self._sequences), "deployed.1", STATE)])
+        self._store.append([Row(self._stream, next(self._sequences), "deployed.1", STATE)])
 
 
 class _PlainInsert:
     def __init__(self, server: Server) -> None:
         self._plain = Plain(server.env)  # held, or it is closed
-        self._recorder = self._plain.app.recorder
+        self._store = self._plain.app.recorder
         self._stream, self._sequences = uuid4(), itertools.count(1)
 
     def once(self) -> None:
         event: StoredEvent = StoredEvent(self._stream, next(self._sequences), "deployed.1", STATE)
-        self._recorder.insert_events([event])
+        self._store.insert_events([event])
 
 
 class _Command:

@@ -44,16 +44,16 @@ def _replay(run: Run) -> Iterator[Table]:
     models, versions = run.pick((2, 5), (4, 200), (10, 1_000))
     model_names, path = names(models), run.folder / "ours.db"
     registry = run.open(ModelRegistry(path))
-    events = fill(registry._recorder, model_names, versions)
+    events = fill(registry._store, model_names, versions)
     raw, streams = _raw(run, path), [stream_of("default", name) for name in model_names]
     plain = run.closing(plain_on(run.folder / "plain.db"))
     for name in model_names:
         plain.grow(name, versions)
 
     def ours() -> None:
-        registry._cached.clear()  # as in a process that begins
+        registry._streams._cached.clear()  # as in a process that begins
         for stream in streams:
-            registry._live(stream)
+            registry._streams.current(stream)
 
     def select() -> None:
         for stream in streams:
@@ -82,7 +82,7 @@ def _log(run: Run) -> Iterator[Table]:
     models, versions = run.pick((3, 3), (200, 10), (1_000, 30))
     model_names, path = names(models), run.folder / "ours.db"
     registry = run.open(ModelRegistry(path))
-    events = fill(registry._recorder, model_names, versions)
+    events = fill(registry._store, model_names, versions)
     raw = _raw(run, path)
     plain = run.closing(plain_on(run.folder / "plain.db"))
     for name in model_names[: models // 5 + 1]:
@@ -120,7 +120,7 @@ def _log(run: Run) -> Iterator[Table]:
 def _resolve(run: Run) -> Iterator[Table]:
     path, name, count = run.folder / "ours.db", "model 000000", run.pick(5, 200, 1_000)
     registry = run.open(ModelRegistry(path))
-    fill(registry._recorder, [name], 5)
+    fill(registry._store, [name], 5)
     raw, stream = _raw(run, path), stream_of("default", name)
     sequence = len(list(registry.history()))
     has_staleness = "max_staleness_s" in inspect.signature(registry.resolve).parameters

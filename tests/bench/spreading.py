@@ -82,7 +82,7 @@ def _asked_of_all(run: Run) -> Table:
         ]
         for place, registry in enumerate(groups[stores]):
             held = [name for name in names(models) if store_of(stream_of("default", name), stores) == place]
-            fill(registry._recorder, held, 1)
+            fill(registry._store, held, 1)
             for view in VIEWS:
                 registry._views.catch_up(view)
     last = names(models)[-1]

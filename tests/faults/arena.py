@@ -266,6 +266,12 @@ def plant(where: object, **changes: object) -> None:
         setattr(where, name, value)
 
 
+def use_store(registry: ModelRegistry, store: Any) -> None:  # noqa: ANN401 - whatever stands in for a store
+    """Let a registry work on another store, with nothing in memory."""
+    registry._store = registry._views._store = store
+    registry._use(registry.workspace, registry.policy)
+
+
 def dice_of(seed: int, *purpose: object) -> random.Random:
     """Give a source of choices that is the same for the same seed and purpose."""
     return random.Random(f"{seed} {purpose}")
@@ -276,7 +282,7 @@ def dice_of(seed: int, *purpose: object) -> random.Random:
 
 def rows_of(registry: ModelRegistry, after: int = 0) -> Iterator[LogRow]:
     """Give the rows of the log as they are stored."""
-    while rows := registry._recorder.log(after, 10_000):
+    while rows := registry._store.log(after, 10_000):
         after = rows[-1][0]
         yield from rows
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 import psycopg
 
-from tests.faults.arena import Arena, Ledger, Report, check_log, plant
+from tests.faults.arena import Arena, Ledger, Report, check_log, plant, use_store
 from versioning import ModelRegistry, Policy
 from versioning.commands import COMMANDS
 from versioning.errors import StoreError
@@ -128,11 +128,11 @@ class FailingRecorder:
     """A recorder, of which a call fails."""
 
     def __init__(self, recorder: object, fault: Fault) -> None:
-        self._recorder = recorder
+        self._store = recorder
         self._fault = fault
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the recorder has
-        real = getattr(self._recorder, name)
+        real = getattr(self._store, name)
         if name == "snapshot":
             return self._snapshot
         return functools.partial(self._fault.call, name, real) if name in CALLS else real
@@ -140,7 +140,7 @@ class FailingRecorder:
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[FailingRecorder]:
         self._fault.call("snapshot", lambda: None)
-        with cast("Any", self._recorder).snapshot() as snapshot:
+        with cast("Any", self._store).snapshot() as snapshot:
             yield FailingSnapshot(snapshot, self._fault)
 
 
@@ -148,7 +148,7 @@ class FailingSnapshot(FailingRecorder):
     """A snapshot, of which a call fails."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the snapshot has
-        real = getattr(self._recorder, name)
+        real = getattr(self._store, name)
         return functools.partial(self._fault.call, name, real) if callable(real) else real
 
 
@@ -301,11 +301,11 @@ def _play(arena: Arena, ledger: Ledger, fault: Fault, name: str, bug: str | None
         contextlib.closing(world),
         ModelRegistry(arena.url, workspace=workspace, policy=policy, clock=world.clock) as registry,
     ):
-        failing: Any = FailingRecorder(registry._recorder, fault)
-        registry._recorder = registry._views._recorder = failing
+        failing: Any = FailingRecorder(registry._store, fault)
+        use_store(registry, failing)
         registry._views._batch_events = 1
         if bug == "does not look for its own command":
-            plant(registry, _was_recorded=lambda live, after, _: bool(registry._read_tail(live, after)) < 0)
+            plant(registry._deciding, _was_recorded=lambda _: False)
         unlucky = Unlucky(registry, clean, fault)
         if bug == "keeps its turn":
             _keep_turns(registry)
@@ -329,17 +329,18 @@ def _play(arena: Arena, ledger: Ledger, fault: Fault, name: str, bug: str | None
 
 def _keep_turns(registry: ModelRegistry) -> None:
     """The planted bug: a command that fails does not give its turn back."""
-    attempt = registry._try
+    attempt = registry._deciding._attempt
 
-    def tries(asked: Any, command_id: str, live: Any, *, fresh: bool) -> Any:  # noqa: ANN401 - the registry's own
+    def tries(batch: Any, ids: Any, planned: Any, first: Any) -> Any:  # noqa: ANN401 - the registry's own
         try:
-            return attempt(asked, command_id, live, fresh=fresh)
+            return attempt(batch, ids, planned, first)
         except PlantedError:
-            live.turn = threading.Lock()
-            live.turn.acquire()
+            for one in planned.values():
+                one.cached.turn = threading.Lock()
+                one.cached.turn.acquire()
             raise
 
-    plant(registry, _try=tries)
+    plant(registry._deciding, _attempt=tries)
 
 
 def _ask(unlucky: Unlucky, world: World) -> None:
@@ -352,11 +353,11 @@ def _stuck(arena: Arena, registry: ModelRegistry) -> list[str]:
     """Say which locks are still taken."""
     held = [
         f"the lock {lock!r} of a model is stuck"
-        for live in registry._cached.values()
+        for live in registry._streams._cached.values()
         for lock in (live.turn, live.lock)
         if lock.locked()
     ]
-    if registry._cache_lock.locked():
+    if registry._streams._lock.locked():
         held.append("the cache's lock is stuck")
     if arena.store == "sqlite":
         with contextlib.closing(sqlite3.connect(arena.file, isolation_level=None, timeout=0)) as other:

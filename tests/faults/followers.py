@@ -29,7 +29,7 @@ from versioning.store.format import NO_LINK, encode, link_of
 if TYPE_CHECKING:
     import random
 
-    from versioning.registry import Follower
+    from versioning.reading.follower import Follower
     from versioning.store.contract import LogRow
 
 WRITERS: Final = 6
@@ -65,7 +65,7 @@ class Writer:
     def __init__(self, registry: ModelRegistry, dice: random.Random, number: int) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self._registry = registry
-        self._recorder: Any = registry._recorder
+        self._store: Any = registry._store
         self._dice = dice
         self._own = [f"own {number}.{each}" for each in range(SHARED)]
         self._ends: dict[str, tuple[int, bytes]] = {}
@@ -92,7 +92,7 @@ class Writer:
         ]
         rows = encode(stream, last, link, events, Meta(self._registry.workspace, name, 1, secrets.token_hex(16)))
         try:
-            self._recorder.append(rows)
+            self._store.append(rows)
         except AppendConflict:
             self.counts["conflicts"] += 1
         except StoreError:
@@ -101,7 +101,7 @@ class Writer:
             self._ends[stream] = rows[-1].sequence, link_of(rows[-1].state)
             self.counts["events"] += size
             return
-        known = self._recorder.tail(stream, 0)
+        known = self._store.tail(stream, 0)
         self._ends[stream] = (known[-1][1], link_of(known[-1][3])) if known else (0, NO_LINK)
 
 
@@ -110,9 +110,9 @@ def write(talk: Talk, url: str, seed: int, number: int, events: int) -> None:
     with ModelRegistry(url) as registry, contextlib.ExitStack() as opened:
         writer, dice = Writer(registry, dice_of(seed, number), number), dice_of(seed, "rolls back", number)
         raw = None
-        if registry._recorder.path is not None:
+        if registry._store.path is not None:
             raw = opened.enter_context(
-                contextlib.closing(sqlite3.connect(registry._recorder.path, isolation_level=None, timeout=30))
+                contextlib.closing(sqlite3.connect(registry._store.path, isolation_level=None, timeout=30))
             )
         talk.say("ready")
         talk.hear()
@@ -141,7 +141,7 @@ class Following:
 
     def __init__(self, registry: ModelRegistry, after: int, bug: str | None, raw: Any) -> None:  # noqa: ANN401 - a connection of any store
         if bug is not None:
-            plant(registry, _recorder=Careless(registry._recorder, bug, raw))
+            plant(registry, _store=Careless(registry._store, bug, raw))
         self.positions: list[int] = []
         self.late_us: list[int] = []
         self.after = after
@@ -192,12 +192,12 @@ class Careless:
     """The planted bugs: a log whose reader takes what it sees for all there is."""
 
     def __init__(self, recorder: Any, bug: str, raw: Any) -> None:  # noqa: ANN401 - of any store
-        self._recorder = recorder
+        self._store = recorder
         self._bug = bug
         self._raw = raw
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the recorder has
-        return getattr(self._recorder, name)
+        return getattr(self._store, name)
 
     def log(self, after: int, limit: int) -> list[LogRow]:
         if self._bug == "passes over gaps":
@@ -207,8 +207,8 @@ class Careless:
             ).fetchall()
             return rows
         # What was recorded between the question and the answer is taken as seen.
-        rows = self._recorder.log(after, limit)
-        return self._recorder.log(max(after, self._recorder.head() - 1), limit) if rows else rows
+        rows = self._store.log(after, limit)
+        return self._store.log(max(after, self._store.head() - 1), limit) if rows else rows
 
 
 # The campaign.
@@ -276,7 +276,7 @@ def _pace(arena: Arena, seed: int, following: Following, ledger: Ledger) -> None
 
 
 def _head(writer: Writer) -> int:
-    return int(writer._recorder.head())
+    return int(writer._store.head())
 
 
 def _median_ms(late_us: list[int]) -> float:

@@ -40,7 +40,7 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
             connections._STORES.clear()
             postgres_connections.FORKABLES.clear()
             plant(postgres_libpq.Connection, is_alive=lambda _: True)
-        with registry._recorder.snapshot(), registry._recorder.snapshot():
+        with registry._store.snapshot(), registry._store.snapshot():
             pass  # now there are idle connections, which workers could inherit
         over, done = threading.Event(), list[str]()
         thread = threading.Thread(target=_record, args=(registry, over, done), daemon=True)

@@ -57,8 +57,8 @@ def write(talk: Talk, url: str, seed: int, numbers: tuple[str, ...], bug: str | 
     """Append until killed, in a thread for each number; say that number for each command that was acknowledged."""
     with contextlib.suppress(StoreError), ModelRegistry(url) as registry:  # the server was killed
         if bug == "appends row by row":
-            append = registry._recorder.append
-            plant(registry._recorder, append=lambda rows: [append([row]) for row in rows][-1])
+            append = registry._store.append
+            plant(registry._store, append=lambda rows: [append([row]) for row in rows][-1])
         talk.say("ready")
         saying = threading.Lock()
 
@@ -119,7 +119,7 @@ def append_wide(registry: ModelRegistry, name: str, mark: str) -> None:
         for count in range(1, WIDE + 1)
     ]
     meta = Meta(registry.workspace, name, 1, f"{mark:>032}", correlation_id=mark)
-    registry._recorder.append(encode(stream, 0, NO_LINK, events, meta))
+    registry._store.append(encode(stream, 0, NO_LINK, events, meta))
 
 
 # The campaign.

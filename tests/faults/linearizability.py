@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from tests.faults.arena import Child
     from versioning import Version
-    from versioning.registry import Why, _Live
-    from versioning.store.contract import Row, TailRow
+    from versioning.reading.streams import CachedStream
+    from versioning.store.contract import Row
+    from versioning.store.format import Fact
 
 PROCESSES: Final = 8
 CALLS: Final = 7
@@ -215,7 +216,7 @@ class Caller:
 
     def _command(self, asked: Asked) -> Version | None:
         registry = self._registry
-        why: Why = {} if asked.key is None else {"idempotency_key": asked.key}
+        why: dict[str, Any] = {} if asked.key is None else {"idempotency_key": asked.key}
         if asked.what == "delete_model":
             registry.delete_model(NAME, **why)
             return None
@@ -297,23 +298,23 @@ def call(talk: Talk, url: str, plan: Plan, number: int) -> None:
 
 def _plant(registry: ModelRegistry, bug: str | None) -> None:
     if bug == "answers from its cache":
-        read_tail = registry._read_tail
+        catch_up = registry._streams.catch_up
 
-        def lazy(live: _Live, after: int | None = None) -> list[TailRow]:
-            return read_tail(live, after) if live.aggregate.sequence == 0 or after else []
+        def lazy(cached: CachedStream, after: int | None = None) -> list[Fact]:
+            return catch_up(cached, after) if cached.aggregate.sequence == 0 or after else []
 
-        plant(registry, _read_tail=lazy)
+        plant(registry._streams, catch_up=lazy)
     if bug == "appends without a sequence":
-        append = registry._recorder.append
+        append = registry._store.append
 
         def blind(rows: Sequence[Row]) -> range:
             try:
                 return append(rows)
             except AppendConflict:
-                last = registry._recorder.tail(rows[0].stream, 0)[-1][1]
+                last = registry._store.tail(rows[0].stream, 0)[-1][1]
                 return append([row._replace(sequence=last + 1 + place, key=None) for place, row in enumerate(rows)])
 
-        plant(registry._recorder, append=blind)
+        plant(registry._store, append=blind)
 
 
 # The campaign.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import attrs
 
-from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, plant, rows_of
+from tests.faults.arena import Arena, Ledger, Report, Wholeness, dice_of, plant, rows_of, use_store
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
 from versioning.errors import StoreError, VersioningError
@@ -52,14 +52,14 @@ class LosingRecorder:
     """A recorder that loses the reply of an append."""
 
     def __init__(self, recorder: object, between: Callable[[], object]) -> None:
-        self._recorder: Any = recorder
+        self._store: Any = recorder
         self._between = between
         self.way: str | None = None
         """How the next one is lost."""
         self._is_silent = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the recorder has
-        return getattr(self._recorder, name)
+        return getattr(self._store, name)
 
     def lose(self, way: str | None) -> None:
         self.way, self._is_silent = way, False
@@ -67,11 +67,11 @@ class LosingRecorder:
     def append(self, rows: Sequence[Row]) -> range:
         positions: range = range(0)
         if self.way is None or not self.way.startswith("before"):
-            positions = self._recorder.append(rows)  # where others were first, there is nothing to lose
+            positions = self._store.append(rows)  # where others were first, there is nothing to lose
         way, self.way = self.way, None
         self._is_silent = way is not None and way.endswith("nothing answers")
         if way == "and sent again inside":
-            positions = self._recorder.append(rows)
+            positions = self._store.append(rows)
         if way == "and another is recorded before it is asked for":
             self._between()
             raise AppendConflict
@@ -84,7 +84,7 @@ class LosingRecorder:
         if self._is_silent:
             msg = "Nothing answers."
             raise StoreError(msg)
-        rows: list[TailRow] = self._recorder.tail(stream, after, upto, limit)
+        rows: list[TailRow] = self._store.tail(stream, after, upto, limit)
         return rows
 
 
@@ -157,10 +157,10 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
             tcp = arena.server.url(schema_of(arena.url), tcp=True)
             url = tcp.replace(f"127.0.0.1:{arena.server.port}", f"127.0.0.1:{proxy.port}")
         registry = opened.enter_context(ModelRegistry(url))
-        losing = LosingRecorder(registry._recorder, lambda: elsewhere.deploy("s3://other", model_name="m"))
-        plant(registry, _recorder=losing)
+        losing = LosingRecorder(registry._store, lambda: elsewhere.deploy("s3://other", model_name="m"))
+        use_store(registry, losing)
         if bug == "does not look for its own command":
-            plant(registry, _was_recorded=lambda live, after, _: bool(registry._read_tail(live, after)) < 0)
+            plant(registry._deciding, _was_recorded=lambda _: False)
         for count in range(rounds):
             way = dice.choice([each for each in WAYS if proxy is not None or each not in WIRE])
             losing.lose(None if way in WIRE else way)

@@ -155,7 +155,7 @@ def record(talk: Talk, url: str, path: str, seed: int, number: int) -> None:
     with ModelRegistry(url) as registry:
         disk.synced = {str(one): one.read_bytes() for one in (file, wal) if one.exists()}
         left[0] = dice.randrange(1, 100)
-        recorder: Any = registry._recorder
+        recorder: Any = registry._store
         writer = recorder._connections._writer
         writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         story = commands(registry, dice, str(number))

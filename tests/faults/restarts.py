@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tests.faults.arena import Child
     from versioning import Recorded
-    from versioning.registry import Why
 
 PROCESSES: Final = 4
 TIMEOUTS: Final = {"connect_timeout_s": 2, "lock_timeout_s": 0.5, "statement_timeout_s": 0.5}
@@ -60,7 +59,7 @@ def work(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
                 talk.say("over")
                 return
             mark = f"{number}.{count}"
-            why: Why = {"correlation_id": mark}
+            why: dict[str, Any] = {"correlation_id": mark}
             if dice.random() < 0.5:
                 why["idempotency_key"] = mark
             name = dice.choice(("shared", f"own {number}"))

@@ -50,7 +50,7 @@ def keep(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
 
 
 def _plant(registry: ModelRegistry) -> None:
-    write_view = registry._recorder.write_view
+    write_view = registry._store.write_view
 
     def twice(name: str, expected: int, new: int, latest_us: int, rows: Sequence[KeptRow]) -> bool:
         if not write_view(name, expected, expected, latest_us, rows):
@@ -58,7 +58,7 @@ def _plant(registry: ModelRegistry) -> None:
         time.sleep(0.002)
         return write_view(name, expected, new, latest_us, [])
 
-    plant(registry._recorder, write_view=twice)
+    plant(registry._store, write_view=twice)
 
 
 # The campaign.
@@ -105,7 +105,7 @@ def _fold(view: View[Any], log: list[Recorded]) -> dict[str, Any]:
 
 def _compare(registry: ModelRegistry, view: View[Any], log: list[Recorded], ledger: Ledger) -> list[str]:
     """Compare the kept rows with the fold up to the position that is kept beside them."""
-    with registry._recorder.snapshot() as snapshot:
+    with registry._store.snapshot() as snapshot:
         kept = snapshot.view_position(view.name)
         rows = snapshot.view_page(view.name, registry.workspace, EVERY)
     position = 0 if kept is None else kept.position

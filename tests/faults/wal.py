@@ -81,14 +81,14 @@ def record(folder: Path, dice: random.Random, bug: str | None) -> Live:
     url = f"sqlite:///{file}?durability=checkpoint"
     rows_at: dict[int, int] = {}
     with ModelRegistry(url) as registry:
-        append = registry._recorder.append
+        append = registry._store.append
 
         def watched(rows: Sequence[Row]) -> range:
             positions = [append([row]) for row in rows][-1] if bug == "appends row by row" else append(rows)
             rows_at[ends_of_commits(wal.read_bytes())[-1]] = positions[-1]
             return positions
 
-        plant(registry._recorder, append=watched)
+        plant(registry._store, append=watched)
         before, checkpoint_at = 0, dice.randrange(COMMANDS)
         for count in range(COMMANDS):
             if count == checkpoint_at:

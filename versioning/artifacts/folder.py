@@ -42,6 +42,20 @@ SCHEME: Final = "sha256:"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
+def checked_folder(artifacts: object) -> Path | None:
+    """Return the folder that a registry was given for contents, if it was given one.
+
+    Raises:
+        InvalidArgumentError: it can be no path.
+    """
+    if artifacts is None or isinstance(artifacts, Path):
+        return artifacts
+    if isinstance(artifacts, str) and artifacts.strip() and "\0" not in artifacts:
+        return Path(str.__str__(artifacts))
+    msg = f"artifacts is the path of a folder, not {shown(artifacts)}."
+    raise InvalidArgumentError(msg, hint="Pass a Path, or none.", argument="artifacts")
+
+
 def is_digest(value: object) -> bool:
     """Return whether a value is a SHA-256 digest as 64 lowercase hexadecimal digits."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from versioning.aggregate import Version
-    from versioning.reading.questions import Questions
+    from versioning.answers import Answers as Questions
 
 PRIMARY: Final = "primary"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+|sha256:[0-9a-f]{64}", re.DOTALL)
@@ -127,7 +127,7 @@ def _found(questions: Questions, name: str | None, version: str) -> Version:
     if version == PRIMARY:
         return questions.resolve(name)
     if exact_number(version) is not None:
-        return questions.version(name, number=version)
+        return questions.version(f"{name}@{version}")
     msg = f"{shown(version)} is a range, and one version is expected."
     hint = "Name one version; `resolve` shows which one a range selects."
     raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version_id")

@@ -64,7 +64,7 @@ def _perform(given: Given, registry: ModelRegistry, command: str, name: str, *wo
     stage = given.stage()
     arguments = {**facts, **given.why}
     if given.dry_run:
-        events = registry.preview(command, *words, **arguments)
+        events = getattr(registry.preview, command)(*words, **arguments)
         stage.rows(PREVIEWED, (previewed_row(step) for step in _previewed(given, registry, name, events)))
         return
     before = registry.position()
@@ -113,7 +113,7 @@ def _on_version(given: Given, command: str, text: str, *words: object, **facts: 
 def _expected(registry: ModelRegistry, name: str, text: str) -> str | None:
     if text == NO_PRIMARY:
         return None
-    return text if parse_version_id(text) is not None else registry.version(name, number=text).version_id
+    return text if parse_version_id(text) is not None else registry.version(f"{name}@{text}").version_id
 
 
 def _metadata(text: str | None) -> object:
@@ -290,12 +290,12 @@ def _ask(given: Given, text: str, *, everything: bool) -> None:
     with given.open() as registry, addressed(text):
         if everything:
             name = model_named(text)
-            what, events = f"all versions of {name}", registry.preview("delete_model", name, **given.why)
+            what, events = f"all versions of {name}", registry.preview.delete_model(name, **given.why)
         else:
             version = version_named(registry, text)
             name = version.model_name
             what = f"{version.number} of {name}"
-            events = registry.preview("delete", version.version_id, **given.why)
+            events = registry.preview.delete(version.version_id, **given.why)
         sentences = [step.sentence for step in _previewed(given, registry, name, events)]
     stage.tell("This would be recorded:", *(f"  {sentence}" for sentence in sentences))
     stage.confirm(f"Delete {what} for ever?", "Nothing was deleted, as you said.")

@@ -23,7 +23,7 @@ from versioning.store.opening import holds_store, is_postgres
 if TYPE_CHECKING:
     import click
 
-    from versioning.reading.questions import Questions
+    from versioning.answers import Answers as Questions
 
 DEFAULT_PLACE: Final = "sqlite:///versioning.db"
 """Store that is used when neither an option nor the environment names one."""

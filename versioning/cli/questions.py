@@ -57,10 +57,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from versioning.aggregate import Version
+    from versioning.answers import Answers as Questions
     from versioning.cli.given import Given
     from versioning.cli.tables import Stage
     from versioning.events import Recorded
-    from versioning.reading.questions import Questions
     from versioning.reading.replay import Transition
 
 _ABOUT: Final = click.argument("address", required=False, metavar="[VERSION|MODEL]", shell_complete=complete_either)

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 import attrs
 import msgspec
 
+from versioning import laws
 from versioning.errors import (
     ConcurrencyError,
     CorruptLogError,
@@ -47,7 +48,7 @@ from versioning.errors import (
     StoreError,
     VersioningError,
 )
-from versioning.reading.views import MODELS, NOW, Cut, State, View, _encoder, _nothing
+from versioning.reading.views import MODELS, PRESENT, Past, State, View, _encoder, _nothing
 from versioning.store.contract import EVERY, LAST_KEY, KeptRow, RowFilter, Snapshot, ViewPosition
 from versioning.store.format import Envelope, Fact, read
 
@@ -120,7 +121,7 @@ def pages_of(  # noqa: PLR0917 - what view_page takes, and how long the first pa
 
 @attrs.frozen
 class Reading(Generic[State]):
-    """A view as of a cut: the kept rows, and on top what the rest of the log made of those that it touches.
+    """A view as of a past: the kept rows, and on top what the rest of the log made of those that it touches.
 
     Of a past, a kept row that holds nothing later is as it was; each other one is taken back to what it was then: by
     itself where its state can tell, else by folding its own stream from the log. So a page costs what is on it.
@@ -128,7 +129,7 @@ class Reading(Generic[State]):
 
     view: View[State]
     snapshot: Snapshot
-    cut: Cut
+    past: Past
     over: dict[str, State]
     position: int
     """Of the last event that counts."""
@@ -143,7 +144,7 @@ class Reading(Generic[State]):
 
     def within(self, workspace: str, start_us: int, end_us: int) -> Iterator[State]:
         """Give all states of a workspace but those that were over before `start_us` or began from `end_us` on."""
-        among = self.cut.among
+        among = self.past.among
         among = among._replace(upto_us=min(among.upto_us, end_us - 1), behind_us=start_us)
         return (self._state(one) for _, _, one in self._found(workspace, among))
 
@@ -158,7 +159,7 @@ class Reading(Generic[State]):
         return self.view.read(one) if isinstance(one, KeptRow) else one
 
     def _live(self, workspace: str, after: str, limit: int | None) -> Iterator[tuple[str, State | KeptRow]]:
-        found = self._found(workspace, self.cut.among, after, PAGE if limit is None else limit)
+        found = self._found(workspace, self.past.among, after, PAGE if limit is None else limit)
         live = ((name, one) for name, _, one in found if isinstance(one, KeptRow) or self.view.is_live(one))
         return itertools.islice(live, limit)
 
@@ -177,28 +178,28 @@ class Reading(Generic[State]):
     def _kept(
         self, workspace: str, among: RowFilter, after: str, first: int
     ) -> Iterator[tuple[str, str, State | KeptRow]]:
-        cut, over = self.cut, self.over
+        past, over = self.past, self.over
         for page in pages_of(
             self.snapshot, self.view.name, workspace, among, (after, LAST_KEY if after else ""), first
         ):
             late = {
-                row.key: row for row in page if row.key not in over and not cut.holds(row.last_position, row.last_us)
+                row.key: row for row in page if row.key not in over and not past.holds(row.last_position, row.last_us)
             }
-            past = self._taken_back(late) if late else {}
+            then = self._taken_back(late) if late else {}
             for row in page:
                 if row.key in late:
-                    if row.key in past:
-                        yield row.model_name, row.key, past[row.key]
+                    if row.key in then:
+                        yield row.model_name, row.key, then[row.key]
                 elif row.key not in over:
                     yield row.model_name, row.key, row
 
     def _taken_back(self, late: dict[str, KeptRow]) -> dict[str, State]:
-        """Give states as of the cut, of rows that hold later events; a row that did not begin by then has none."""
+        """Give states as of the past, of rows that hold later events; a row that did not begin by then has none."""
         if self.view.as_of is not None:
-            return {key: self.view.as_of(self.view.read(row), self.cut) for key, row in late.items()}
-        fold = _Fold(self.view, self.snapshot, None, self.cut)
+            return {key: self.view.as_of(self.view.read(row), self.past) for key, row in late.items()}
+        fold = _Fold(self.view, self.snapshot, None, self.past)
         streams, after = sorted(late), ("", 0)
-        while rows := self.snapshot.tails(streams, after, REBUILD_EVENTS, self.cut.position):
+        while rows := self.snapshot.tails(streams, after, REBUILD_EVENTS, self.past.position):
             fold.take_in(rows)
             after = rows[-1][1], rows[-1][2]
             streams = streams[bisect.bisect_left(streams, after[0]) :]
@@ -221,46 +222,46 @@ class _Ahead:
 class Views:
     """The views of one store."""
 
-    def __init__(self, recorder: Store, *, batch_events: int = BATCH_EVENTS) -> None:
-        """Answer from the recorder's log and kept rows."""
-        self._recorder = recorder
+    def __init__(self, store: Store, *, batch_events: int = BATCH_EVENTS) -> None:
+        """Answer from a store's log and kept rows."""
+        self._store = store
         self._batch_events = batch_events
         self._ahead: dict[str, _Ahead] = {}
         """By view, as of the last reading: the next one folds only what was recorded since."""
 
     @contextlib.contextmanager
-    def reading(self, view: View[State], cut: Cut = NOW) -> Iterator[Reading[State]]:
+    def reading(self, view: View[State], past: Past = PRESENT) -> Iterator[Reading[State]]:
         """Give a view as of now, of a position or of a moment, all from one snapshot."""
-        end = self._recorder.head() if cut.position is None else cut.position
+        end = self._store.head() if past.position is None else past.position
         if end - self._position(view) > self._batch_events:
             # A full disk must not stop reading; an event that can't be read does below, if it counts.
             with contextlib.suppress(StoreError, CorruptLogError, NewerFormatError):
                 self.catch_up(view)
-        with self._recorder.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(view.name)
             last = 0 if kept is None else kept.position
-            fold = _Fold(view, snapshot, view.name, cut)
+            fold = _Fold(view, snapshot, view.name, past)
             ahead = self._ahead.get(view.name)
-            if cut == NOW and ahead is not None and ahead.kept == kept:
+            if past == PRESENT and ahead is not None and ahead.kept == kept:
                 last = ahead.last
                 fold.go_on_from(ahead.over)
-            while rows := snapshot.log(last, REBUILD_EVENTS, cut.position):
+            while rows := snapshot.log(last, REBUILD_EVENTS, past.position):
                 last = rows[-1][0]
                 fold.take_in(rows)
-            if cut == NOW:
+            if past == PRESENT:
                 self._ahead[view.name] = _Ahead(kept, last, fold.over)
-            yield Reading(view, snapshot, cut, fold.over, last if cut.position is None else cut.position)
+            yield Reading(view, snapshot, past, fold.over, last if past.position is None else past.position)
 
-    def kept_model(self, stream: str, cut: Cut) -> ModelAggregate | None:
+    def kept_model(self, stream: str, past: Past) -> ModelAggregate | None:
         """Give what is kept of a stream, if it is readable and holds nothing later; it may be of another history."""
-        with contextlib.suppress(StoreError), self._recorder.snapshot() as snapshot:
+        with contextlib.suppress(StoreError), self._store.snapshot() as snapshot:
             for row in snapshot.view_rows(MODELS.name, [stream]):
                 state = MODELS.read(row)
-                return state if cut.holds(state.position, state.last_at_us) else None
+                return state if past.holds(state.position, state.last_at_us) else None
         return None
 
     def _position(self, view: View[Any]) -> int:
-        with self._recorder.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(view.name)
             return 0 if kept is None else kept.position
 
@@ -276,25 +277,25 @@ class Views:
 
         An event that can't be read or folded ends the batch before it; as the first one, it is an error.
         """
-        with self._recorder.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(name)
             position, latest_us = (0, 0) if kept is None else (kept.position, kept.latest_us)
             rows = snapshot.log(position, REBUILD_EVENTS, None)
             if not rows:
                 return position
-            fold = _Fold(view, snapshot, name, NOW, is_private=True)
+            fold = _Fold(view, snapshot, name, PRESENT, is_private=True)
             try:
                 fold.take_in(rows)
             except (CorruptLogError, NewerFormatError) as error:
                 rows = [row for row in rows if error.position is not None and row[0] < error.position]
                 if not rows:
                     raise
-                fold = _Fold(view, snapshot, name, NOW, is_private=True)
+                fold = _Fold(view, snapshot, name, PRESENT, is_private=True)
                 fold.take_in(rows)
         latest_us = max(latest_us, fold.latest_us)
         changed = [view.row(key, state) for key, state in fold.over.items()]
         reached = rows[-1][0]
-        return reached if self._recorder.write_view(name, position, reached, latest_us, changed) else position
+        return reached if self._store.write_view(name, position, reached, latest_us, changed) else position
 
     def status(self, view: View[Any]) -> ViewStatus:
         """Say how far a view is, after it has caught up as far as it can, and what stopped it."""
@@ -303,7 +304,7 @@ class Views:
             self.catch_up(view)
         except (CorruptLogError, NewerFormatError) as error:
             problem = error
-        position, head = self._position(view), self._recorder.head()
+        position, head = self._position(view), self._store.head()
         if problem is None:
             return ViewStatus(view.name, position, head - position)
         return ViewStatus(view.name, position, head - position, getattr(problem, "position", None), problem.sentence)
@@ -315,7 +316,7 @@ class Views:
             InvalidArgumentError: there is no event at this position.
             StoreError: the store was busy all the time.
         """
-        if skipped.position == 0 or not self._recorder.log(skipped.position - 1, 1, skipped.position):
+        if skipped.position == 0 or not self._store.log(skipped.position - 1, 1, skipped.position):
             msg = f"There is no event at position {skipped.position}."
             raise InvalidArgumentError(msg, hint="{views} names the event that stops a view.", argument="position")
         place = str(skipped.position)
@@ -324,17 +325,17 @@ class Views:
 
     def skipped(self) -> tuple[Skipped, ...]:
         """Give the events that the views pass over, in the order of their positions."""
-        with self._recorder.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             rows = snapshot.view_page(_SKIPPED, "", EVERY)
         return tuple(_skipped_decoder.decode(row.state) for row in rows)
 
     def _write(self, name: str, moved: Callable[[int], int], rows: list[KeptRow]) -> None:
         """Keep rows under a name, whoever else keeps some there."""
         for _ in range(WRITES_TRIED_MAX):
-            with self._recorder.snapshot() as snapshot:
+            with self._store.snapshot() as snapshot:
                 kept = snapshot.view_position(name)
             position = 0 if kept is None else kept.position
-            if self._recorder.write_view(name, position, moved(position), 0, rows):
+            if self._store.write_view(name, position, moved(position), 0, rows):
                 return
             time.sleep(WRITE_PAUSE_S)
         msg = f"The store was too busy to keep what belongs to {name}."
@@ -352,9 +353,9 @@ class Views:
         beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}+lease")
         lease.take()
         try:
-            self._recorder.drop_view(beside)
+            self._store.drop_view(beside)
             idle_tries = position = 0
-            while position < (head := self._recorder.head()):
+            while position < (head := self._store.head()):
                 reached = self._advance(view, beside)
                 lease.renew()
                 idle_tries = 0 if reached > position else idle_tries + 1
@@ -366,9 +367,9 @@ class Views:
                 position = reached
                 if progress is not None:
                     progress(view.name, position, head)
-            self._recorder.swap_view(beside, view.name)
+            self._store.swap_view(beside, view.name)
         finally:
-            self._recorder.drop_view(beside)
+            self._store.drop_view(beside)
             lease.give_back()
         return position
 
@@ -377,7 +378,7 @@ class _Lease:
     """The right of one process to build a view: kept in the store, so that a dead holder loses it after a while."""
 
     def __init__(self, views: Views, name: str) -> None:
-        self._recorder = views._recorder  # noqa: SLF001 - a part of the views
+        self._store = views._store  # noqa: SLF001 - a part of the views
         self._name = name
         self._turn = 0
 
@@ -391,7 +392,7 @@ class _Lease:
     def renew(self) -> None:
         """Prolong it; where the store is busy, the next batch will."""
         now_us = time.time_ns() // 1_000
-        if self._recorder.write_view(self._name, self._turn, self._turn + 1, now_us + LEASE_US, []):
+        if self._store.write_view(self._name, self._turn, self._turn + 1, now_us + LEASE_US, []):
             self._turn += 1
 
     def give_back(self) -> None:
@@ -399,14 +400,14 @@ class _Lease:
 
     def _held(self) -> tuple[int, int]:
         """Say whose turn it is, and until when."""
-        with self._recorder.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(self._name)
         return (0, 0) if kept is None else kept
 
     def _hold(self, turn: int, until_us: int) -> bool:
         """Hold it until then, unless somebody else has taken the turn; try again while the store is only busy."""
         for _ in range(WRITES_TRIED_MAX):
-            if self._recorder.write_view(self._name, turn, turn + 1, until_us, []):
+            if self._store.write_view(self._name, turn, turn + 1, until_us, []):
                 self._turn = turn + 1
                 return True
             if self._held()[0] != turn:
@@ -419,7 +420,7 @@ class _Fold(Generic[State]):
     """A fold of log rows on top of kept ones."""
 
     def __init__(
-        self, view: View[State], snapshot: Snapshot, kept: str | None, cut: Cut, *, is_private: bool = False
+        self, view: View[State], snapshot: Snapshot, kept: str | None, past: Past, *, is_private: bool = False
     ) -> None:
         self.over: dict[str, State] = {}
         """The states that the rows touch."""
@@ -429,7 +430,7 @@ class _Fold(Generic[State]):
         self._view = view
         self._snapshot = snapshot
         self._kept = kept
-        self._cut = cut
+        self._past = past
         self._fact = Fact()
         self._own = view.own if is_private else _nothing
         """What becomes of states that nobody but this fold will see: they are written, and then forgotten."""
@@ -449,7 +450,7 @@ class _Fold(Generic[State]):
 
     def _touching(self, rows: list[LogRow]) -> list[tuple[str, int, str, Envelope[Event]]]:
         """Give the events that count: the keys of the states that they touch, positions, streams and what was read."""
-        fact, key_of, cut, touching = self._fact, self._view.key, self._cut, []
+        fact, key_of, past, touching = self._fact, self._view.key, self._past, []
         for row in rows:
             try:
                 envelope = read(*row)
@@ -461,7 +462,7 @@ class _Fold(Generic[State]):
             at_us = fact.event.at_us
             self.latest_us = max(self.latest_us, at_us)
             key = key_of(fact)
-            if key is not None and (cut is NOW or cut.holds(row[0], at_us)):
+            if key is not None and (past is PRESENT or past.holds(row[0], at_us)):
                 touching.append((key, row[0], row[1], envelope))
         return touching
 
@@ -480,11 +481,10 @@ class _Fold(Generic[State]):
             before = over.get(key)
             try:
                 state = evolve(before, fact)
-            except (LookupError, TypeError, ValueError) as error:
+            except laws.UNFOLDABLE as error:
                 if self._is_skipped(fact.position):
                     continue
-                msg = f"The event at position {fact.position} does not follow from those before it."
-                raise CorruptLogError(msg, position=fact.position) from error
+                raise laws.unfoldable(fact.position) from error
             if state is not None and state is not before:
                 over[key] = state
                 self._own(state)

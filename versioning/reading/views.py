@@ -35,7 +35,7 @@ Span: TypeAlias = tuple[int, int, int, int]
 
 
 @attrs.frozen
-class Cut:
+class Past:
     """As of when: everything, or what lies up to a position, or up to a moment in each stream (R25)."""
 
     position: int | None = None
@@ -53,7 +53,7 @@ class Cut:
         return RowFilter(position, at_us, position, at_us)
 
 
-NOW: Final = Cut()
+PRESENT: Final = Past()
 
 
 def _nothing(_: object) -> None:
@@ -78,8 +78,8 @@ class View(Generic[State]):
     """Gives what can be folded on while the state itself stays as it is."""
     own: Callable[[State], object] = _nothing
     """Says that nobody else will see this state, so that it need not copy what it changes."""
-    as_of: Callable[[State, Cut], State] | None = None
-    """What a state was as of an earlier cut, where the state itself can tell."""
+    as_of: Callable[[State, Past], State] | None = None
+    """What a state was as of an earlier past, where the state itself can tell."""
 
     def read(self, kept: KeptRow) -> State:
         """Give the state of a kept row.
@@ -198,8 +198,8 @@ LEDGERS: Final = View[VersionLedger](
     load=_ledger_decoder.decode,
     name_of=lambda ledger: (ledger.workspace, ledger.model_name),
     span=_span_of_ledger,
-    copy=lambda ledger: ledger.as_of(NOW.holds),
-    as_of=lambda ledger, cut: ledger.as_of(cut.holds),
+    copy=lambda ledger: ledger.as_of(PRESENT.holds),
+    as_of=lambda ledger, past: ledger.as_of(past.holds),
 )
 """What every version used (R19)."""
 

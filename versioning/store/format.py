@@ -44,9 +44,10 @@ from versioning.ids import model_id_of
 from versioning.store.contract import INTEGER_MAX, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from versioning.events import VersionDeactivated, VersionDeleted, VersionPublished
+    from versioning.store.contract import TailRow
 
     _Place: TypeAlias = tuple[int, Any, Any, Any]
     """Position, stream, sequence and topic, of whatever type they are."""
@@ -102,18 +103,10 @@ class Envelope(
     workspace: str
 
 
-class _Command(msgspec.Struct):
-    """What of a state says which command it was."""
-
-    command_id: str
-    fingerprint: str | None = None
-
-
 UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {}
 """For each older topic: the topic that follows it, and what makes the payload's newer shape out of its plain JSON."""
 
 _encode_body: Final = msgspec.json.Encoder(order="sorted").encode
-_decode_command: Final = msgspec.json.Decoder(_Command).decode
 _decode_old: Final = msgspec.json.Decoder(Envelope[dict[str, Any]]).decode
 _skim: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -183,7 +176,10 @@ def decode(position: int, stream: str, sequence: int, topic: str, state: bytes) 
         CorruptLogError: the row is not what this library writes.
         NewerFormatError: a newer release wrote it.
     """
-    envelope = read(position, stream, sequence, topic, state)
+    return _recorded(position, stream, sequence, read(position, stream, sequence, topic, state))
+
+
+def _recorded(position: int, stream: str, sequence: int, envelope: Envelope[Event]) -> Recorded:
     return Recorded(
         position,
         sequence,
@@ -274,6 +270,24 @@ class Fact:
     def chain(self) -> str:
         return self.envelope.chain
 
+    @property
+    def recorded(self) -> Recorded:
+        """The same in the public form."""
+        return _recorded(self.position, self.stream, self.sequence, self.envelope)
+
+
+def facts_of(stream: str, rows: Iterable[TailRow]) -> Iterator[Fact]:
+    """Read rows of one stream, in their order.
+
+    Raises:
+        CorruptLogError, NewerFormatError: as `read`.
+    """
+    for position, sequence, topic, state in rows:
+        fact = Fact()
+        fact.envelope = envelope = read(position, stream, sequence, topic, state)
+        fact.position, fact.stream, fact.sequence, fact.event = position, stream, sequence, envelope.payload
+        yield fact
+
 
 @functools.lru_cache(maxsize=4_096)
 def _is_stream(stream: str) -> bool:
@@ -291,11 +305,6 @@ def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int) -> str:
     if not AT_US_MIN <= envelope.payload.at_us <= AT_US_MAX:
         return "its moment lies outside the years 1 to 9999"
     return "it does not begin with its link"
-
-
-def fingerprint_of(state: bytes) -> str | None:
-    """Give the fingerprint of the command that wrote a row that was read here (R21)."""
-    return _decode_command(state).fingerprint
 
 
 def _read_older(place: _Place, state: bytes) -> tuple[Envelope[Event], _Faults]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import bisect
 import collections
-import copy
 import itertools
 import random
 import secrets
@@ -563,9 +562,9 @@ class World:
         opened = self._registries.get((workspace, process))
         if opened is None:
             if self.url == "memory:" and self._registries:
-                opened = copy.copy(next(iter(self._registries.values())))
-                opened.workspace = workspace
-                opened._cached = collections.OrderedDict()  # noqa: SLF001 - memory belongs to one registry; this is one more
+                opened = object.__new__(ModelRegistry)  # memory belongs to one registry; this is one more
+                opened.__dict__.update(next(iter(self._registries.values())).__dict__)
+                opened._use(workspace, self.policy)
             else:
                 opened = ModelRegistry(self.url, workspace=workspace, policy=self.policy, clock=self.clock)
                 if self._kept is not None:
@@ -640,7 +639,7 @@ class World:
     ) -> tuple[Answer, Answer]:
         ids, named = arguments
         menu = answer(registry.allowed, ids[0]) if move.what in ON_A_VERSION else Answer()
-        preview = answer(registry.preview, move.what, *ids, **named)
+        preview = answer(getattr(registry.preview, move.what), *ids, **named)
         _same("a look records nothing", [], list(registry.history(after=self.head)))
         return menu, preview
 
@@ -811,7 +810,7 @@ class World:
         """Compare versions that are named by number, by id and by range (R24)."""
         for number, version_id in list(state.by_number.items())[-2:]:
             version = state.versions[version_id]
-            _same(f"number {number} {about}", version, asked.version(place.name, number))
+            _same(f"number {number} {about}", version, asked.version(f"{place.name}@{number}"))
             refused = {"active": None, "deleted": "VersionDeletedError"}.get(version.status, "VersionNotActiveError")
             expected = Answer(refused=refused) if refused else Answer(version)
             _same(f"resolve {number} {about}", expected, answer(asked.resolve, place.name, number))

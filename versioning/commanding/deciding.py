@@ -1,0 +1,500 @@
+"""How a request becomes facts: decide, append, and again while others are faster. The one command path.
+
+The law of this room: **no rule is decided here.** A command is decided on a state, and its events are appended behind
+the very sequence that it was decided on, in one statement. A single command is a batch of one.
+
+An attempt takes the states of a batch from the cache, decides each request in turn, and appends what they record
+together. It reads as little as it can:
+
+1. The first attempt believes the cache. A single command whose model is not cached reads it. In a batch of many a name
+   that is not cached is taken for new, and in any batch a key for unused. Where that is wrong the append conflicts: the
+   store refuses a second event at a sequence and a second use of a key.
+2. A refusal, or the finding that there is nothing to do, is never given from the cache: the attempt ends without a
+   word, and the next one *looks*. It reads the tail of each stream and the use of each key, and what it then finds is
+   final (R20, R21, R22).
+3. After a conflict the first event behind the expected sequence says whether it was this very append whose reply was
+   lost: it carries the command's own random id. Otherwise somebody else was first: look, and decide again, after a
+   random pause that doubles. A batch of many is halved, since fewer have a better chance beside others.
+
+Inside a batch, a request on a stream that an earlier one of the batch has changed is decided on a fork of the state
+with those changes. Nothing is applied to the cache before it is committed.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from versioning.addresses import Address
+from versioning.aggregate import ModelAggregate
+from versioning.commanding.requests import numbered
+from versioning.errors import (
+    ConcurrencyError,
+    IdempotencyConflictError,
+    ModelNotFoundError,
+    StoreError,
+    VersioningError,
+    shown,
+)
+from versioning.events import Meta
+from versioning.reading.streams import CachedStream
+from versioning.rules import decide
+from versioning.store.contract import AppendConflict
+from versioning.store.format import decode, encode, link_of
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from versioning.aggregate import Model, Version
+    from versioning.commanding.requests import Request
+    from versioning.commands import Command
+    from versioning.events import Event, Recorded
+    from versioning.reading.streams import CachedStreams
+    from versioning.rules import Policy
+    from versioning.store.contract import Row
+    from versioning.store.format import Fact
+
+TRIES_MAX: Final = 64
+"""How often a command is decided before it gives up (R22)."""
+MANY: Final = "deploy_many"
+PAUSE_S_MAX: Final = 0.05
+"""How long it waits at most before it is decided again; the pauses double, and are random, so that nobody starves."""
+BATCH_REQUESTS: Final = 500
+"""How many deployments are recorded in one transaction: at most two events each, which PostgreSQL takes in beside other
+writers."""
+
+
+class Effect:
+    """What one call recorded; its facts are read back from their rows when somebody asks."""
+
+    __slots__ = ("_recorded", "_rows", "repeated")
+
+    def __init__(
+        self,
+        rows: Sequence[tuple[int, Row]] = (),
+        recorded: tuple[Recorded, ...] | None = None,
+        *,
+        repeated: bool = False,
+    ) -> None:
+        """Hold rows with their positions, or the facts themselves."""
+        self._rows = rows
+        self._recorded = recorded
+        self.repeated = repeated
+        """Whether the key of the call was answered from before (R21)."""
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        """The facts that the call recorded, in their order."""
+        if self._recorded is None:
+            self._recorded = tuple(decode(position, *row[:4]) for position, row in self._rows)
+        return self._recorded
+
+
+NOTHING: Final = Effect()
+REPEATED: Final = Effect(repeated=True)
+
+
+class Outcome:
+    """What a request made, changed, or found to be so."""
+
+    __slots__ = ("_cached", "_version", "effect", "generation", "version_id")
+
+    def __init__(self, cached: CachedStream, version_id: str | None, generation: int, effect: Effect = NOTHING) -> None:
+        """Name the version, or the life of the name for a command on a model."""
+        self._cached = cached
+        self._version: Version | None = None
+        self.version_id = version_id
+        self.generation = generation
+        self.effect = effect
+
+    def settle(self, state: ModelAggregate) -> None:
+        """Keep the version as it is in a state, before a later request of the same batch changes it."""
+        if self._version is None and self.version_id is not None:
+            self._version = state.versions[self.version_id]
+
+    @property
+    def version(self) -> Version:
+        """The version as it is behind the request, with what the call recorded."""
+        with self._cached.lock:
+            self.settle(self._cached.aggregate)
+        assert self._version is not None  # noqa: S101 - only a command on a model names no version
+        return self._version.with_effect(self.effect)
+
+    @property
+    def model(self) -> Model:
+        """The model as it is behind the request, with what the call recorded."""
+        with self._cached.lock:
+            return self._cached.aggregate.model(self.generation, self.effect)
+
+
+class _Moved(Exception):  # noqa: N818 - no error: the state was read anew meanwhile, so the batch is decided again
+    """The state that a batch was planned on has changed under it."""
+
+
+class _Append(NamedTuple):
+    """What one request of a batch records."""
+
+    outcome: Outcome
+    command_id: str
+    actor: str | None
+    events: Sequence[Event]
+    rows: slice
+    """Which rows of the batch are its own."""
+
+
+class _Planned:
+    """What a batch is going to record in one stream."""
+
+    __slots__ = ("_fork", "_unsettled", "appends", "cached", "is_final", "link", "sequence", "used_keys")
+
+    def __init__(self, cached: CachedStream, used_keys: dict[str, Fact], *, is_final: bool) -> None:
+        self.cached = cached
+        self.is_final = is_final
+        """Whether what was read in this attempt allows a refusal to be given."""
+        self.used_keys = used_keys
+        """The first events of the appends that used keys of this batch before."""
+        self.appends: list[_Append] = []
+        self.sequence = 0
+        """Last sequence before the batch."""
+        self.link = b""
+        """Link of the last row that is planned."""
+        self._unsettled: _Append | None = None
+        self._fork: ModelAggregate | None = None
+
+    def state(self) -> ModelAggregate:
+        """Return the state on which the next request is decided; the stream's lock is held meanwhile.
+
+        Raises:
+            _Moved: others recorded something since the first request of the batch was decided.
+        """
+        last = self._unsettled
+        if last is not None:
+            if self._fork is None:
+                if self.cached.aggregate.sequence != self.sequence:
+                    raise _Moved
+                self._fork = self.cached.aggregate.fork()
+            self._fork.take(last.events, last.actor)
+            self._fork.link = self.link
+            last.outcome.settle(self._fork)
+            self._unsettled = None
+        return self.cached.aggregate if self._fork is None else self._fork
+
+    def add(self, append: _Append, sequence: int, link: bytes) -> None:
+        """Plan what a request records behind a sequence; `link` is that of its last row."""
+        if not self.appends:
+            self.sequence = sequence
+        self.appends.append(append)
+        self.link = link
+        self._unsettled = append
+
+
+class Deciding:
+    """The command path of one registry."""
+
+    def __init__(
+        self, streams: CachedStreams, policy: Policy, now_us: Callable[[], int], is_closed: Callable[[], bool]
+    ) -> None:
+        """Decide on cached streams.
+
+        Args:
+            streams: of the registry.
+            policy: what the host chose.
+            now_us: returns the present, in microseconds since 1970.
+            is_closed: returns whether the store was closed, so that nothing more can be sent to it.
+        """
+        self._streams = streams
+        self._policy = policy
+        self._now_us = now_us
+        self._is_closed = is_closed
+
+    def run(self, request: Request) -> Outcome:
+        """Decide and record one request.
+
+        Raises:
+            VersioningError: it was refused, or could not be recorded.
+        """
+        outcomes = self._settled([request], [secrets.token_hex(16)])
+        if outcomes is None:
+            raise _too_slow(request.name)
+        return outcomes[0]
+
+    def run_many(
+        self, requests: Sequence[Request], progress: Callable[[str, int, int], None] | None = None
+    ) -> list[Version]:
+        """Decide and record deployments in their order, in as few appends as possible; return their versions.
+
+        Args:
+            requests: the deployments.
+            progress: called after each batch with "deploy", and how many of how many are done.
+
+        Raises:
+            VersioningError: one was refused, and `index` says which; the batches before it are recorded.
+        """
+        drawn = secrets.token_hex(16 * len(requests))
+        ids = [drawn[place : place + 32] for place in range(0, len(drawn), 32)]
+        versions: list[Version] = []
+        at_once, tries = BATCH_REQUESTS, 0
+        while len(versions) < len(requests):
+            some = slice(len(versions), min(len(versions) + at_once, len(requests)))
+            outcomes = self._settled(requests[some], ids[some], some.start, looks=tries > 0)
+            if outcomes is not None:
+                versions += [outcome.version for outcome in outcomes]
+                at_once, tries = BATCH_REQUESTS, 0
+                if progress is not None:
+                    progress("deploy", len(versions), len(requests))
+                continue
+            at_once = max(1, (some.stop - some.start) // 2)
+            tries += 1
+            if tries == TRIES_MAX:
+                raise _too_slow(MANY)
+            _pause(tries)
+        return versions
+
+    def preview(self, request: Request) -> Sequence[Event]:
+        """Decide one request as of now, and record nothing; a repeated one gives no events.
+
+        Raises:
+            VersioningError: whatever the command itself would raise.
+        """
+        stream = request.ref.stream
+        cached, is_fresh = self._streams.current(stream)
+        if is_fresh and request.why.idempotency_key is None:
+            planned = _Planned(cached, {}, is_final=True)
+        else:
+            planned = self._looked([request], {stream: cached})[stream]
+        self._plan(planned, request, "", self._now_us(), [])
+        return planned.appends[0].events if planned.appends else ()
+
+    # One batch.
+
+    def _settled(
+        self, batch: Sequence[Request], ids: Sequence[str], first: int | None = None, *, looks: bool = False
+    ) -> list[Outcome] | None:
+        """Decide and record a batch, with several tries; None where others were faster each time.
+
+        Args:
+            batch: the requests.
+            ids: a random id for each command.
+            first: the index of the first deployment of many; None for a single command.
+            looks: whether the first attempt looks at the store already.
+        """
+        cached, fresh = self._states(batch, is_single=first is None)
+        turns = _take_turns(list(cached.values()))
+        try:
+            for tries in range(int(looks), TRIES_MAX if first is None else 2):
+                if tries > 1:
+                    _pause(tries)
+                planned = self._looked(batch, cached) if tries else self._believed(batch, cached, fresh)
+                outcomes = self._attempt(batch, ids, planned, first)
+                if outcomes is not None:
+                    return outcomes
+        finally:
+            for turn in turns:
+                turn.release()
+        return None
+
+    def _states(self, batch: Sequence[Request], *, is_single: bool) -> tuple[dict[str, CachedStream], bool]:
+        """Return the states of a batch in the order of their streams, and whether they were read just now.
+
+        In a batch of many, a name that is not cached is taken for new.
+        """
+        if is_single:
+            stream = batch[0].ref.stream
+            cached, is_fresh = self._streams.current(stream)
+            return {stream: cached}, is_fresh
+        known = self._streams.known
+        streams = sorted({request.ref.stream for request in batch})
+        return {stream: known(stream) or CachedStream(ModelAggregate(stream)) for stream in streams}, False
+
+    @staticmethod
+    def _believed(batch: Sequence[Request], cached: dict[str, CachedStream], fresh: bool) -> dict[str, _Planned]:  # noqa: FBT001 - an answer passed on
+        """Plan on what is in memory: whatever would be a refusal then is looked at again."""
+        is_final = fresh and batch[0].why.idempotency_key is None
+        return {stream: _Planned(one, {}, is_final=is_final) for stream, one in cached.items()}
+
+    def _looked(self, batch: Sequence[Request], cached: dict[str, CachedStream]) -> dict[str, _Planned]:
+        """Plan on what the store holds now: the use of each key, and then the tail of each stream, which has it."""
+        planned = {stream: _Planned(one, {}, is_final=True) for stream, one in cached.items()}
+        for stream, key in {(request.ref.stream, request.why.idempotency_key) for request in batch}:
+            if key is not None and (used := self._streams.find_key(stream, key)):
+                planned[stream].used_keys[key] = used
+        if len(cached) == 1:
+            self._streams.catch_up(next(iter(cached.values())))
+        else:
+            self._streams.catch_up_all(cached)
+        return planned
+
+    def _attempt(
+        self, batch: Sequence[Request], ids: Sequence[str], planned: dict[str, _Planned], first: int | None
+    ) -> list[Outcome] | None:
+        """Decide and record a batch once; None where the store has to be looked at, and nothing was recorded."""
+        rows: list[Row] = []
+        outcomes: list[Outcome] = []
+        now_us = self._now_us()
+        for index, request in enumerate(batch):
+            try:
+                outcome = self._plan(planned[request.ref.stream], request, ids[index], now_us, rows)
+            except _Moved:
+                return None
+            except VersioningError as error:
+                if first is None:
+                    raise
+                raise numbered(error, first + index) from error
+            if outcome is None:
+                return None
+            outcomes.append(outcome)
+        if rows and not self._append(rows, planned):
+            return None
+        return outcomes
+
+    def _plan(
+        self, planned: _Planned, request: Request, command_id: str, now_us: int, rows: list[Row]
+    ) -> Outcome | None:
+        """Decide one request on what is planned before it, and plan its rows; None where the store has to be looked at.
+
+        What is looked at first: the key (R21), the address (R5), what is expected of the primary, the rules (R22).
+        """
+        ref, why, cached = request.ref, request.why, planned.cached
+        refusal: VersioningError | None = None
+        command: Command = request.command
+        events: Sequence[Event] = ()
+        with cached.lock:
+            state = planned.state()
+            if not state.sequence and ref.model_name is not None:
+                state.workspace, state.model_name = self._streams.workspace, ref.model_name
+            try:
+                is_ours = self._streams.is_ours(state, ref)
+                if is_ours and why.idempotency_key is not None:
+                    used = planned.used_keys.get(why.idempotency_key)
+                    if used is not None:
+                        return _repeated(request, used, cached)
+                    for append in planned.appends:
+                        if rows[append.rows.start].key == why.idempotency_key:
+                            return Outcome(cached, append.outcome.version_id, append.outcome.generation, REPEATED)
+                command, events = self._decided(request, state, now_us, is_ours=is_ours)
+            except VersioningError as error:
+                refusal = error
+            sequence, link, name = state.sequence, state.link, state.model_name
+            generation = state.generation if state.exists else state.generation + 1
+        if not events:
+            if not planned.is_final:
+                return None
+            if refusal is not None:
+                raise self._explained(refusal)
+            return Outcome(cached, getattr(command, "version_id", None), generation)
+        key = why.idempotency_key
+        fingerprint = None if key is None else request.fingerprint
+        meta = Meta(
+            self._streams.workspace, name, generation, command_id, why.actor, why.reason, why.correlation_id, key,
+            fingerprint,
+        )  # fmt: skip
+        own = encode(ref.stream, sequence, link, events, meta)
+        made = None if request.is_about_model else getattr(events[0], "version_id", None)
+        outcome = Outcome(cached, made, generation)
+        place = slice(len(rows), len(rows) + len(own))
+        planned.add(_Append(outcome, command_id, why.actor, events, place), sequence, link_of(own[-1].state))
+        rows += own
+        return outcome
+
+    def _decided(
+        self, request: Request, state: ModelAggregate, now_us: int, *, is_ours: bool
+    ) -> tuple[Command, tuple[Event, ...]]:
+        """Return the command with its addresses found, and what it records in a state."""
+        if not is_ours and request.ref.model_name is None:
+            raise self._streams.no_version(getattr(request.command, "version_id", ""))
+        if not state.exists and isinstance(request.target, Address):
+            raise self._streams.no_model(request.ref)
+        command = request.command_in(state)
+        return command, decide(state, command, self._policy, now_us)
+
+    def _explained(self, refusal: VersioningError) -> VersioningError:
+        """Return a refusal with the names that look alike, where a model is not there."""
+        return self._streams.with_suggestions(refusal) if isinstance(refusal, ModelNotFoundError) else refusal
+
+    def _append(self, rows: list[Row], planned: dict[str, _Planned]) -> bool:
+        """Record what was planned, all or nothing; False where somebody else was first.
+
+        Raises:
+            StoreError: it was not recorded, or that can't be known.
+        """
+        try:
+            positions = self._streams.store.append(rows)
+        except AppendConflict:
+            return self._was_recorded(planned)
+        except StoreError as error:
+            if self._is_closed():  # nothing was sent
+                raise
+            try:
+                if self._was_recorded(planned):
+                    return True
+            except StoreError:
+                hint = (
+                    "Whether it was recorded is not known; with an idempotency key the same command can be sent again."
+                )
+                raise StoreError(error.sentence, hint=hint) from error
+            raise
+        for one in planned.values():
+            if one.appends:
+                for append in one.appends:
+                    append.outcome.effect = Effect(tuple(zip(positions[append.rows], rows[append.rows], strict=True)))
+                one.cached.apply_own(one.sequence, [(append.events, append.actor) for append in one.appends], one.link)
+                self._streams.keep(one.cached)
+        return True
+
+    def _was_recorded(self, planned: dict[str, _Planned]) -> bool:
+        """Return whether the first row behind the planned sequence is this very append: its reply may have been lost.
+
+        What was recorded is applied to the cache, by whomever it was.
+        """
+        changed = [one for one in planned.values() if one.appends]
+        for place, one in enumerate(changed):
+            facts = self._streams.catch_up(one.cached, one.sequence)
+            if place == 0 and not (facts and facts[0].envelope.command_id == one.appends[0].command_id):
+                return False
+            for append in one.appends:
+                own = tuple(fact.recorded for fact in facts if fact.envelope.command_id == append.command_id)
+                append.outcome.effect = Effect(recorded=own)
+        return True
+
+
+def _repeated(request: Request, used: Fact, cached: CachedStream) -> Outcome:
+    """R21: return what the command with this key made or changed, if it was the same command.
+
+    Raises:
+        IdempotencyConflictError: it was another one.
+    """
+    if used.envelope.fingerprint != request.fingerprint:
+        key = request.why.idempotency_key
+        msg = f"The idempotency key {shown(key)} was used at position {used.position} for another command."
+        raise IdempotencyConflictError(msg, idempotency_key=key, position=used.position)
+    version_id = None if request.is_about_model else getattr(used.event, "version_id", None)
+    return Outcome(cached, version_id, used.envelope.generation, REPEATED)
+
+
+def _take_turns(cached: Sequence[CachedStream]) -> list[threading.Lock]:
+    """Wait until no other command of this process is about one of these, for a bounded time; return what is held.
+
+    They are taken in the order of their streams, so that no two commands wait for each other.
+    """
+    deadline = time.monotonic() + PAUSE_S_MAX * TRIES_MAX
+    held: list[threading.Lock] = []
+    try:
+        for one in cached:
+            if one.turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                held.append(one.turn)  # noqa: PERF401 - what is held must be known when a wait is interrupted
+    except BaseException:
+        for turn in held:
+            turn.release()
+        raise
+    return held
+
+
+def _pause(tries: int) -> None:
+    time.sleep(random.random() * min(PAUSE_S_MAX, 0.001 * 2**tries))  # noqa: S311 - no secret
+
+
+def _too_slow(name: str) -> ConcurrencyError:
+    return ConcurrencyError(f"Others changed the model faster than {name} could be decided, {TRIES_MAX} times.")

@@ -1,0 +1,71 @@
+"""Answers of `resolve` that may be a little old: for services that ask thousands of times a second.
+
+The law of this room: **what this registry recorded is never missing from an answer.** An answer is given from memory
+only while the state that it came from is the cached one, at the same sequence, and young enough.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from versioning.limits import SECONDS_MAX, checked_staleness
+from versioning.resolving import wanted_of
+
+if TYPE_CHECKING:
+    from versioning.aggregate import Version
+    from versioning.reading.streams import CachedStream, CachedStreams
+    from versioning.resolving import VersionWanted
+
+NAMES_KEPT_MAX: Final = 4_096
+"""How many names have answers in memory."""
+ANSWERS_MAX: Final = 64
+"""How many answers of one name are in memory: one for each number or range that was asked for."""
+_NUMBERS: Final = frozenset({int, float})
+
+
+class RecentAnswers:
+    """What `resolve` answered last, by name and by what was wanted."""
+
+    def __init__(self, streams: CachedStreams) -> None:
+        """Answer from the streams of a registry."""
+        self._streams = streams
+        self._answers: dict[str, tuple[CachedStream, dict[VersionWanted, tuple[Version, int, float]]]] = {}
+        """With each version, the sequence and the time as of which it was right."""
+
+    def resolve(self, model_name: str, version: VersionWanted, max_staleness_s: float) -> Version:
+        """Return what was answered at most so many seconds ago, else what is so now (R24)."""
+        try:
+            cached, answers = self._answers[model_name]
+            answer, sequence, read_s = answers[version]
+            state = cached.aggregate
+            if (
+                type(max_staleness_s) in _NUMBERS
+                and time.monotonic() - read_s <= max_staleness_s <= SECONDS_MAX
+                and state.sequence == sequence
+                and self._streams.known(state.stream) is cached
+            ):
+                return answer
+        except (KeyError, TypeError):  # not known, or not of a type that it could be known by
+            pass
+        return self._look(model_name, version, checked_staleness(max_staleness_s))
+
+    def _look(self, model_name: str, version: VersionWanted, max_staleness_s: float) -> Version:
+        """Ask the store, and keep the answer together with what makes it old: a later event, and the time."""
+        ref, wanted = self._streams.ref(model_name), wanted_of(version)
+        read_s = time.monotonic()
+        answer, sequence = self._streams.ask_model(ref, lambda state: (wanted.find(state), state.sequence))
+        cached = self._streams.known(ref.stream)
+        if cached is not None and max_staleness_s > 0:
+            if len(self._answers) >= NAMES_KEPT_MAX:
+                self._answers.clear()
+            known, answers = self._answers.get(model_name, (cached, {}))
+            if known is not cached or len(answers) >= ANSWERS_MAX:
+                answers = {}
+            answers[version] = answer, sequence, read_s
+            self._answers[model_name] = cached, answers
+        return answer
+
+    def clear(self) -> None:
+        """Forget all answers: the store was closed."""
+        self._answers.clear()

@@ -1,0 +1,363 @@
+"""What is known of one name, now or as of a past: the one place where the rows of a stream become its state.
+
+The law of this room: **nothing is cached before it is committed, and whoever asks gets facts, never rows.** `Streams`
+folds a stream anew, up to a past; `CachedStreams` holds the present state of the names that were asked for last, and
+reads only what was recorded behind it.
+
+A long stream is not folded from its first event where a kept row of the view of models has come further. A kept row is
+a start and no truth: it counts only if the log's row at its sequence carries its very link, which stands for all events
+before it; where anything about it is odd, it is as if there were none.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import difflib
+import functools
+import itertools
+import operator
+import threading
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from versioning import laws
+from versioning.aggregate import ModelAggregate
+from versioning.errors import (
+    CorruptLogError,
+    ModelNotFoundError,
+    NewerFormatError,
+    VersioningError,
+    VersionNotFoundError,
+    shown,
+    verbatim,
+)
+from versioning.ids import stream_in, stream_of
+from versioning.limits import checked_name
+from versioning.reading.views import MODELS, PRESENT
+from versioning.store.contract import INTEGER_MAX
+from versioning.store.format import decode, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from versioning.aggregate import Version
+    from versioning.events import Event, Recorded
+    from versioning.reading.kept import Views
+    from versioning.reading.views import Past
+    from versioning.store.contract import Store, TailRow
+    from versioning.store.format import Fact
+
+Answer = TypeVar("Answer")
+
+REFS_KEPT: Final = 4_096
+"""How many names are remembered together with their streams: at most 4 KB each."""
+CACHED_MODELS_MAX: Final = 4_096
+"""How many states are held in memory; the one that was asked for longest ago goes first."""
+FIRST_EVENTS: Final = 100
+"""How many events are read at first; then more and more, because a reader that goes on reads everything."""
+FURTHER_EVENTS: Final = 10_000
+"""How many events are read at once at most."""
+NAMES_COMPARED_MAX: Final = 2_000
+"""How many names are compared with one that is not there."""
+
+
+class StreamRef(NamedTuple):
+    """Which stream a question or a command is about, and how the caller named it."""
+
+    stream: str
+    model_name: str | None = None
+    """The model's name in NFC, where the caller gave it."""
+
+
+@functools.lru_cache(maxsize=REFS_KEPT)
+def _remembered(workspace: str, model_name: str) -> StreamRef:
+    """Return the stream of a name, and remember it: the same names are asked for again and again."""
+    name = checked_name(model_name)
+    return StreamRef(stream_of(workspace, name), name)
+
+
+class Streams:
+    """The streams of one workspace, as of a past; each question folds its stream anew."""
+
+    def __init__(self, store: Store, workspace: str, views: Views, past: Past = PRESENT) -> None:
+        """Read from a store, and begin long streams where its kept views have come to."""
+        self.store = store
+        self.workspace = workspace
+        self.views = views
+        self.past = past
+
+    # How a stream is named.
+
+    def ref(self, model_name: object) -> StreamRef:
+        """Return the stream of a model's name.
+
+        Raises:
+            InvalidNameError: it can be no model's name (R4).
+        """
+        if type(model_name) is str:
+            return _remembered(self.workspace, model_name)
+        name = checked_name(model_name)
+        return StreamRef(stream_of(self.workspace, name), name)
+
+    # Its state.
+
+    def ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        """Put a question to the state of a stream; the state must be neither changed nor kept."""
+        return question(self.state(stream))
+
+    def state(self, stream: str) -> ModelAggregate:
+        """Read the state of a stream, of a long one from where its kept row has come to.
+
+        Raises:
+            CorruptLogError, NewerFormatError: an event can't be read, or does not follow.
+        """
+        rows = self.store.tail(stream, 0, None, FIRST_EVENTS)
+        if len(rows) == FIRST_EVENTS:
+            state = self.views.kept_model(stream, self.past)
+            if state is not None and 0 < state.sequence <= INTEGER_MAX:
+                behind = self.store.tail(stream, state.sequence - 1)
+                if behind and _ends_with(state, stream, behind[0]):
+                    with contextlib.suppress(VersioningError):
+                        laws.fold(state, self._facts(stream, behind[1:]))
+                        return state
+            rows += self.store.tail(stream, rows[-1][1])
+        state = ModelAggregate(stream)
+        laws.fold(state, self._facts(stream, rows))
+        return state
+
+    def _facts(self, stream: str, rows: Iterable[TailRow]) -> Iterator[Fact]:
+        facts, past = facts_of(stream, rows), self.past
+        if past is PRESENT:
+            return facts
+        return (fact for fact in facts if past.holds(fact.position, fact.event.at_us))
+
+    def is_ours(self, state: ModelAggregate, ref: StreamRef) -> bool:
+        """R27: return whether the stream has a history in this workspace.
+
+        Raises:
+            CorruptLogError: it holds another model, whose name would have the same digest.
+        """
+        if not state.sequence or (ref.model_name is None and state.workspace != self.workspace):
+            return False
+        if (state.workspace, state.model_name) != (self.workspace, ref.model_name or state.model_name):
+            msg = f"The stream of {shown(ref.model_name)} holds another model: two names have the same digest."
+            raise CorruptLogError(msg, stream=ref.stream)
+        return True
+
+    def ask_model(self, ref: StreamRef, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        """Put a question about a model that is there.
+
+        Raises:
+            ModelNotFoundError: there is none; it suggests names that look alike.
+        """
+
+        def ask(state: ModelAggregate) -> Answer:
+            if not (self.is_ours(state, ref) and state.exists):
+                raise self.no_model(ref)
+            return question(state)
+
+        try:
+            return self.ask(ref.stream, ask)
+        except ModelNotFoundError as error:
+            raise self.with_suggestions(error) from None
+
+    def ask_version(self, version_id: str, question: Callable[[ModelAggregate, Version], Answer]) -> Answer:
+        """Put a question about a version that was deployed in this workspace, deleted or not.
+
+        Raises:
+            VersionNotFoundError: it never was.
+        """
+        ref = StreamRef(stream_in(version_id))
+
+        def ask(state: ModelAggregate) -> Answer:
+            version = state.versions.get(version_id) if self.is_ours(state, ref) else None
+            if version is None:
+                raise self.no_version(version_id)
+            return question(state, version)
+
+        return self.ask(ref.stream, ask)
+
+    def require_history(self, ref: StreamRef) -> None:
+        """Check that there ever was a model of this name.
+
+        Raises:
+            ModelNotFoundError: there never was one.
+        """
+        if not self.ask(ref.stream, lambda state: self.is_ours(state, ref)):
+            raise self.with_suggestions(self.no_model(ref))
+
+    # What is not there.
+
+    def no_model(self, ref: StreamRef) -> ModelNotFoundError:
+        """Return the error for a model that is not there."""
+        msg = f"There is no model {shown(ref.model_name)} in the workspace {shown(self.workspace)}."
+        return ModelNotFoundError(msg, model_name=ref.model_name)
+
+    def no_version(self, version_id: str) -> VersionNotFoundError:
+        """Return the error for a version that is not there."""
+        msg = f"There is no version {version_id} in the workspace {shown(self.workspace)}."
+        return VersionNotFoundError(msg, version_id=version_id)
+
+    def with_suggestions(self, error: ModelNotFoundError) -> ModelNotFoundError:
+        """Return the error with the names that look alike, where they can be read."""
+        name = str(error.facts["model_name"])
+        try:
+            with self.views.reading(MODELS, self.past) as reading:
+                names = reading.names(self.workspace, NAMES_COMPARED_MAX)
+        except VersioningError:  # a trouble elsewhere in the log must not hide this answer
+            return error
+        known = {known.casefold(): known for known in names}
+        alike = tuple(known[found] for found in difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.7))
+        if not alike:
+            return error
+        meant = " or ".join(verbatim(shown(found)) for found in alike)
+        hint = f"Did you mean {meant}? {ModelNotFoundError.hint_text}"
+        return ModelNotFoundError(error.sentence, model_name=name, hint=hint, suggestions=alike)
+
+    # Its events.
+
+    def recorded(self, stream: str, past: Past | None = None) -> Iterator[Recorded]:
+        """Read the events of a stream, oldest first, up to this past or another one."""
+        upto = self.past if past is None else past
+        for fact in facts_of(stream, self.store.tail(stream, 0)):
+            if upto.holds(fact.position, fact.event.at_us):
+                yield fact.recorded
+
+    def log(self, after: int) -> Iterator[Recorded]:
+        """Read the events of the workspace behind a position, oldest first."""
+        past, most = self.past, FIRST_EVENTS
+        while rows := self.store.log(after, most, past.position):
+            after, most = rows[-1][0], min(most * 4, FURTHER_EVENTS)
+            for row in rows:
+                recorded = decode(*row)
+                if recorded.workspace == self.workspace and past.holds(recorded.position, recorded.event.at_us):
+                    yield recorded
+
+    def position(self) -> int:
+        """Return the position of the last event of the log that counts; 0 where there is none."""
+        head = self.store.head()
+        return head if self.past.position is None else min(head, self.past.position)
+
+    def find_key(self, stream: str, key: str) -> Fact | None:
+        """Return the first event of the append that has an idempotency key, if there is one (R21)."""
+        row = self.store.find_key(stream, key)
+        return None if row is None else next(facts_of(stream, [row]))
+
+
+def _ends_with(state: ModelAggregate, stream: str, row: TailRow) -> bool:
+    """Return whether a row of the log is the last event that a kept state holds: its link stands for all before it."""
+    try:
+        (fact,) = facts_of(stream, [row])
+    except (CorruptLogError, NewerFormatError):
+        return False
+    there = (fact.sequence, fact.chain, fact.workspace, fact.model_name)
+    return there == (state.sequence, state.link.hex(), state.workspace, state.model_name) and state.stream == stream
+
+
+class CachedStream:
+    """The state of a stream, and its lock, which is never held across a question to the store."""
+
+    __slots__ = ("aggregate", "lock", "turn")
+
+    def __init__(self, aggregate: ModelAggregate) -> None:
+        """Hold a state that nobody else changes."""
+        self.aggregate = aggregate
+        self.lock = threading.Lock()
+        self.turn = threading.Lock()
+        """Held by the command that is about this model: commands of one process would only conflict."""
+
+    def apply_own(self, after: int, appends: Iterable[tuple[Sequence[Event], str | None]], link: bytes) -> None:
+        """Fold what this process recorded behind a sequence, and by whom, unless it was read meanwhile."""
+        with self.lock:
+            if self.aggregate.sequence == after:
+                for events, actor in appends:
+                    self.aggregate.take(events, actor)
+                self.aggregate.link = link
+
+    def apply(self, facts: Iterable[Fact]) -> None:
+        """Fold what was read behind a sequence that this state had; what it holds already is passed over."""
+        with self.lock:
+            held = self.aggregate.sequence
+            laws.fold(self.aggregate, (fact for fact in facts if fact.sequence > held))
+
+
+class CachedStreams(Streams):
+    """The streams of one workspace as they are now; the states that were asked for last stay in memory."""
+
+    def __init__(self, store: Store, workspace: str, views: Views) -> None:
+        """Begin with an empty cache."""
+        super().__init__(store, workspace, views)
+        self._cached: collections.OrderedDict[str, CachedStream] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def at(self, past: Past) -> Streams:
+        """Return the same streams as of a past."""
+        return Streams(self.store, self.workspace, self.views, past)
+
+    def ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
+        """Put a question to the state of a stream as it is now."""
+        cached, is_fresh = self.current(stream)
+        if not is_fresh:
+            self.catch_up(cached)
+        with cached.lock:
+            return question(cached.aggregate)
+
+    def current(self, stream: str) -> tuple[CachedStream, bool]:
+        """Return the cached state of a stream, or the one that is read now; and whether it was read now."""
+        with self._lock:
+            cached = self._cached.get(stream)
+            if cached is not None:
+                self._cached.move_to_end(stream)
+                return cached, False
+        cached = CachedStream(self.state(stream))
+        if cached.aggregate.sequence:
+            self.keep(cached)
+        return cached, True
+
+    def known(self, stream: str) -> CachedStream | None:
+        """Return the state of a stream if it is cached; nothing is read."""
+        return self._cached.get(stream)
+
+    def keep(self, cached: CachedStream) -> None:
+        """Cache a state that has a history; of several for one stream the first one stays."""
+        stream = cached.aggregate.stream
+        if self._cached.get(stream) is cached:
+            return
+        with self._lock:
+            self._cached.setdefault(stream, cached)
+            if len(self._cached) > CACHED_MODELS_MAX:
+                self._cached.popitem(last=False)
+
+    def forget(self, stream: str) -> None:
+        """Drop the state of a stream, so that it is read anew."""
+        with self._lock:
+            self._cached.pop(stream, None)
+
+    def catch_up(self, cached: CachedStream, after: int | None = None) -> list[Fact]:
+        """Apply what anybody recorded since, or behind a sequence; return it.
+
+        Raises:
+            CorruptLogError, NewerFormatError: an event can't be read, or does not follow; the state is forgotten.
+        """
+        stream = cached.aggregate.stream
+        rows = self.store.tail(stream, cached.aggregate.sequence if after is None else after)
+        return self._apply(cached, rows) if rows else []
+
+    def catch_up_all(self, many: dict[str, CachedStream]) -> None:
+        """Apply to each state what anybody recorded since, reading all of it in one statement."""
+        spans = {stream: (cached.aggregate.sequence, INTEGER_MAX) for stream, cached in many.items()}
+        for stream, rows in itertools.groupby(self.store.ranges(spans), operator.itemgetter(1)):
+            self._apply(many[stream], [(row[0], *row[2:]) for row in rows])
+
+    def _apply(self, cached: CachedStream, rows: list[TailRow]) -> list[Fact]:
+        stream = cached.aggregate.stream
+        if cached.aggregate.sequence:
+            self.store.notice_other_writer()
+        try:
+            facts = list(facts_of(stream, rows))
+            cached.apply(facts)
+        except VersioningError:
+            self.forget(stream)
+            raise
+        self.keep(cached)
+        return facts
