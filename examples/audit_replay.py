@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from versioning import ActiveVersions, ModelRegistry, PrimaryVersions, Recorded
-from versioning.events import VersionPromoted
+from versioning import ActiveVersions, ModelRegistry, PrimaryVersions, Recorded, VersionPromoted
 
 NAME = "Credit risk"
 
@@ -60,13 +59,13 @@ def a_day(registry: ModelRegistry, clock: Clock) -> None:
     clock.wait()
     second = registry.deploy("s3://models/credit/2", model_name=NAME, actor="u-23", reason="retrained on Q4")
     clock.wait()
-    registry.publish(second.version_id, actor="u-17", reason="reviewed, ticket 4711")
+    registry.publish(second, actor="u-17", reason="reviewed, ticket 4711")
     clock.wait()
     registry.rollback(NAME, actor="u-08", reason="too many refusals, ticket 4720")
     clock.wait()
-    registry.promote(second.version_id, actor="u-17", reason="threshold corrected")
+    registry.promote(second, actor="u-17", reason="threshold corrected")
     clock.wait()
-    registry.delete(second.version_id, actor="u-08", reason="data had to be erased")
+    registry.delete(second, actor="u-08", reason="data had to be erased")
 
 
 def what_served_when(registry: ModelRegistry) -> None:

@@ -52,20 +52,20 @@ def some_weeks(registry: ModelRegistry, clock: Clock) -> None:
     """Record what happened. A version counts from the moment at which its environment starts to come up."""
     churn = registry.deploy("s3://acme/churn/1", model_name="Churn", publish=True)  # 29 December
     clock.now += timedelta(minutes=4)
-    registry.complete_activation(churn.version_id, churn.activation_id or "")
+    registry.complete_activation(churn, churn.activation_id or "")
 
     clock.now = JANUARY + timedelta(days=5, hours=9)
     draft = registry.deploy("s3://acme/churn/2", model_name="Churn")
     clock.now += timedelta(minutes=3, microseconds=1)
-    registry.complete_activation(draft.version_id, draft.activation_id or "")
+    registry.complete_activation(draft, draft.activation_id or "")
     clock.now += timedelta(hours=2)
-    registry.publish(draft.version_id)
+    registry.publish(draft)
 
     clock.now = JANUARY + timedelta(days=20)
-    registry.deactivate(churn.version_id)
+    registry.deactivate(churn)
     fraud = registry.deploy("s3://acme/fraud/1", model_name="Fraud", publish=True)
     clock.now += timedelta(minutes=10)
-    registry.fail_activation(fraud.version_id, fraud.activation_id or "", error="out of memory")
+    registry.fail_activation(fraud, fraud.activation_id or "", error="out of memory")
 
     clock.now = FEBRUARY + timedelta(days=1)
 

@@ -14,8 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from versioning import ModelRegistry, Policy, Version, VersioningError
-from versioning.events import VersionActivated, VersionActivationFailed, VersionActivationRequested, VersionDeployed
+from versioning import (
+    ModelRegistry,
+    Policy,
+    Version,
+    VersionActivated,
+    VersionActivationFailed,
+    VersionActivationRequested,
+    VersionDeployed,
+    VersioningError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,9 +64,9 @@ def start_environments(registry: ModelRegistry, work: Follower) -> None:
             start(version)
         except MemoryError as error:
             why = f"{type(error).__name__}: {error}"
-            registry.fail_activation(version.version_id, version.activation_id, error=why, actor="worker")
+            registry.fail_activation(version, version.activation_id, error=why, actor="worker")
         else:
-            registry.complete_activation(version.version_id, version.activation_id, actor="worker")
+            registry.complete_activation(version, version.activation_id, actor="worker")
 
 
 def start(version: Version) -> None:
@@ -103,9 +111,9 @@ def serve(registry: ModelRegistry) -> None:
     print(f"{failed.number} is {failed.status}, {failed.failure}; {registry.resolve(NAME).number} answers")
 
     # The answer to a request that a rule refuses, and what a menu should offer instead.
-    status, problem = respond(lambda: registry.promote(failed.version_id, actor="u-1"))
+    status, problem = respond(lambda: registry.promote(failed, actor="u-1"))
     print(f"promote {failed.number}: {status} {problem['code']} [{problem['rule']}] {problem['detail']}")
-    print(f"allowed: {', '.join(registry.allowed(failed.version_id))}")
+    print(f"allowed: {', '.join(registry.allowed(failed))}")
 
     # Two people look at the same page. The second one is told, instead of undoing what the first one did.
     third = wait(registry, deploy("s3://models/3", "request-3", 16)[1]["version_id"])

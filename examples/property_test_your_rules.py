@@ -12,8 +12,7 @@ import tempfile
 from hypothesis import configuration, settings, strategies
 from hypothesis import given as for_all
 
-from versioning import Policy
-from versioning.events import VersionPromoted
+from versioning import Policy, VersionPromoted
 from versioning.testing import Step, Story, activate, deactivate, delete, deploy, given, promote, publish, rollback
 
 BY_ITSELF = ("fallback", "default")

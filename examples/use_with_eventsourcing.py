@@ -15,9 +15,9 @@ from eventsourcing.application import Application
 from eventsourcing.popo import POPOTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 
-from versioning import ModelRegistry, Policy
+from versioning import ModelRegistry, Policy, VersionDeployed, VersionPromoted
 from versioning.commands import Promote
-from versioning.events import Meta, VersionDeployed, VersionPromoted
+from versioning.events import Meta
 from versioning.ids import stream_of
 from versioning.rules import decide
 

@@ -27,10 +27,10 @@ from versioning import (
     Recorded,
     Version,
     VersionDeletedError,
+    VersionDeployed,
     VersioningError,
     VersionNotActiveError,
 )
-from versioning.events import VersionDeployed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,9 +98,9 @@ class Story:
         registry = self.registry
 
         chapter("Publish, promote, roll back")
-        registry.publish(second.version_id, actor="grace", reason="more accurate")
+        registry.publish(second, actor="grace", reason="more accurate")
         self.show("published", second)
-        registry.promote(first.version_id, actor="ada", reason="the new one is slow")
+        registry.promote(first, actor="ada", reason="the new one is slow")
         self.show("promoted", first)
         registry.rollback(NAME, actor="grace", reason="it is not")
         self.show("rolled back")
@@ -110,10 +110,10 @@ class Story:
         registry = self.registry
 
         chapter("Deactivate the primary, and start it again")
-        registry.deactivate(second.version_id, actor="ops", reason="maintenance of its node")
+        registry.deactivate(second, actor="ops", reason="maintenance of its node")
         self.show("deactivated", second)
         refused(VersionNotActiveError, lambda: registry.invoke(NAME, self.test_x, second.number))
-        registry.activate(second.version_id, actor="ops")
+        registry.activate(second, actor="ops")
         self.show("activated", second)
         print("   (a version that comes back takes no traffic from a primary that works)")
 
@@ -122,14 +122,14 @@ class Story:
         registry = self.registry
 
         chapter("Delete, one after the other")
-        registry.delete(first.version_id, actor="ada", reason="superseded")
+        registry.delete(first, actor="ada", reason="superseded")
         self.show("deleted", first)
-        refused(VersionDeletedError, lambda: registry.promote(first.version_id))
+        refused(VersionDeletedError, lambda: registry.promote(first))
         for left in registry.versions(NAME):  # the second one, and what an interrupted run left
-            registry.delete(left.version_id, actor="ada", reason="the project ended")
+            registry.delete(left, actor="ada", reason="the project ended")
             print(f"deleted {left.number}")
         refused(ModelNotFoundError, lambda: registry.resolve(NAME))
-        print(f"{second.version_id} can still be looked at: {registry.version(second.version_id).status}")
+        print(f"{second.version_id} can still be looked at: {registry.version(second).status}")
 
     def look_back(self, model_id: str) -> None:
         """Ask the log about all of it."""
