@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Effect(Protocol):
-    """What a command did, as the value that it returns tells it."""
+    """What a command recorded, as the value that it returns tells it."""
 
     @property
     def recorded(self) -> tuple[Recorded, ...]: ...
@@ -56,7 +56,7 @@ class Version(Value):
     workspace: str
     model_name: str
     number: str
-    """Its semantic number, for example `0.1.0`."""
+    """Semantic version, for example `0.1.0`."""
     stage: Stage
     status: Status
     is_primary: bool
@@ -65,29 +65,29 @@ class Version(Value):
     published_at_us: int | None = attrs.field(default=None, repr=False)
     deployed_by: str | None = None
     activation_id: str | None = None
-    """What to answer with while it is activating (R15), else None."""
+    """Id to answer with while it is activating; None otherwise (R15)."""
     waiting_since_us: int | None = attrs.field(default=None, repr=False)
-    """Since when its serving environment is waited for, while it is activating."""
+    """Start of the wait for its serving environment, while it is activating."""
     failure: str | None = None
-    """Why its last start failed, until it starts again."""
+    """Reason why its last start failed; None once it starts again."""
     metadata_json: str = attrs.field(default="{}", repr=False)
     attempts: int = attrs.field(default=0, repr=False)
-    """How many times a serving environment was waited for."""
+    """Number of waits for a serving environment so far."""
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:
-        """Facts that the command which returned this version recorded; empty on what a question returned."""
+        """Events that the command that returned this version recorded; none if a question returned it."""
         effect = self.__dict__.get("_effect")
         return () if effect is None else effect.recorded
 
     @property
     def repeated(self) -> bool:
-        """Whether the command which returned this version was answered from an earlier one with its key (R21)."""
+        """Whether the command that returned this version only repeated an earlier one with the same key (R21)."""
         effect = self.__dict__.get("_effect")
         return effect is not None and effect.repeated
 
     def with_effect(self, effect: Effect) -> Version:
-        """Return the same version with what a command recorded, which is no part of its value."""
+        """Return the same version with what a command recorded, which is not a part of its value."""
         copy = object.__new__(Version)
         copy.__dict__.update(self.__dict__)
         copy.__dict__["_effect"] = effect
@@ -95,38 +95,38 @@ class Version(Value):
 
     @property
     def semver(self) -> semver.Version:
-        """The number, to compare with."""
+        """Number as a `semver.Version`, which can be compared."""
         return semver.Version.parse(self.number)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What was deployed along with it; a copy each time."""
+        """Metadata that was deployed with it; a new copy each time."""
         copy: dict[str, Any] = json.loads(self.metadata_json)
         return copy
 
     @property
     def is_billable(self) -> bool:
-        """R18: whether it is billing-eligible."""
+        """Whether it is billed: active or activating (R18)."""
         return self.status in BILLABLE_STATUSES
 
     @property
     def is_serving(self) -> bool:
-        """R8: whether it could be primary."""
+        """Whether it could be primary: active and published (R8)."""
         return self.status == "active" and self.stage == "published"
 
     @property
     def deployed_at(self) -> datetime:
-        """When it was deployed, in UTC."""
+        """Moment of its deployment, in UTC."""
         return moment_of(self.deployed_at_us)
 
     @property
     def waiting_since(self) -> datetime | None:
-        """Since when its serving environment is waited for, in UTC; None when it is not activating."""
+        """Start of the wait for its serving environment, in UTC; None if it is not activating."""
         return None if self.waiting_since_us is None else moment_of(self.waiting_since_us)
 
     @property
     def published_at(self) -> datetime | None:
-        """When it was published, in UTC."""
+        """Moment of its publication, in UTC; None for a draft."""
         return None if self.published_at_us is None else moment_of(self.published_at_us)
 
 
@@ -142,31 +142,31 @@ class Model(Value):
     model_id: str
     workspace: str
     versions: tuple[Version, ...]
-    """Those not deleted, in the order of their numbers."""
+    """Versions that are not deleted, in the order of their numbers."""
     primary: Version | None
     deployed_at: datetime
-    """When its first version was deployed, in UTC."""
+    """Moment of its first deployment, in UTC."""
     deleted_at: datetime | None = None
     _effect: Effect | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:
-        """Facts that the command which returned this model recorded; empty on what a question returned."""
+        """Events that the command that returned this model recorded; none if a question returned it."""
         return () if self._effect is None else self._effect.recorded
 
     @property
     def repeated(self) -> bool:
-        """Whether the command which returned this model was answered from an earlier one with its key (R21)."""
+        """Whether the command that returned this model only repeated an earlier one with the same key (R21)."""
         return self._effect is not None and self._effect.repeated
 
     @property
     def active(self) -> tuple[Version, ...]:
-        """The versions that answer invocations, in the order of their numbers."""
+        """Active versions, in the order of their numbers."""
         return tuple(version for version in self.versions if version.status == "active")
 
     @property
     def billable(self) -> tuple[Version, ...]:
-        """R18: the billing-eligible versions, in the order of their numbers."""
+        """Versions that are billed, in the order of their numbers (R18)."""
         return tuple(version for version in self.versions if version.is_billable)
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Model(Value):
         return {**super().to_dict(), **numbers}
 
     def _repr_html_(self) -> str:
-        """Give what a notebook shows: the versions that are left, and which one answers; the picture needs a log."""
+        """Return what a notebook shows: a table of the versions, and which one is primary."""
         rows = ""
         for version in self.versions:
             role, deployed = "primary" if version.is_primary else "", f"{version.deployed_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -188,13 +188,14 @@ class Model(Value):
 
 
 NO_LINK = bytes(32)
-"""What the first link of a stream is chained to."""
+"""Link before the first event of a stream."""
 
 
 class ModelAggregate:
     """Everything ever deployed under one name in one workspace, over all its lives.
 
-    One stream. Mutable, and so private to whoever folds it: the values that it hands out are frozen.
+    It is the state of one stream. It is mutable, and therefore private to its owner; the values that it hands out are
+    frozen.
     """
 
     __slots__ = (
@@ -209,58 +210,59 @@ class ModelAggregate:
         self.workspace = workspace
         self.model_name = model_name
         self.sequence = 0
-        """Of the last event folded."""
+        """Sequence of the last event that was folded."""
         self.link = NO_LINK
-        """Of the last event folded."""
+        """Link of the last event that was folded."""
         self.last_at_us = EARLIEST_US
         self.first_position = 0
         self.position = 0
-        """Of the first and of the last event folded, where a view folds them; commands need neither."""
+        """Position of the last event; like `first_position` it is set by a kept view only, as commands need neither."""
         self.generation = 0
         self.exists = False
         self.lives: list[tuple[int, int | None]] = []
-        """Of each generation: when it began, and when it was deleted."""
+        """Beginning and end of each life, in microseconds since 1970."""
         self.versions: dict[str, Version] = {}
-        """All that were ever deployed, by version_id, in order."""
+        """Every version that was ever deployed, by version_id, in order."""
         self._own: set[str] | None = None
-        """The versions that nobody else has seen, while many events are folded at once: these are changed in place."""
+        """Versions that may be changed in place while many events are folded, as nobody else has seen them."""
         self._begin_life()
 
     def _begin_life(self) -> None:
         self.left: dict[str, None] = {}
-        """The versions of this life that are not deleted, in the order of their numbers."""
+        """Versions of this life that are not deleted, in the order of their numbers."""
         self.by_number: dict[str, str] = {}
         self.allocated: list[str] = []
         """All versions of this life, in the order of their numbers, so that a range is found by bisection."""
         self.highest: str | None = None
-        """The highest number ever allocated in this life (R2)."""
+        """Highest number ever given in this life (R2)."""
         self.published: dict[str, None] = {}
-        """The published versions that are left, the latest publication last."""
+        """Published versions that are not deleted, the latest publication last."""
         self.claims: dict[str, int] = {}
-        """The claims on the primary role that are held, the newest last (R7)."""
+        """Claims on the primary role, the newest last (R7)."""
         self.claims_made = 0
         self.undone: set[str] = set()
-        """The versions that were rolled back from and have not claimed again (R11)."""
+        """Versions that were rolled back from and have not claimed the role since (R11)."""
         self.primary: str | None = None
         self.cleared = False
-        """Whether the role was cleared, rather than never given (R9)."""
+        """Whether the model has lost its primary, rather than never had one (R9)."""
         self.trail: list[str] = []
-        """The list of primaries, and with `cursor` how many of them lie up to the current or last one (R13)."""
+        """List of primaries that a rollback walks back along (R13)."""
         self.cursor = 0
+        """Number of primaries in the list up to the current one, or the last one if there is none now."""
 
     # What the rules ask.
 
     @property
     def model_id(self) -> str:
-        """The id of the present life, or of the last one."""
+        """Id of the present life, or of the last one."""
         return model_id_of(self.stream, self.generation)
 
     def claim_of(self, version_id: str | None) -> int:
-        """The age of a claim: a newer one is greater, none at all is 0 (R7)."""
+        """Return when a version made its claim: a newer one is greater, and 0 is none (R7)."""
         return self.claims.get(version_id, 0) if version_id is not None else 0
 
     def rollback_index(self) -> int | None:
-        """Where in the list of primaries a rollback would go, or None (R13)."""
+        """Return the place in the list of primaries that a rollback would go to, or None (R13)."""
         for index in range(self.cursor - (1 if self.primary is None else 2), -1, -1):
             entry = self.trail[index]
             if entry != self.primary and self.versions[entry].status == "active":
@@ -270,7 +272,7 @@ class ModelAggregate:
     # What users ask.
 
     def model(self, generation: int | None = None, effect: Effect | None = None) -> Model:
-        """Return the present life of the name, or the one given, with what a command recorded."""
+        """Return the present life of the name, or the one of a generation, with what a command recorded."""
         generation = generation or self.generation
         began_us, ended_us = self.lives[generation - 1]
         now = generation == self.generation
@@ -288,21 +290,21 @@ class ModelAggregate:
     # The fold.
 
     def evolve(self, event: Event, actor: str | None = None) -> ModelAggregate:
-        """Take one fact in; return the same aggregate."""
+        """Apply one event; return the same aggregate."""
         _EVOLVE[type(event)](self, event, actor)
         self.last_at_us = event.at_us
         self.sequence += 1
         return self
 
     def take(self, events: Iterable[Event], actor: str | None = None) -> None:
-        """Take in what was recorded together: then no version needs a copy for each of its changes."""
+        """Apply events that were recorded together, copying each changed version only once."""
         self.begin_folding()
         for event in events:
             self.evolve(event, actor)
         self.end_folding()
 
     def fork(self) -> ModelAggregate:
-        """Give one that knows the same, and goes its own way from here."""
+        """Return an independent copy."""
         fork = object.__new__(ModelAggregate)
         for name in self.__slots__:
             value = getattr(self, name)
@@ -310,11 +312,11 @@ class ModelAggregate:
         return fork
 
     def begin_folding(self) -> None:
-        """Hand out nothing from here to `end_folding`: then no version needs a copy for each of its changes."""
+        """Fold in place until `end_folding`; nothing may be handed out in between."""
         self._own = set()
 
     def end_folding(self) -> None:
-        """From here on, what was handed out is never changed."""
+        """Stop folding in place: from here on, what is handed out never changes."""
         self._own = None
 
     def _change(self, version_id: str, **changes: object) -> None:
@@ -328,7 +330,7 @@ class ModelAggregate:
         now.__dict__.update(changes)
 
     def _end_role(self, version_id: str) -> None:
-        """R12: deactivating and deleting end the role of the version that they name."""
+        """R12: end the role of a version that is deactivated or deleted."""
         if self.primary == version_id:
             self.primary = None
 
@@ -461,5 +463,5 @@ _EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = 
 
 
 def evolve(state: ModelAggregate, event: Event, actor: str | None = None) -> ModelAggregate:
-    """Take one fact in, and return the state; it never refuses."""
+    """Apply one event, and return the state; it never refuses."""
     return state.evolve(event, actor)

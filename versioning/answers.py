@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from versioning.rules import Policy
 
 EVENTS_DRAWN_MAX: Final = 2_000
-"""How many events of a history a notebook shows as a picture; `timeline` draws any number."""
+"""Most events of a history that a notebook shows as a picture; `timeline` draws any number."""
 EVENTS_LISTED_MAX: Final = 200
-"""How many events a notebook shows as a table."""
+"""Most events that a notebook shows as a table."""
 _PICTURES: Final = (b"<!doctype html>", b"<svg ")
-"""How the files that `timeline` writes begin."""
+"""Beginnings of the files that `timeline` writes."""
 
 
 class Answers(Questions):
@@ -42,16 +42,16 @@ class Answers(Questions):
     def history(
         self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
     ) -> History:
-        """Return the recorded events behind a position, oldest first (R26).
+        """Return the recorded events after a position, oldest first (R26).
 
-        What is asked about is looked up at once; the events are read as they are taken. A notebook shows the picture of
-        a model's history, and a table of any other.
+        The model or version is looked up immediately; the events are read as they are taken. A notebook shows the
+        history of a model as a picture, and any other as a table.
 
         Args:
             name_model_id_or_version_id: a model's name (all its lives), a model_id, or a version_id (with the events
                 that name it as `previous`); without it, the whole workspace.
             after: the position of the last event that was seen.
-            limit: how many are returned at most; all without it.
+            limit: the most events to return; without it, all.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
@@ -73,12 +73,12 @@ class Answers(Questions):
 
         Args:
             name_model_id_or_version_id: a model's name (all its lives), a model_id, or a version_id for its model.
-            path: a file to write, in UTF-8; a picture of ours that is there is replaced, and nothing else.
-            format: `html`: a page of one file, with a table, filters and a slider; `svg`: the drawing alone.
+            path: the file to write, in UTF-8; a picture that `timeline` wrote before is replaced, and nothing else.
+            format: `html` for a page in one file, with a table, filters and a slider; `svg` for the drawing alone.
 
         Raises:
-            ModelNotFoundError: there never was one.
-            InvalidArgumentError: another format, or a file that is no picture.
+            ModelNotFoundError, VersionNotFoundError: there never was one.
+            InvalidArgumentError: it is another format, or the file is no picture of ours.
             OSError: the file can't be written.
         """
         chosen: object = format
@@ -122,8 +122,8 @@ class Answers(Questions):
     ) -> Iterator[dict[str, Scalar]]:
         """Return events as flat rows, which pandas and polars take as they are; the arguments are those of `history`.
 
-        All rows have the same columns, each of one type; a text that is absent is empty. `csv_lines` of
-        `versioning.output.rows` makes CSV of them that is safe to open in a spreadsheet.
+        All rows have the same columns, each of one type; an absent text is empty. `csv_lines` of
+        `versioning.output.rows` turns them into CSV that is safe to open in a spreadsheet.
         """
         from versioning.output.rows import flat_row  # noqa: PLC0415 - the law of this room
 
@@ -133,7 +133,7 @@ class Answers(Questions):
     def cloud_events(
         self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Return events as CloudEvents 1.0, each a dict in JSON types; the arguments are those of `history`."""
+        """Return events as CloudEvents 1.0, each a dict of JSON types; the arguments are those of `history`."""
         from versioning.output.cloudevents import cloud_event_of  # noqa: PLC0415 - the law of this room
 
         return (cloud_event_of(one) for one in self.history(name_model_id_or_version_id, after, limit))
@@ -147,7 +147,7 @@ class AsOf(Answers):
 
         Args:
             streams: those of the past.
-            policy: what the host chose.
+            policy: the registry's policy.
             at_us: the moment up to which open usage is counted, in microseconds since 1970.
         """
         super().__init__(streams, policy, lambda: at_us)
@@ -162,12 +162,12 @@ class History(Iterator[Recorded]):
         read: Callable[[], Iterator[Recorded]],
         draw: Callable[[Callable[[], Iterator[Recorded]]], Timeline] | None,
     ) -> None:
-        """Return events that were begun to be read.
+        """Return events that are being read.
 
         Args:
-            events: what is returned.
-            read: begins to read the same events once more.
-            draw: makes their picture, where they are all the events of a model.
+            events: the events.
+            read: reads the same events once more, from the beginning.
+            draw: draws their picture, if they are all the events of a model.
         """
         self._events = events
         self._read = read
@@ -187,7 +187,7 @@ class History(Iterator[Recorded]):
 
 
 def _write_picture(path: Path, drawn: str) -> None:
-    """Write over a picture, but never over a database, say, that was named by mistake."""
+    """Replace a picture, but never another file, such as a database that was named by mistake."""
     if path.is_file():
         with path.open("rb") as file:
             beginning = file.read(len(_PICTURES[0]))

@@ -72,17 +72,17 @@ class ModelRegistry(Answers):
     Args:
         url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host/database`,
             or a Path to a SQLite file; without one, the environment's VERSIONING_URL, else `sqlite:///versioning.db`.
-        workspace: the tenant; a registry sees its own only (R27).
-        policy: what the host chooses.
+        workspace: the tenant; a registry sees only its own (R27).
+        policy: the choices of your service; without one, the defaults.
         clock: returns the present as an aware datetime; without one, the machine's clock, or that of a PostgreSQL
             server.
-        artifacts: the folder for contents; without one, beside a SQLite file, and none for `memory:`.
-        serializer: how model objects become bytes where `deploy` names nothing.
+        artifacts: the folder for contents; without one, a folder beside a SQLite file, and none for other stores.
+        serializer: how model objects become bytes, unless `deploy` says otherwise.
 
     Raises:
         InvalidArgumentError: an argument can't be accepted.
         StoreError: the store can't be opened.
-        NewerFormatError: a newer release wrote it.
+        NewerFormatError: a newer release wrote to it.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ModelRegistry(Answers):
         artifacts: str | Path | None = None,
         serializer: str | Serializer | None = "pickle",
     ) -> None:
-        """Open the store, and make its tables where they are missing."""
+        """Open the store, and create its tables if they are missing."""
         workspace, policy = checked_workspace(workspace), checked_policy(policy)
         self._clock = checked_clock(clock)
         self._objects = ModelObjects(None, serializer)
@@ -132,7 +132,7 @@ class ModelRegistry(Answers):
         raise TypeError(msg)
 
     def close(self) -> None:
-        """Close the store; a second time is fine, any other call afterwards is a StoreError."""
+        """Close the store; closing it twice is fine, any other call afterwards raises a StoreError."""
         self.closed = True
         self._recent.clear()
         self._store.close()
@@ -169,22 +169,23 @@ class ModelRegistry(Answers):
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> Version:
-        """Make a new version of a model: 0.1.0, or the highest number bumped; a draft unless `publish` (R1 to R3).
+        """Deploy a new version of a model; it is a draft unless `publish` is given (R1 to R3).
 
-        The log is for ever: pass opaque ids as actor, and no personal data in names, reasons, keys and metadata.
+        Its number is 0.1.0, or the highest one ever given, bumped. The log is for ever: pass an opaque id as actor, and
+        no personal data in names, reasons, keys and metadata.
 
         Args:
             model_or_reference: a URI as text, an ArtifactRef, or contents: a Path to a file, bytes, or a model object.
             serializer: how an object becomes bytes; without it, the registry's default.
             model_name: 1 to 256 characters, case-sensitive, fixed for ever (R4).
             version_bump: MAJOR, MINOR or PATCH, in any case.
-            publish: make it a production resource at once.
+            publish: whether it is published immediately.
             promote: whether publishing claims the primary role; without it, as the policy says (R7).
             metadata: JSON values, at most 16,384 bytes.
-            actor: who asks; best an opaque id.
+            actor: who gives the command, preferably an opaque id.
             reason: why, in words.
-            idempotency_key: the same key with the same command again returns what it made then (R21).
-            correlation_id: what it belongs to in the caller's world.
+            idempotency_key: the same command with the same key again returns what it made the first time (R21).
+            correlation_id: what the command belongs to in your system, for example a request.
 
         Raises:
             InvalidInputError: an argument can't be accepted; nothing was recorded or stored.
@@ -205,22 +206,22 @@ class ModelRegistry(Answers):
         correlation_id: str | None = None,
         progress: Progress | None = None,
     ) -> tuple[Version, ...]:
-        """Do what `deploy` does for each, in their order, and return what each of those calls would have returned.
+        """Deploy many versions in order; return what `deploy` would have returned for each.
 
-        They are recorded up to 500 at a time, each such batch whole or not at all. Where the process dies, or an error
-        is raised, the batches before are recorded and nothing else is. With an `idempotency_key` in each deployment the
-        same call can be made again, and makes what is missing (R21).
+        They are recorded in batches of up to 500, each whole or not at all. If the process dies or an error is raised,
+        the batches before are recorded and nothing else is. With an `idempotency_key` in each deployment, the same call
+        can be repeated, and makes what is missing (R21).
 
         Args:
             deployments: mappings with the arguments of `deploy`; several may name one model.
-            actor: of those that name none.
-            reason: of those that name none.
-            correlation_id: of those that name none.
-            progress: called after each batch with "deploy", and how many of how many are done.
+            actor: the actor of deployments that name none.
+            reason: the reason of deployments that name none.
+            correlation_id: the correlation_id of deployments that name none.
+            progress: called after each batch with "deploy", the number done, and the number of all.
 
         Raises:
-            InvalidInputError: a deployment can't be accepted, and `index` says which, counted from 0; nothing was
-                recorded. Contents of those before it may be in the folder, until `collect_artifacts` erases them.
+            InvalidInputError: a deployment can't be accepted; `index` says which, counted from 0. Nothing was recorded.
+                Contents of those before it may be in the folder until `collect_artifacts` erases them.
             IdempotencyConflictError: the key of the one at `index` was used for another command.
             ConcurrencyError: others changed the models faster than a batch could be decided.
         """
@@ -239,17 +240,17 @@ class ModelRegistry(Answers):
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> Version:
-        """Make a draft a published version; it keeps its number and its id (R3).
+        """Publish a draft; it keeps its number and its id (R3).
 
         A published version stays as it is (R20). Publishing claims the primary role unless the policy says otherwise.
 
         Args:
             version_id: an active or activating draft: its id, an address such as `fraud@1.2.0`, or a Version (R5).
             promote: whether it claims the primary role; without it, as the policy says (R7).
-            actor: who asks.
+            actor: see `deploy`; so are the next three.
             reason: why.
-            idempotency_key: see `deploy` (R21).
-            correlation_id: see `deploy`.
+            idempotency_key: what makes a repeat safe (R21).
+            correlation_id: what it belongs to.
         """
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run(requests.publish(self._streams, version_id, promote, why))
@@ -337,7 +338,7 @@ class ModelRegistry(Answers):
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> Version:
-        """Answer that the serving environment is ready; a stale answer changes nothing (R15)."""
+        """Report that the serving environment is ready; a stale report changes nothing (R15)."""
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run(requests.complete_activation(self._streams, version_id, activation_id, why))
 
@@ -352,7 +353,7 @@ class ModelRegistry(Answers):
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> Version:
-        """Answer that the serving environment did not start; a stale answer changes nothing (R15)."""
+        """Report that the serving environment did not start; a stale report changes nothing (R15)."""
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run(requests.fail_activation(self._streams, version_id, activation_id, error, why))
 
@@ -366,10 +367,11 @@ class ModelRegistry(Answers):
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> Version:
-        """Delete a version for ever; the last one takes its model along (R17).
+        """Delete a version for ever; deleting the last one deletes its model (R17).
 
-        The facts stay in the log: name, number and metadata, the artifact's digest, who, when and why. The contents are
-        erased by `collect_artifacts` only, where nothing else has the same. So deleting erases no personal data.
+        The facts stay in the log: name, number and metadata, the artifact's digest, who, when and why. Only
+        `collect_artifacts` erases contents, and only if no other version has the same. So deleting erases no personal
+        data.
 
         Raises:
             PrimaryProtectedError: the policy keeps the primary while another version could serve (R11).
@@ -387,15 +389,15 @@ class ModelRegistry(Answers):
         idempotency_key: str | None = None,
         correlation_id: str | None = None,
     ) -> Model:
-        """Delete all versions that are left, and so the model; its name is free then (R6)."""
+        """Delete all remaining versions, and with them the model; its name is then free (R6)."""
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run_on_model(requests.delete_model(self._streams, model_name, why))
 
     @property
     def preview(self) -> Preview:
-        """The commands without their effect: `registry.preview.promote(version_id)` returns the events of `promote`.
+        """Commands without their effect: `registry.preview.promote("fraud@1.2.0")` returns the events of `promote`.
 
-        A repeat with its key returns no events; what the command would raise, its preview raises.
+        A repeat with its key returns no events. Whatever the command would raise, its preview raises.
         """
         return Preview(self)
 
@@ -409,8 +411,8 @@ class ModelRegistry(Answers):
         Args:
             model_name: the model to invoke.
             version: a number, a version_id, a Version, `@primary`, or a range such as `^1.2`; without it, the primary.
-            max_staleness_s: how old an answer may be, in seconds; it then needs no look at the store. What others
-                recorded in that time may be missing; what this registry recorded never is. Without it, nothing is.
+            max_staleness_s: how old the answer may be, in seconds. It may then come from memory, without what others
+                recorded in that time; what this registry recorded is always included. By default, nothing is missing.
 
         Raises:
             NoPrimaryVersionError: the primary is wanted, and there is none.
@@ -440,12 +442,12 @@ class ModelRegistry(Answers):
     def diff(
         self, then: datetime | int, now: datetime | int | None = None, model_name: str | None = None
     ) -> Difference:
-        """Return what changed from one position or moment to another one, or to now: as values and as sentences.
+        """Return what changed from one position or moment to another, or to now: as values and as sentences.
 
         Args:
-            then: the earlier one.
-            now: the later one; without it, the last position.
-            model_name: whose changes; without it, those of the workspace.
+            then: the earlier position or moment.
+            now: the later position or moment; without it, the last position.
+            model_name: the model to compare; without it, all models of the workspace.
 
         Raises:
             InvalidArgumentError: they are in the wrong order, or lie in the future.
@@ -462,11 +464,11 @@ class ModelRegistry(Answers):
         return Difference(then, later, changes)
 
     def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
-        """Return recorded events behind a position, for ever, as they come; `close()` ends it.
+        """Follow the log: return an endless iterator over events as they come; `close()` ends it.
 
         Args:
-            after: the position of the last event that was seen.
-            poll_s: seconds to wait at most before looking again, where the store gives no sign.
+            after: the position of the last event that was seen; the next ones are returned.
+            poll_s: the most seconds to wait before looking again, if the store sends no signal.
         """
         place, pause_s = checked_position(after, "after"), checked_seconds(poll_s, "poll_s")
         return Follower(self._store, self.workspace, place, pause_s)
@@ -474,13 +476,13 @@ class ModelRegistry(Answers):
     # The kept views.
 
     def views(self) -> tuple[ViewStatus, ...]:
-        """Return how far the kept views are, and what stops them."""
+        """Return how far each kept view is, and what stops it."""
         return tuple(self._views.status(view) for view in VIEWS)
 
     def skip(self, position: int, *, actor: str | None = None, reason: str | None = None) -> None:
         """Allow the views to pass over an event that they can't read or fold, for ever; `skipped` tells who and why.
 
-        An event that they can fold counts as before.
+        An event that they can fold still counts.
 
         Raises:
             InvalidArgumentError: there is no event at this position.
@@ -493,13 +495,13 @@ class ModelRegistry(Answers):
         return self._views.skipped()
 
     def rebuild(self, progress: Progress | None = None) -> int:
-        """Build all kept views anew from the log, beside the present ones, and swap; return the position reached.
+        """Build all kept views anew from the log, and replace the present ones; return the position reached.
 
         Args:
             progress: called after each batch with the view's name, the position reached and the last of the log.
 
         Raises:
-            ConcurrencyError: another process does it just now.
+            ConcurrencyError: another process is rebuilding them.
         """
         checked_progress(progress)
         return min(self._views.rebuild(view, progress) for view in VIEWS)
@@ -507,7 +509,7 @@ class ModelRegistry(Answers):
     # Proof: whether anybody has touched the log.
 
     def checkpoint(self, progress: Progress | None = None) -> Checkpoint:
-        """Return what the whole log is now; keep it where nobody who can write the database can reach it.
+        """Return a checkpoint of the whole log; keep it where nobody who can write to the database can reach it.
 
         Args:
             progress: called after each batch with "checkpoint", the position reached and the last of the log.
@@ -524,18 +526,18 @@ class ModelRegistry(Answers):
     ) -> Verification:
         """Read every row again, and compare it with its chain, the kept views with a replay, and all with checkpoints.
 
-        Nothing is changed. `.ok` says whether nothing was found, `.findings` what and where, and `.not_proven` in words
-        what may be so although nothing was found. While it runs, a memory store stands still for other threads.
+        Nothing is changed. `.ok` is True if nothing was found, `.findings` says what was found and where, and
+        `.not_proven` says what may be wrong all the same. While it runs, other threads wait for a memory store.
 
         Args:
             checkpoint: what `checkpoint` returned, the file that it was written to, or several of these.
-            public_key: of Ed25519, where the checkpoints are signed: PEM, a Path to it, or a key of `cryptography`.
+            public_key: the Ed25519 key of signed checkpoints: PEM, a Path to it, or a key of `cryptography`.
             views: whether the kept views are compared, which takes longer than all the rest, and about 2 KB of memory
-                a version.
+                for each version.
             progress: called after each batch with "verify", the position reached and the last of the log.
 
         Raises:
-            InvalidArgumentError: a checkpoint is none, or its signature is not by this key.
+            InvalidArgumentError: something given is no checkpoint, or is not signed by this key.
         """
         return verify(
             self._store,
@@ -552,14 +554,14 @@ class ModelRegistry(Answers):
         The contents of artifacts are not written.
 
         Args:
-            target: a path, where nothing is yet, or a file that is open to write bytes.
-            model_name: whose log; without it, that of the workspace.
+            target: a path that does not exist yet, or a file that is open to write bytes.
+            model_name: the model to export; without it, the whole workspace.
             progress: called after each batch with "export", the position reached and the last one.
 
         Raises:
             ModelNotFoundError: there never was a model of this name.
-            InvalidArgumentError: there is a file already.
-            CorruptLogError: a row can't be read, or does not follow; `verify` says more.
+            InvalidArgumentError: the file exists already.
+            CorruptLogError: a row can't be read, or does not follow from those before it; `verify` says more.
             StoreError: the file can't be written.
         """
         name = None
@@ -571,19 +573,19 @@ class ModelRegistry(Answers):
         return export_log(self._store, scope, target, progress)
 
     def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> LogFile:
-        """Record what `export` wrote, of the same workspace, after it was checked to its last line.
+        """Record what `export` wrote from the same workspace, after checking it to its last line.
 
-        What is there already is passed over, so that an import that was interrupted can be called again.
+        What is there already is passed over, so an interrupted import can be repeated.
 
         Args:
             source: a path, or a file that is open to read bytes and can be rewound.
-            progress: called after each batch with "check", then "import", and how many bytes of how many were read.
-            dry_run: check only, and return how many events would be recorded.
+            progress: called after each batch with "check", then "import", the bytes read and the bytes of the file.
+            dry_run: whether to check only, and return how many events would be recorded.
 
         Raises:
-            InvalidArgumentError: it can't be read, is of another workspace, or the store holds another history.
-            CorruptLogError, NewerFormatError: it is not whole or not right; `line` says where. Nothing was recorded.
-            ConcurrencyError: others recorded something under one of its names meanwhile.
+            InvalidArgumentError: it can't be read, is from another workspace, or the store holds another history.
+            CorruptLogError, NewerFormatError: it is incomplete or wrong; `line` says where. Nothing was recorded.
+            ConcurrencyError: meanwhile, others recorded something under one of its names.
         """
         only_checks = checked_flag(dry_run, "dry_run")
         return import_log(self._store, self.workspace, source, progress, dry_run=only_checks)
@@ -601,10 +603,10 @@ class ModelRegistry(Answers):
         """Return the model object of the primary, or of the version that is named (R24); its digest is checked first.
 
         Args:
-            model_name: whose.
+            model_name: the model to load.
             version: as in `resolve`; without it, the primary.
-            trusted: needed for formats that can run code, such as pickle: only for contents whose origin you trust.
-            serializer: what makes an object of the bytes, where it is none that this library knows.
+            trusted: needed for formats that can run code, such as pickle; pass it only if you trust the origin.
+            serializer: your serializer, for a format that this library does not know.
 
         Raises:
             ArtifactUntrustedError: the format can run code, and `trusted` is not set.
@@ -624,7 +626,7 @@ class ModelRegistry(Answers):
     ) -> Any:  # noqa: ANN401 - whatever the model answers
         """Call the primary, or the version that is named, in this process: its `predict`, or the object itself.
 
-        It is loaded once per version, and dropped when it is no longer active.
+        Its object is loaded once, and dropped when the version is no longer active.
 
         Raises:
             InvalidArgumentError: the object has no `predict` and can't be called.
@@ -633,10 +635,10 @@ class ModelRegistry(Answers):
         return self._objects.invoke(self.resolve(model_name, version), inputs, trusted, serializer, self.active)
 
     def collect_artifacts(self) -> tuple[str, ...]:
-        """Erase the contents that no undeleted version refers to and that are older than a day; the facts stay (R26).
+        """Erase contents that are older than a day and belong to no version that is left; return their digests (R26).
 
-        What stays: the log still says that there were contents, with their digest, size and format, and names, reasons,
-        actors and metadata; copies elsewhere, such as backups, are not reached. Returns the digests of what was erased.
+        The facts stay: the log still has the digest, size and format of what was erased, and names, reasons, actors and
+        metadata. Copies elsewhere, such as backups, are not reached.
         """
         return self._objects.collect(self._referenced)
 

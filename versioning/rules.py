@@ -84,7 +84,7 @@ def _yes_or_no(_policy: object, attribute: attrs.Attribute[Any], value: object) 
 
 @attrs.frozen
 class Policy:
-    """What the host chooses. A registry has one policy, and reading the log never depends on it.
+    """Choices of the service that embeds the registry. Reading the log never depends on them.
 
     Raises:
         InvalidArgumentError: a value that is not listed.

@@ -1,7 +1,7 @@
-"""Model objects in this process: stored when they are deployed, loaded once to be invoked, dropped when they are idle.
+"""Model objects in this process: stored when deployed, loaded once to be invoked, dropped when no longer active.
 
-The law of this room: an object is held only while its version may answer, and one that was loaded with trust is not
-given to a caller who trusts nobody.
+The law of this room: **an object is held only while its version may answer**, and one that was loaded with trust is
+never handed to a caller who gave none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Held:
-    """A model object that was loaded to be invoked, and the lock under which that happens once."""
+    """A model object that was loaded to be invoked, and the lock that makes it load once."""
 
     __slots__ = ("is_harmless", "lock", "model")
 
@@ -32,18 +32,18 @@ class _Held:
         self.lock = threading.Lock()
         self.model: object = None
         self.is_harmless = False
-        """Whether it is known to have been loaded without trust."""
+        """Whether it was loaded without trust."""
 
 
 class ModelObjects:
-    """How a registry stores, loads and invokes model objects."""
+    """The model objects of a registry, and how they are stored, loaded and invoked."""
 
     def __init__(self, folder: ArtifactFolder | None, serializer: AnySerializer | None) -> None:
-        """Keep contents in a folder, where there is one.
+        """Keep contents in a folder, if there is one.
 
         Args:
-            folder: where contents are kept.
-            serializer: what makes bytes of objects where the caller names nothing.
+            folder: the folder for contents, or None.
+            serializer: how objects become bytes if the caller does not say.
         """
         self.folder = folder
         self.serializer = None if serializer is None else checked_serializer(serializer)
@@ -76,10 +76,10 @@ class ModelObjects:
         """Call a version's object, or its `predict`; it is loaded once.
 
         Args:
-            version: which one.
+            version: the version to call.
             inputs: what the object is called with.
             trusted: whether formats that can run code may be loaded.
-            serializer: what makes an object of the bytes, where it is none of ours.
+            serializer: the caller's serializer, for a format that this library does not know.
             active: returns the active versions of a model, by its name.
 
         Raises:
@@ -124,5 +124,5 @@ class ModelObjects:
         self._held.pop(version_id, None)
 
     def collect(self, referenced: Callable[[], set[str]]) -> tuple[str, ...]:
-        """Erase the contents whose digests are not referred to and that are older than a day; return the digests."""
+        """Erase contents that are not referred to and are older than a day; return their digests."""
         return () if self.folder is None else tuple(self.folder.collect(referenced))

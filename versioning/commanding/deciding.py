@@ -1,22 +1,23 @@
-"""How a request becomes facts: decide, append, and again while others are faster. The one command path.
+"""How a request becomes facts: decide, append, and try again while others are faster. The one command path.
 
-The law of this room: **no rule is decided here.** A command is decided on a state, and its events are appended behind
+The law of this room: **no rule is decided here.** A command is decided on a state, and its events are appended after
 the very sequence that it was decided on, in one statement. A single command is a batch of one.
 
-An attempt takes the states of a batch from the cache, decides each request in turn, and appends what they record
-together. It reads as little as it can:
+An attempt takes the states of a batch from the cache, decides each request in turn, and appends together what they
+record. It reads as little as it can:
 
-1. The first attempt believes the cache. A single command whose model is not cached reads it. In a batch of many a name
-   that is not cached is taken for new, and in any batch a key for unused. Where that is wrong the append conflicts: the
-   store refuses a second event at a sequence and a second use of a key.
-2. A refusal, or the finding that there is nothing to do, is never given from the cache: the attempt ends without a
-   word, and the next one *looks*. It reads the tail of each stream and the use of each key, and what it then finds is
-   final (R20, R21, R22).
-3. After a conflict the first event behind the expected sequence says whether it was this very append whose reply was
-   lost: it carries the command's own random id. Otherwise somebody else was first: look, and decide again, after a
-   random pause that doubles. A batch of many is halved, since fewer have a better chance beside others.
+1. The first attempt trusts the cache. A single command whose model is not cached reads it. In a batch of many, a name
+   that is not cached is assumed to be new; in any batch, a key is assumed to be unused. If an assumption is wrong, the
+   append conflicts: the store refuses a second event at a sequence, and a second use of a key.
+2. A refusal, or the finding that there is nothing to do, is never returned from the cache alone. The attempt ends
+   without an answer, and the next one *looks*: it reads the tail of each stream and the use of each key. What it then
+   finds is final (R20, R21, R22).
+3. After a conflict, the first event after the expected sequence tells whether it was this very append, and only its
+   reply was lost: then it carries the command's own random id. Otherwise somebody else was first: look, and decide
+   again after a random pause, which grows. A batch of many is halved, since a smaller one has a better chance beside
+   other writers.
 
-Inside a batch, a request on a stream that an earlier one of the batch has changed is decided on a fork of the state
+Inside a batch, a request on a stream that an earlier request of the batch changes is decided on a fork of the state
 with those changes. Nothing is applied to the cache before it is committed.
 """
 
@@ -58,17 +59,16 @@ if TYPE_CHECKING:
     from versioning.store.format import Fact
 
 TRIES_MAX: Final = 64
-"""How often a command is decided before it gives up (R22)."""
+"""Most times that a command is decided before it gives up (R22)."""
 MANY: Final = "deploy_many"
 PAUSE_S_MAX: Final = 0.05
-"""How long it waits at most before it is decided again; the pauses double, and are random, so that nobody starves."""
+"""Longest pause before it is decided again; pauses double, and are random, so that nobody starves."""
 BATCH_REQUESTS: Final = 500
-"""How many deployments are recorded in one transaction: at most two events each, which PostgreSQL takes in beside other
-writers."""
+"""Most deployments in one transaction: with at most two events each, PostgreSQL records them beside other writers."""
 
 
 class Effect:
-    """What one call recorded; its facts are read back from their rows when somebody asks."""
+    """What one call recorded; its facts are decoded from their rows only when somebody asks for them."""
 
     __slots__ = ("_recorded", "_rows", "repeated")
 
@@ -79,15 +79,15 @@ class Effect:
         *,
         repeated: bool = False,
     ) -> None:
-        """Hold rows with their positions, or the facts themselves."""
+        """Hold rows with their positions, or facts that are decoded already."""
         self._rows = rows
         self._recorded = recorded
         self.repeated = repeated
-        """Whether the key of the call was answered from before (R21)."""
+        """Whether the call only repeated an earlier one with the same key (R21)."""
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:
-        """The facts that the call recorded, in their order."""
+        """Facts that the call recorded, in order."""
         if self._recorded is None:
             self._recorded = tuple(decode(position, *row[:4]) for position, row in self._rows)
         return self._recorded
@@ -98,12 +98,12 @@ REPEATED: Final = Effect(repeated=True)
 
 
 class Outcome:
-    """What a request made, changed, or found to be so."""
+    """What a request made, changed, or found to be so already."""
 
     __slots__ = ("_cached", "_version", "effect", "generation", "version_id")
 
     def __init__(self, cached: CachedStream, version_id: str | None, generation: int, effect: Effect = NOTHING) -> None:
-        """Name the version, or the life of the name for a command on a model."""
+        """Hold the id of the version, or the life of the name for a command on a model."""
         self._cached = cached
         self._version: Version | None = None
         self.version_id = version_id
@@ -111,13 +111,13 @@ class Outcome:
         self.effect = effect
 
     def settle(self, state: ModelAggregate) -> None:
-        """Keep the version as it is in a state, before a later request of the same batch changes it."""
+        """Remember the version as it is in a state, before a later request of the same batch changes it."""
         if self._version is None and self.version_id is not None:
             self._version = state.versions[self.version_id]
 
     @property
     def version(self) -> Version:
-        """The version as it is behind the request, with what the call recorded."""
+        """The version as it is after the request, with what the call recorded."""
         with self._cached.lock:
             self.settle(self._cached.aggregate)
         assert self._version is not None  # noqa: S101 - only a command on a model names no version
@@ -125,7 +125,7 @@ class Outcome:
 
     @property
     def model(self) -> Model:
-        """The model as it is behind the request, with what the call recorded."""
+        """The model as it is after the request, with what the call recorded."""
         with self._cached.lock:
             return self._cached.aggregate.model(self.generation, self.effect)
 
@@ -135,37 +135,37 @@ class _Moved(Exception):  # noqa: N818 - no error: the state was read anew meanw
 
 
 class _Append(NamedTuple):
-    """What one request of a batch records."""
+    """Events that one request of a batch records."""
 
     outcome: Outcome
     command_id: str
     actor: str | None
     events: Sequence[Event]
     rows: slice
-    """Which rows of the batch are its own."""
+    """Place of its rows among those of the batch."""
 
 
 class _Planned:
-    """What a batch is going to record in one stream."""
+    """Events that a batch is going to record in one stream."""
 
     __slots__ = ("_fork", "_unsettled", "appends", "cached", "is_final", "link", "sequence", "used_keys")
 
     def __init__(self, cached: CachedStream, used_keys: dict[str, Fact], *, is_final: bool) -> None:
         self.cached = cached
         self.is_final = is_final
-        """Whether what was read in this attempt allows a refusal to be given."""
+        """Whether the store was read in this attempt, so that a refusal is final."""
         self.used_keys = used_keys
-        """The first events of the appends that used keys of this batch before."""
+        """First events of the appends that used a key of this batch before, by key."""
         self.appends: list[_Append] = []
         self.sequence = 0
         """Last sequence before the batch."""
         self.link = b""
-        """Link of the last row that is planned."""
+        """Link of the last planned row."""
         self._unsettled: _Append | None = None
         self._fork: ModelAggregate | None = None
 
     def state(self) -> ModelAggregate:
-        """Return the state on which the next request is decided; the stream's lock is held meanwhile.
+        """Return the state on which the next request is decided; the caller holds the stream's lock.
 
         Raises:
             _Moved: others recorded something since the first request of the batch was decided.
@@ -183,7 +183,7 @@ class _Planned:
         return self.cached.aggregate if self._fork is None else self._fork
 
     def add(self, append: _Append, sequence: int, link: bytes) -> None:
-        """Plan what a request records behind a sequence; `link` is that of its last row."""
+        """Plan what a request records after a sequence; `link` is that of its last row."""
         if not self.appends:
             self.sequence = sequence
         self.appends.append(append)
@@ -200,8 +200,8 @@ class Deciding:
         """Decide on cached streams.
 
         Args:
-            streams: of the registry.
-            policy: what the host chose.
+            streams: the streams of the registry.
+            policy: the registry's policy.
             now_us: returns the present, in microseconds since 1970.
             is_closed: returns whether the store was closed, so that nothing more can be sent to it.
         """
@@ -211,7 +211,7 @@ class Deciding:
         self._is_closed = is_closed
 
     def run(self, request: Request) -> Outcome:
-        """Decide and record one request.
+        """Decide one request, and record its events.
 
         Raises:
             VersioningError: it was refused, or could not be recorded.
@@ -224,11 +224,11 @@ class Deciding:
     def run_many(
         self, requests: Sequence[Request], progress: Callable[[str, int, int], None] | None = None
     ) -> list[Version]:
-        """Decide and record deployments in their order, in as few appends as possible; return their versions.
+        """Decide and record deployments in order, in as few appends as possible; return their versions.
 
         Args:
             requests: the deployments.
-            progress: called after each batch with "deploy", and how many of how many are done.
+            progress: called after each batch with "deploy", the number done, and the number of all.
 
         Raises:
             VersioningError: one was refused, and `index` says which; the batches before it are recorded.
@@ -254,7 +254,7 @@ class Deciding:
         return versions
 
     def preview(self, request: Request) -> Sequence[Event]:
-        """Decide one request as of now, and record nothing; a repeated one gives no events.
+        """Decide one request as of now, and return its events without recording them; a repeated one has none.
 
         Raises:
             VersioningError: whatever the command itself would raise.
@@ -273,7 +273,7 @@ class Deciding:
     def _settled(
         self, batch: Sequence[Request], ids: Sequence[str], first: int | None = None, *, looks: bool = False
     ) -> list[Outcome] | None:
-        """Decide and record a batch, with several tries; None where others were faster each time.
+        """Decide and record a batch, in several attempts; return None if others were faster each time.
 
         Args:
             batch: the requests.
@@ -311,12 +311,12 @@ class Deciding:
 
     @staticmethod
     def _believed(batch: Sequence[Request], cached: dict[str, CachedStream], fresh: bool) -> dict[str, _Planned]:  # noqa: FBT001 - an answer passed on
-        """Plan on what is in memory: whatever would be a refusal then is looked at again."""
+        """Plan on what is in memory; what would be a refusal is looked at again in the next attempt."""
         is_final = fresh and batch[0].why.idempotency_key is None
         return {stream: _Planned(one, {}, is_final=is_final) for stream, one in cached.items()}
 
     def _looked(self, batch: Sequence[Request], cached: dict[str, CachedStream]) -> dict[str, _Planned]:
-        """Plan on what the store holds now: the use of each key, and then the tail of each stream, which has it."""
+        """Plan on what the store holds now: the use of each key, then the tail of each stream, which includes it."""
         planned = {stream: _Planned(one, {}, is_final=True) for stream, one in cached.items()}
         for stream, key in {(request.ref.stream, request.why.idempotency_key) for request in batch}:
             if key is not None and (used := self._streams.find_key(stream, key)):
@@ -330,7 +330,7 @@ class Deciding:
     def _attempt(
         self, batch: Sequence[Request], ids: Sequence[str], planned: dict[str, _Planned], first: int | None
     ) -> list[Outcome] | None:
-        """Decide and record a batch once; None where the store has to be looked at, and nothing was recorded."""
+        """Decide and record a batch once; return None if nothing was recorded and the store has to be looked at."""
         rows: list[Row] = []
         outcomes: list[Outcome] = []
         now_us = self._now_us()
@@ -353,9 +353,9 @@ class Deciding:
     def _plan(
         self, planned: _Planned, request: Request, command_id: str, now_us: int, rows: list[Row]
     ) -> Outcome | None:
-        """Decide one request on what is planned before it, and plan its rows; None where the store has to be looked at.
+        """Decide one request on what is planned before it, and plan its rows; None if the store has to be looked at.
 
-        What is looked at first: the key (R21), the address (R5), what is expected of the primary, the rules (R22).
+        The order is that of R22: the key (R21), the address (R5), what is expected of the primary, the rules.
         """
         ref, why, cached = request.ref, request.why, planned.cached
         refusal: VersioningError | None = None
@@ -411,11 +411,11 @@ class Deciding:
         return command, decide(state, command, self._policy, now_us)
 
     def _explained(self, refusal: VersioningError) -> VersioningError:
-        """Return a refusal with the names that look alike, where a model is not there."""
+        """Return a refusal; if a model was not found, with the names that look alike."""
         return self._streams.with_suggestions(refusal) if isinstance(refusal, ModelNotFoundError) else refusal
 
     def _append(self, rows: list[Row], planned: dict[str, _Planned]) -> bool:
-        """Record what was planned, all or nothing; False where somebody else was first.
+        """Record what was planned, all or nothing; return False if somebody else was first.
 
         Raises:
             StoreError: it was not recorded, or that can't be known.
@@ -445,9 +445,9 @@ class Deciding:
         return True
 
     def _was_recorded(self, planned: dict[str, _Planned]) -> bool:
-        """Return whether the first row behind the planned sequence is this very append: its reply may have been lost.
+        """Return whether the first row after the planned sequence is this very append, whose reply was lost.
 
-        What was recorded is applied to the cache, by whomever it was.
+        What was recorded is applied to the cache, whoever recorded it.
         """
         changed = [one for one in planned.values() if one.appends]
         for place, one in enumerate(changed):
@@ -461,7 +461,7 @@ class Deciding:
 
 
 def _repeated(request: Request, used: Fact, cached: CachedStream) -> Outcome:
-    """R21: return what the command with this key made or changed, if it was the same command.
+    """Return what the command with this key made or changed, if it was the same command (R21).
 
     Raises:
         IdempotencyConflictError: it was another one.
@@ -475,7 +475,7 @@ def _repeated(request: Request, used: Fact, cached: CachedStream) -> Outcome:
 
 
 def _take_turns(cached: Sequence[CachedStream]) -> list[threading.Lock]:
-    """Wait until no other command of this process is about one of these, for a bounded time; return what is held.
+    """Wait until no other command of this process runs on one of these, for a bounded time; return the held locks.
 
     They are taken in the order of their streams, so that no two commands wait for each other.
     """

@@ -1,7 +1,9 @@
 """Arguments become one frozen `Request`: checked once, before anything is looked up or recorded.
 
-The law of this room: a request holds what was asked, as it was asked. Which version an address names is found later, in
-the state on which the command is decided (R5); until then the request only knows its stream.
+The law of this room: **a request holds what was asked for, as it was written.** The version that an address names is
+found later, in the state on which the command is decided (R5); until then, a request only knows its stream.
+
+What counts as the same command for an idempotency key (R21) is decided here and nowhere else: `Request.fingerprint`.
 
 To add a command: a function here that returns its request, and the method of `ModelRegistry` that calls it.
 """
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Attribution:
-    """Who asked, why, with what key, and what it belongs to in the caller's world."""
+    """Who gives a command, why, with what key, and what it belongs to in the caller's system."""
 
     actor: str | None = None
     reason: str | None = None
@@ -74,7 +76,7 @@ NOBODY: Final = Attribution()
 def because(
     actor: str | None, reason: str | None, idempotency_key: str | None, correlation_id: str | None
 ) -> Attribution:
-    """Check who asked, why, and with what key (R26, R28).
+    """Check who gives a command, why, and with what key (R26, R28).
 
     Raises:
         InvalidArgumentError: one of them can't be accepted.
@@ -87,7 +89,7 @@ def because(
 
 
 class Request:
-    """A command on its way: about which stream, what is asked, and why."""
+    """A command on its way: the stream that it is about, what is asked for, and why."""
 
     __slots__ = ("_fingerprint", "command", "expected", "ref", "target", "why")
 
@@ -99,19 +101,19 @@ class Request:
         target: str | Address | None = None,
         expected: Expected = Expect.ANYTHING,
     ) -> None:
-        """Hold what was asked; a command on an address lacks its version_id until it is decided."""
+        """Hold what was asked for; a command on an address has no version_id until it is decided."""
         self.ref = ref
         self.command = command
         self.why = why
         self.target = target
-        """The version as it was named; None for a command on a model."""
+        """Version as it was named; None for a command on a model."""
         self.expected = expected
-        """The primary that is expected, as it was named."""
+        """Expected primary, as it was named."""
         self._fingerprint: str | None = None
 
     @property
     def name(self) -> str:
-        """The command's name, as users call it."""
+        """Name of the command, as users call it."""
         return NAMES[type(self.command)]
 
     @property
@@ -121,10 +123,10 @@ class Request:
 
     @property
     def fingerprint(self) -> str:
-        """R21: what makes another command the same one, in 64 hexadecimal digits. A part of the stored format.
+        """What makes another command the same one, in 64 hexadecimal digits (R21). It is a part of the stored format.
 
-        It covers the kind, the target as it was written, and every other argument after its default and spelling, but
-        not actor, reason and correlation. An artifact counts by its digest, or by its reference where it has none.
+        It covers the kind, the target as it was written, and every other argument after defaults and spelling; it does
+        not cover actor, reason and correlation. An artifact counts by its digest, or by its reference if it has none.
         """
         if self._fingerprint is None:
             arguments = attrs.asdict(self.command, recurse=False)
@@ -169,7 +171,7 @@ def deploy(  # noqa: PLR0917 - the arguments of the registry's deploy, in its or
     why: Attribution,
     store: Callable[[], ArtifactRef],
 ) -> Request:
-    """Check the arguments of `deploy` (R1 to R3, R7, R28); contents are stored when all others are right."""
+    """Check the arguments of `deploy` (R1 to R3, R7, R28); contents are stored once all others are right."""
     ref = streams.ref(model_name)
     bump = checked_bump(version_bump)
     publishes = checked_flag(publish, "publish")
@@ -248,7 +250,7 @@ def _on_version(
 
 
 def _id(target: str | Address) -> str:
-    """Return the version_id; an address has none before it is found."""
+    """Return the version_id, or an empty text for an address that is still to be found."""
     return target if isinstance(target, str) else ""
 
 
@@ -265,7 +267,7 @@ class _Needed(TypedDict):
 
 
 class Deployment(_Needed, total=False):
-    """What `deploy_many` takes for each version: the arguments of `deploy`, of which the first two are needed."""
+    """Arguments of one deployment for `deploy_many`: those of `deploy`; the first two are required."""
 
     serializer: str | Serializer | None
     version_bump: str
@@ -289,9 +291,9 @@ def deployments(
     """Check the arguments of every deployment; an error names the `index` of its own.
 
     Args:
-        streams: of the registry.
+        streams: the streams of the registry.
         items: the mappings that `deploy_many` was given.
-        common: actor, reason and correlation_id of those that name none.
+        common: actor, reason and correlation_id for deployments that name none.
         store: stores an object with a serializer, and returns its reference.
 
     Raises:
@@ -323,6 +325,6 @@ _nothing: Final[dict[str, str | None]] = {"idempotency_key": None}
 
 
 def numbered(error: VersioningError, index: int) -> VersioningError:
-    """Return an error that says which of many deployments it is about."""
+    """Return an error with the index of the deployment that it is about."""
     msg = f"Deployment {index}: {error.sentence}"
     return type(error)(msg, rule=error.rule, hint=error.hint_text, **{**error.facts, "index": index})

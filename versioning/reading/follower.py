@@ -1,7 +1,7 @@
-"""Events as they come: nothing missed, nothing twice.
+"""Events as they come: none missed, none twice.
 
-The law of this room: a follower's place is the position of the last event that it looked at; whatever it can't read
-stays in front of it, so that nothing is passed over.
+The law of this room: **a follower never passes over an event.** Its place is the position of the last event that it
+looked at, and an event that it can't read stays in front of it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from versioning.store.contract import LogRow, Store, Waiter
 
 FOLLOWED_EVENTS: Final = 1_000
-"""How many events a follower reads at once."""
+"""Most events that a follower reads at once."""
 
 
 class Follower:
     """An endless iterator over the events of a workspace, oldest first."""
 
     def __init__(self, store: Store, workspace: str, after: int, poll_s: float) -> None:
-        """Start behind a position; wait at most `poll_s` seconds before looking again where the store gives no sign."""
+        """Start after a position; without a signal of the store, look again after `poll_s` seconds."""
         self.position = after
-        """Position of the last event that was looked at; another follower can go on from there."""
+        """Position of the last event that was looked at; another follower can continue from there."""
         self._workspace = workspace
         self._store = store
         self._waiter: Waiter = store.waiter()
@@ -59,6 +59,6 @@ class Follower:
         raise StopIteration
 
     def close(self) -> None:
-        """End the iteration, also from another thread."""
+        """End the iteration; it may be called from another thread."""
         self._closed = True
         self._waiter.close()

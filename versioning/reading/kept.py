@@ -60,18 +60,18 @@ if TYPE_CHECKING:
     from versioning.store.contract import LogRow, Store
 
 BATCH_EVENTS: Final = 1_000
-"""How long the rest of the log may be before it is written back."""
+"""Most events in the rest of the log before it is written back."""
 WRITES_TRIED_MAX: Final = 200
 WRITE_PAUSE_S: Final = 0.01
 """A view never waits for the writer's lock; where it must write, it looks again after a pause, up to 2 s in all."""
 LEASE_US: Final = 60_000_000
-"""How long the right to build a view lasts after its holder died."""
+"""Microseconds for which the right to build a view outlives its holder."""
 REBUILD_EVENTS: Final = 50_000
-"""How many events are folded and written back at once where many are behind: a row is then seldom written twice."""
+"""Most events that are folded and written back at once: so many that a row is seldom written twice."""
 SLICE_EVENTS: Final = 1_000
-"""How many of them are read before they are folded."""
+"""Number of them that are decoded before they are folded."""
 PAGE: Final = 1_000
-"""How many kept rows are read at once at most."""
+"""Most kept rows that are read at once."""
 
 
 @attrs.frozen
@@ -80,9 +80,9 @@ class ViewStatus:
 
     name: str
     position: int
-    """Of the last event that it holds."""
+    """Position of the last event that the view holds."""
     behind: int
-    """How many positions the log is further: no fewer than the events that it does not hold yet."""
+    """Number of positions by which the log is further: at least the number of events that are missing."""
     stopped_by: int | None = None
     """Position of the event that it can't pass, if there is one: writers go on, questions across models are errors."""
     problem: str | None = None
@@ -110,7 +110,7 @@ def pages_of(  # noqa: PLR0917 - what view_page takes, and how long the first pa
     after: tuple[str, str] = ("", ""),
     first: int = PAGE,
 ) -> Iterator[list[KeptRow]]:
-    """Give kept rows of a workspace a page at a time, so that never more of them are held."""
+    """Yield the kept rows of a workspace page by page, so that only one page is held in memory."""
     most = min(first, PAGE)
     while rows := snapshot.view_page(name, workspace, among, after, most):
         yield rows
@@ -123,8 +123,8 @@ def pages_of(  # noqa: PLR0917 - what view_page takes, and how long the first pa
 class Reading(Generic[State]):
     """A view as of a past: the kept rows, and on top what the rest of the log made of those that it touches.
 
-    Of a past, a kept row that holds nothing later is as it was; each other one is taken back to what it was then: by
-    itself where its state can tell, else by folding its own stream from the log. So a page costs what is on it.
+    For a past, a kept row that holds nothing later is as it was then. Any other row is taken back, by itself if its
+    state can tell, or else by folding its own stream from the log. So a page costs what is on it.
     """
 
     view: View[State]
@@ -132,24 +132,24 @@ class Reading(Generic[State]):
     past: Past
     over: dict[str, State]
     position: int
-    """Of the last event that counts."""
+    """Position of the last event that counts."""
 
     def live(self, workspace: str, *, after: str = "", limit: int | None = None) -> Iterator[State]:
-        """Give the states that are live, of a workspace, whose model's name lies behind `after`, in order of names."""
+        """Return the live states of a workspace with a model's name after `after`, in the order of names."""
         return (self._state(one) for _, one in self._live(workspace, after, limit))
 
     def names(self, workspace: str, limit: int) -> list[str]:
-        """Give the first names that are in use in a workspace."""
+        """Return the first names that are in use in a workspace."""
         return [name for name, _ in self._live(workspace, "", limit)]
 
     def within(self, workspace: str, start_us: int, end_us: int) -> Iterator[State]:
-        """Give all states of a workspace but those that were over before `start_us` or began from `end_us` on."""
+        """Return the states of a workspace, except those that ended before `start_us` or began at `end_us` or later."""
         among = self.past.among
         among = among._replace(upto_us=min(among.upto_us, end_us - 1), behind_us=start_us)
         return (self._state(one) for _, _, one in self._found(workspace, among))
 
     def latest_us(self, workspace: str) -> int:
-        """Give the latest moment of a workspace; 0 where there is none."""
+        """Return the latest moment of a workspace; 0 if there is none."""
         found = self._found(workspace, EVERY)
         return max(
             (one.last_us if isinstance(one, KeptRow) else self.view.span(one)[3] for _, _, one in found), default=0
@@ -166,7 +166,7 @@ class Reading(Generic[State]):
     def _found(
         self, workspace: str, among: RowFilter, after: str = "", first: int = PAGE
     ) -> Iterator[tuple[str, str, State | KeptRow]]:
-        """Give kept rows as they are where they hold nothing later, and states, in the order of names and keys."""
+        """Yield kept rows that hold nothing later as they are, and states for the rest, by name and key."""
         over: list[tuple[str, str, State | KeptRow]] = []
         for key, state in self.over.items():
             space, name = self.view.name_of(state)
@@ -194,7 +194,7 @@ class Reading(Generic[State]):
                     yield row.model_name, row.key, row
 
     def _taken_back(self, late: dict[str, KeptRow]) -> dict[str, State]:
-        """Give states as of the past, of rows that hold later events; a row that did not begin by then has none."""
+        """Return states as of the past for rows that hold later events; a row that began later has none."""
         if self.view.as_of is not None:
             return {key: self.view.as_of(self.view.read(row), self.past) for key, row in late.items()}
         fold = _Fold(self.view, self.snapshot, None, self.past)
@@ -212,7 +212,7 @@ def _place(found: tuple[str, str, object]) -> tuple[str, str]:
 
 @attrs.frozen
 class _Ahead:
-    """What readings have made of the rest of the log, on top of what is kept: its states are never changed."""
+    """What readings have made of the rest of the log, on top of what is kept; its states are never changed."""
 
     kept: ViewPosition | None
     last: int
@@ -227,11 +227,11 @@ class Views:
         self._store = store
         self._batch_events = batch_events
         self._ahead: dict[str, _Ahead] = {}
-        """By view, as of the last reading: the next one folds only what was recorded since."""
+        """Result of the last reading of each view; the next one folds only what was recorded since."""
 
     @contextlib.contextmanager
     def reading(self, view: View[State], past: Past = PRESENT) -> Iterator[Reading[State]]:
-        """Give a view as of now, of a position or of a moment, all from one snapshot."""
+        """Read a view as of now, of a position or of a moment, all from one snapshot."""
         end = self._store.head() if past.position is None else past.position
         if end - self._position(view) > self._batch_events:
             # A full disk must not stop reading; an event that can't be read does below, if it counts.
@@ -253,7 +253,7 @@ class Views:
             yield Reading(view, snapshot, past, fold.over, last if past.position is None else past.position)
 
     def kept_model(self, stream: str, past: Past) -> ModelAggregate | None:
-        """Give what is kept of a stream, if it is readable and holds nothing later; it may be of another history."""
+        """Return the kept state of a stream if it is readable and holds nothing later; it may be of another history."""
         with contextlib.suppress(StoreError), self._store.snapshot() as snapshot:
             for row in snapshot.view_rows(MODELS.name, [stream]):
                 state = MODELS.read(row)
@@ -266,16 +266,16 @@ class Views:
             return 0 if kept is None else kept.position
 
     def catch_up(self, view: View[Any]) -> int:
-        """Fold what is behind and write it back; give the position reached, which a busy writer may keep low."""
+        """Fold the rest of the log and write it back; return the position reached, which a busy writer may keep low."""
         position = -1
         while (reached := self._advance(view, view.name)) > position:
             position = reached
         return reached
 
     def _advance(self, view: View[Any], name: str) -> int:
-        """Fold one batch into the view that is kept under a name; give the position that it has then.
+        """Fold one batch into the view that is kept under a name; return its position afterwards.
 
-        An event that can't be read or folded ends the batch before it; as the first one, it is an error.
+        An event that can't be read or folded ends the batch before it; if it is the first one, it is an error.
         """
         with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(name)
@@ -298,7 +298,7 @@ class Views:
         return reached if self._store.write_view(name, position, reached, latest_us, changed) else position
 
     def status(self, view: View[Any]) -> ViewStatus:
-        """Say how far a view is, after it has caught up as far as it can, and what stopped it."""
+        """Return how far a view is after it has caught up as far as it can, and what stopped it."""
         problem: VersioningError | None = None
         try:
             self.catch_up(view)
@@ -310,7 +310,7 @@ class Views:
         return ViewStatus(view.name, position, head - position, getattr(problem, "position", None), problem.sentence)
 
     def skip(self, skipped: Skipped) -> None:
-        """Let the views pass over an event where they can't read or fold it, and keep who said so and why.
+        """Allow the views to pass over an event that they can't read or fold; keep who said so and why.
 
         Raises:
             InvalidArgumentError: there is no event at this position.
@@ -324,13 +324,13 @@ class Views:
         self._write(_SKIPPED, lambda count: count + 1, [row])
 
     def skipped(self) -> tuple[Skipped, ...]:
-        """Give the events that the views pass over, in the order of their positions."""
+        """Return the events that the views pass over, in the order of their positions."""
         with self._store.snapshot() as snapshot:
             rows = snapshot.view_page(_SKIPPED, "", EVERY)
         return tuple(_skipped_decoder.decode(row.state) for row in rows)
 
     def _write(self, name: str, moved: Callable[[int], int], rows: list[KeptRow]) -> None:
-        """Keep rows under a name, whoever else keeps some there."""
+        """Keep rows under a name, even if others write to it, too."""
         for _ in range(WRITES_TRIED_MAX):
             with self._store.snapshot() as snapshot:
                 kept = snapshot.view_position(name)
@@ -342,12 +342,12 @@ class Views:
         raise StoreError(msg, hint="Try again.")
 
     def rebuild(self, view: View[Any], progress: Callable[[str, int, int], None] | None = None) -> int:
-        """Build a view anew beside the kept one, from the first event, and swap; give the position reached.
+        """Build a view anew beside the kept one, from the first event, and swap them; return the position reached.
 
         Only one process builds a view at a time: it holds a lease that it renews with every batch.
 
         Raises:
-            ConcurrencyError: another process builds it just now.
+            ConcurrencyError: another process is building it.
             CorruptLogError, NewerFormatError: an event can't be read; the kept view stays as it is.
         """
         beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}+lease")
@@ -375,7 +375,7 @@ class Views:
 
 
 class _Lease:
-    """The right of one process to build a view: kept in the store, so that a dead holder loses it after a while."""
+    """The right of one process to build a view. It is kept in the store, and a dead holder loses it after a while."""
 
     def __init__(self, views: Views, name: str) -> None:
         self._store = views._store  # noqa: SLF001 - a part of the views
@@ -390,7 +390,7 @@ class _Lease:
             raise ConcurrencyError(msg, hint="Let it finish, or try again in a minute.")
 
     def renew(self) -> None:
-        """Prolong it; where the store is busy, the next batch will."""
+        """Extend it; if the store is busy, the next batch will."""
         now_us = time.time_ns() // 1_000
         if self._store.write_view(self._name, self._turn, self._turn + 1, now_us + LEASE_US, []):
             self._turn += 1
@@ -399,13 +399,13 @@ class _Lease:
         self._hold(self._turn, 0)
 
     def _held(self) -> tuple[int, int]:
-        """Say whose turn it is, and until when."""
+        """Return the number of the present turn, and its end in microseconds since 1970."""
         with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(self._name)
         return (0, 0) if kept is None else kept
 
     def _hold(self, turn: int, until_us: int) -> bool:
-        """Hold it until then, unless somebody else has taken the turn; try again while the store is only busy."""
+        """Hold it until a moment, unless somebody else has taken the turn; try again while the store is only busy."""
         for _ in range(WRITES_TRIED_MAX):
             if self._store.write_view(self._name, turn, turn + 1, until_us, []):
                 self._turn = turn + 1
@@ -423,9 +423,9 @@ class _Fold(Generic[State]):
         self, view: View[State], snapshot: Snapshot, kept: str | None, past: Past, *, is_private: bool = False
     ) -> None:
         self.over: dict[str, State] = {}
-        """The states that the rows touch."""
+        """States that the rows touch, by key."""
         self.latest_us = 0
-        """The latest timestamp seen."""
+        """Latest timestamp so far."""
         self._shared: set[str] = set()
         self._view = view
         self._snapshot = snapshot
@@ -433,23 +433,23 @@ class _Fold(Generic[State]):
         self._past = past
         self._fact = Fact()
         self._own = view.own if is_private else _nothing
-        """What becomes of states that nobody but this fold will see: they are written, and then forgotten."""
+        """Marks a state as private, if nobody but this fold will see it: it is written, and then forgotten."""
 
     def go_on_from(self, over: dict[str, State]) -> None:
-        """Begin with states that others read too: those that change are copied first."""
+        """Begin with states that others read, too; those that change are copied first."""
         self.over, self._shared = dict(over), set(over)
 
     def take_in(self, rows: list[LogRow]) -> None:
-        """Fold rows, taking the states that they go on from out of the kept ones.
+        """Fold rows on top of the kept states.
 
         Raises:
-            CorruptLogError, NewerFormatError: an event can't be read, or does not follow, and is not to be skipped.
+            CorruptLogError, NewerFormatError: an event can't be read, or does not follow, and nobody skipped it.
         """
         for start in range(0, len(rows), SLICE_EVENTS):
             self._take_in(self._touching(rows[start : start + SLICE_EVENTS]))
 
     def _touching(self, rows: list[LogRow]) -> list[tuple[str, int, str, Envelope[Event]]]:
-        """Give the events that count: the keys of the states that they touch, positions, streams and what was read."""
+        """Return the events that count: the key of the state that each touches, its position, stream and content."""
         fact, key_of, past, touching = self._fact, self._view.key, self._past, []
         for row in rows:
             try:

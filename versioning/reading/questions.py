@@ -1,9 +1,9 @@
-"""What can be asked of a registry, as of now, of a position or of a moment: the same questions, the same answers (R25).
+"""Questions to a registry, as of now, of a position or of a moment: the same questions, the same answers (R25).
 
-The law of this room: nothing here records anything. `Questions` knows how each answer is made; where the states come
-from is for the streams that it is given: those of the present, or those of a past.
+The law of this room: **nothing here records anything.** `Questions` knows how each answer is made. The streams that it
+is given know where the states come from: the present or a past.
 
-To add a question: a method here; it is then asked of the present and of every past.
+To add a question: a method here; it can then be asked of the present and of every past.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 
 class Questions:
-    """Every question, over the streams that it is given."""
+    """Every question, answered from the streams that it is given."""
 
     def __init__(self, streams: Streams, policy: Policy, now_us: Callable[[], int]) -> None:
-        """Answer from streams, under the policy that `allowed` goes by.
+        """Answer from streams.
 
         Args:
-            streams: of the present or of a past.
-            policy: what the host chose.
+            streams: the streams of the present or of a past.
+            policy: the policy that `allowed` decides by.
             now_us: returns the moment up to which open usage is counted, in microseconds since 1970.
         """
         self.workspace = streams.workspace
@@ -67,8 +67,8 @@ class Questions:
         """Return a model by its name, or by its model_id, which finds deleted models too.
 
         Raises:
-            ModelNotFoundError: there is none, or none any more.
-            InvalidNameError: the text can be no model's name.
+            ModelNotFoundError: there is no such model.
+            InvalidNameError: no model can have this name.
         """
         address = parse_model_id(name_or_model_id)
         if address is None:
@@ -87,8 +87,8 @@ class Questions:
         """Return the models of the workspace in the order of their names.
 
         Args:
-            after_name: a name; the models behind it are returned.
-            limit: how many are returned at most; all without it.
+            after_name: the last name of the page before; the models after it are returned.
+            limit: the most models to return; without it, all.
         """
         behind = "" if after_name is None else checked_name(after_name)
         with self._streams.views.reading(MODELS, self._streams.past) as reading:
@@ -104,8 +104,8 @@ class Questions:
 
         Raises:
             VersionNotFoundError: it was never deployed here.
-            ModelNotFoundError: an address whose model is not there.
-            NoPrimaryVersionError: `@primary`, and there is none.
+            ModelNotFoundError: there is no model with the name in the address.
+            NoPrimaryVersionError: the model in a `@primary` address has no primary.
         """
         target = target_of(version_id)
         if isinstance(target, str):
@@ -127,7 +127,7 @@ class Questions:
         return self._streams.ask_model(self._streams.ref(model_name), ask)
 
     def primary(self, model_name: str) -> Version | None:
-        """Return the primary version of a model, or None where it has none.
+        """Return the primary version of a model, or None if it has none.
 
         Raises:
             ModelNotFoundError: there is no such model.
@@ -142,7 +142,7 @@ class Questions:
         return tuple(version for model in self._models_of(model_name) for version in model.active)
 
     def billable(self, model_name: str | None = None) -> tuple[Version, ...]:
-        """Return the billing-eligible versions of a model or of all models, in the order of names and numbers (R18)."""
+        """Return the billed versions of a model, or of all models, in the order of names and numbers (R18)."""
         return tuple(version for model in self._models_of(model_name) for version in model.billable)
 
     def _models_of(self, model_name: str | None) -> tuple[Model, ...]:
@@ -151,12 +151,12 @@ class Questions:
         return (self._streams.ask_model(self._streams.ref(model_name), ModelAggregate.model),)
 
     def pending_activations(self, older_than: timedelta = timedelta(0)) -> tuple[Version, ...]:
-        """Return the versions of all models that wait for their serving environment, in the order of names and numbers.
+        """Return all versions that wait for their serving environment, in the order of names and numbers.
 
-        A service that died while it started one finds it here, with the `activation_id` to answer with (R14).
+        A service that died while starting one finds it here, with the `activation_id` to answer with (R14).
 
         Args:
-            older_than: how long they have waited at least.
+            older_than: the shortest wait to return.
         """
         age: object = older_than
         if not isinstance(age, timedelta):
@@ -182,9 +182,9 @@ class Questions:
         return self._streams.ask_model(self._streams.ref(model_name), wanted_of(version).find)
 
     def allowed(self, version_id: VersionNamed) -> tuple[str, ...]:
-        """Return the commands on a version that would not be refused now: a host's menu.
+        """Return the commands on a version that would not be refused now, for a menu.
 
-        An answer to an activation is offered only while one is waited for.
+        Answers to an activation are offered only while the version waits for one.
         """
 
         def ask(state: ModelAggregate, version: Version) -> tuple[str, ...]:
@@ -207,15 +207,15 @@ class Questions:
     def history(
         self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
     ) -> Iterator[Recorded]:
-        """Return the recorded events behind a position, oldest first (R26).
+        """Return the recorded events after a position, oldest first (R26).
 
-        What is asked about is looked up at once; the events are read as they are taken.
+        The model or version is looked up immediately; the events are read as they are taken.
 
         Args:
             name_model_id_or_version_id: a model's name (all its lives), a model_id, or a version_id (with the events
                 that name it as `previous`); without it, the whole workspace.
             after: the position of the last event that was seen.
-            limit: how many are returned at most; all without it.
+            limit: the most events to return; without it, all.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
@@ -226,7 +226,7 @@ class Questions:
         return itertools.islice((one for one in events if one.position > behind), most)
 
     def _events_of(self, about: str) -> Callable[[], Iterator[Recorded]]:
-        """Look up what a history is about, and return what reads its events."""
+        """Look up what a history is about, and return a function that reads its events."""
         streams = self._streams
         if (address := parse_model_id(about)) is not None:
             model = self.model(about)
@@ -239,7 +239,7 @@ class Questions:
         return lambda: streams.recorded(ref.stream)
 
     def usage(self, start: datetime, end: datetime, model_name: str | None = None) -> Usage:
-        """Return what was used in `[start, end)`: in the workspace, or by all lives of a name (R19).
+        """Return the usage in `[start, end)`: of the workspace, or of all lives of a name (R19).
 
         Raises:
             InvalidArgumentError: a moment without a time zone, or an end before the start.
@@ -280,7 +280,7 @@ class Questions:
         return replayed(self._streams.recorded(stream), lambda recorded: recorded.position in asked, named=False)
 
     def position(self) -> int:
-        """Return the position of the last event of the log that counts; 0 where there is none."""
+        """Return the position of the last event of the log that counts; 0 if there is none."""
         return self._streams.position()
 
     def _numbers(self) -> Callable[[str], str | None]:
@@ -301,7 +301,7 @@ class Questions:
 
 
 def _versions_in(recorded: Recorded) -> tuple[str | None, str | None]:
-    """R26: return the versions that an event is about: the one that it names, and the one that was primary before."""
+    """Return the versions that an event is about: the one that it names, and the former primary (R26)."""
     return recorded.version_id, getattr(recorded.event, "previous", None)
 
 

@@ -1,7 +1,7 @@
-"""Answers of `resolve` that may be a little old: for services that ask thousands of times a second.
+"""Answers of `resolve` that may be a little old, for services that ask thousands of times a second.
 
-The law of this room: **what this registry recorded is never missing from an answer.** An answer is given from memory
-only while the state that it came from is the cached one, at the same sequence, and young enough.
+The law of this room: **what this registry recorded is never missing from an answer.** An answer comes from memory only
+if the state that it came from is still the cached one, at the same sequence, and the answer is young enough.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from versioning.resolving import VersionWanted
 
 NAMES_KEPT_MAX: Final = 4_096
-"""How many names have answers in memory."""
+"""Most names with answers in memory."""
 ANSWERS_MAX: Final = 64
-"""How many answers of one name are in memory: one for each number or range that was asked for."""
+"""Most answers in memory for one name: one for each number or range that was asked for."""
 _NUMBERS: Final = frozenset({int, float})
 
 
 class RecentAnswers:
-    """What `resolve` answered last, by name and by what was wanted."""
+    """Latest answers of `resolve`, by name and by what was asked for."""
 
     def __init__(self, streams: CachedStreams) -> None:
         """Answer from the streams of a registry."""
         self._streams = streams
         self._answers: dict[str, tuple[CachedStream, dict[VersionWanted, tuple[Version, int, float]]]] = {}
-        """With each version, the sequence and the time as of which it was right."""
+        """Versions, each with the sequence and the time at which it was right."""
 
     def resolve(self, model_name: str, version: VersionWanted, max_staleness_s: float) -> Version:
-        """Return what was answered at most so many seconds ago, else what is so now (R24)."""
+        """Return an answer that is at most so many seconds old, or else the present one (R24)."""
         try:
             cached, answers = self._answers[model_name]
             answer, sequence, read_s = answers[version]
@@ -51,7 +51,7 @@ class RecentAnswers:
         return self._look(model_name, version, checked_staleness(max_staleness_s))
 
     def _look(self, model_name: str, version: VersionWanted, max_staleness_s: float) -> Version:
-        """Ask the store, and keep the answer together with what makes it old: a later event, and the time."""
+        """Ask the store, and keep the answer with what shows its age: its sequence and the time."""
         ref, wanted = self._streams.ref(model_name), wanted_of(version)
         read_s = time.monotonic()
         answer, sequence = self._streams.ask_model(ref, lambda state: (wanted.find(state), state.sequence))
@@ -67,5 +67,5 @@ class RecentAnswers:
         return answer
 
     def clear(self) -> None:
-        """Forget all answers: the store was closed."""
+        """Forget all answers, because the store was closed."""
         self._answers.clear()

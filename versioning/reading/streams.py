@@ -4,9 +4,9 @@ The law of this room: **nothing is cached before it is committed, and whoever as
 folds a stream anew, up to a past; `CachedStreams` holds the present state of the names that were asked for last, and
 reads only what was recorded behind it.
 
-A long stream is not folded from its first event where a kept row of the view of models has come further. A kept row is
-a start and no truth: it counts only if the log's row at its sequence carries its very link, which stands for all events
-before it; where anything about it is odd, it is as if there were none.
+A long stream is folded from where its kept row in the view of models has come to, rather than from its first event. A
+kept row is a head start and never the truth: it counts only if the log's row at its sequence carries the very same
+link, which stands for all events before it. If anything about it is odd, the stream is folded from the beginning.
 """
 
 from __future__ import annotations
@@ -50,28 +50,28 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 REFS_KEPT: Final = 4_096
-"""How many names are remembered together with their streams: at most 4 KB each."""
+"""Most names that are remembered with their streams: at most 4 KB each."""
 CACHED_MODELS_MAX: Final = 4_096
-"""How many states are held in memory; the one that was asked for longest ago goes first."""
+"""Most states that are held in memory; the one that was asked for longest ago is dropped first."""
 FIRST_EVENTS: Final = 100
-"""How many events are read at first; then more and more, because a reader that goes on reads everything."""
+"""Number of events in the first read; later reads are larger, because a reader that continues reads everything."""
 FURTHER_EVENTS: Final = 10_000
-"""How many events are read at once at most."""
+"""Most events in one read."""
 NAMES_COMPARED_MAX: Final = 2_000
-"""How many names are compared with one that is not there."""
+"""Most names that are compared with one that was not found."""
 
 
 class StreamRef(NamedTuple):
-    """Which stream a question or a command is about, and how the caller named it."""
+    """The stream that a question or a command is about, and how the caller named it."""
 
     stream: str
     model_name: str | None = None
-    """The model's name in NFC, where the caller gave it."""
+    """Name of the model in NFC; None if the caller gave an id."""
 
 
 @functools.lru_cache(maxsize=REFS_KEPT)
 def _remembered(workspace: str, model_name: str) -> StreamRef:
-    """Return the stream of a name, and remember it: the same names are asked for again and again."""
+    """Return the stream of a name; it is remembered, because the same names are asked for again and again."""
     name = checked_name(model_name)
     return StreamRef(stream_of(workspace, name), name)
 
@@ -80,7 +80,7 @@ class Streams:
     """The streams of one workspace, as of a past; each question folds its stream anew."""
 
     def __init__(self, store: Store, workspace: str, views: Views, past: Past = PRESENT) -> None:
-        """Read from a store, and begin long streams where its kept views have come to."""
+        """Read from a store; long streams are folded from where its kept views have come to."""
         self.store = store
         self.workspace = workspace
         self.views = views
@@ -92,7 +92,7 @@ class Streams:
         """Return the stream of a model's name.
 
         Raises:
-            InvalidNameError: it can be no model's name (R4).
+            InvalidNameError: no model can have this name (R4).
         """
         if type(model_name) is str:
             return _remembered(self.workspace, model_name)
@@ -102,11 +102,11 @@ class Streams:
     # Its state.
 
     def ask(self, stream: str, question: Callable[[ModelAggregate], Answer]) -> Answer:
-        """Put a question to the state of a stream; the state must be neither changed nor kept."""
+        """Return the answer to a question about the state of a stream, which must neither change nor keep the state."""
         return question(self.state(stream))
 
     def state(self, stream: str) -> ModelAggregate:
-        """Read the state of a stream, of a long one from where its kept row has come to.
+        """Read the state of a stream; a long one is folded from where its kept row has come to.
 
         Raises:
             CorruptLogError, NewerFormatError: an event can't be read, or does not follow.
@@ -132,7 +132,7 @@ class Streams:
         return (fact for fact in facts if past.holds(fact.position, fact.event.at_us))
 
     def is_ours(self, state: ModelAggregate, ref: StreamRef) -> bool:
-        """R27: return whether the stream has a history in this workspace.
+        """Return whether the stream has a history in this workspace (R27).
 
         Raises:
             CorruptLogError: it holds another model, whose name would have the same digest.
@@ -145,10 +145,10 @@ class Streams:
         return True
 
     def ask_model(self, ref: StreamRef, question: Callable[[ModelAggregate], Answer]) -> Answer:
-        """Put a question about a model that is there.
+        """Return the answer to a question about an existing model.
 
         Raises:
-            ModelNotFoundError: there is none; it suggests names that look alike.
+            ModelNotFoundError: there is no such model; the error suggests names that look alike.
         """
 
         def ask(state: ModelAggregate) -> Answer:
@@ -162,10 +162,10 @@ class Streams:
             raise self.with_suggestions(error) from None
 
     def ask_version(self, version_id: str, question: Callable[[ModelAggregate, Version], Answer]) -> Answer:
-        """Put a question about a version that was deployed in this workspace, deleted or not.
+        """Return the answer to a question about a version of this workspace, deleted or not.
 
         Raises:
-            VersionNotFoundError: it never was.
+            VersionNotFoundError: it was never deployed here.
         """
         ref = StreamRef(stream_in(version_id))
 
@@ -178,7 +178,7 @@ class Streams:
         return self.ask(ref.stream, ask)
 
     def require_history(self, ref: StreamRef) -> None:
-        """Check that there ever was a model of this name.
+        """Check that there was ever a model with this name.
 
         Raises:
             ModelNotFoundError: there never was one.
@@ -199,7 +199,7 @@ class Streams:
         return VersionNotFoundError(msg, version_id=version_id)
 
     def with_suggestions(self, error: ModelNotFoundError) -> ModelNotFoundError:
-        """Return the error with the names that look alike, where they can be read."""
+        """Return the error with the names that look alike, if they can be read."""
         name = str(error.facts["model_name"])
         try:
             with self.views.reading(MODELS, self.past) as reading:
@@ -224,7 +224,7 @@ class Streams:
                 yield fact.recorded
 
     def log(self, after: int) -> Iterator[Recorded]:
-        """Read the events of the workspace behind a position, oldest first."""
+        """Read the events of the workspace after a position, oldest first."""
         past, most = self.past, FIRST_EVENTS
         while rows := self.store.log(after, most, past.position):
             after, most = rows[-1][0], min(most * 4, FURTHER_EVENTS)
@@ -234,18 +234,18 @@ class Streams:
                     yield recorded
 
     def position(self) -> int:
-        """Return the position of the last event of the log that counts; 0 where there is none."""
+        """Return the position of the last event of the log that counts; 0 if there is none."""
         head = self.store.head()
         return head if self.past.position is None else min(head, self.past.position)
 
     def find_key(self, stream: str, key: str) -> Fact | None:
-        """Return the first event of the append that has an idempotency key, if there is one (R21)."""
+        """Return the first event of the append with an idempotency key, or None (R21)."""
         row = self.store.find_key(stream, key)
         return None if row is None else next(facts_of(stream, [row]))
 
 
 def _ends_with(state: ModelAggregate, stream: str, row: TailRow) -> bool:
-    """Return whether a row of the log is the last event that a kept state holds: its link stands for all before it."""
+    """Return whether a row of the log is the last event that a kept state holds; its link stands for all before it."""
     try:
         (fact,) = facts_of(stream, [row])
     except (CorruptLogError, NewerFormatError):
@@ -264,10 +264,10 @@ class CachedStream:
         self.aggregate = aggregate
         self.lock = threading.Lock()
         self.turn = threading.Lock()
-        """Held by the command that is about this model: commands of one process would only conflict."""
+        """Lock of the command that runs on this model: several in one process would only conflict."""
 
     def apply_own(self, after: int, appends: Iterable[tuple[Sequence[Event], str | None]], link: bytes) -> None:
-        """Fold what this process recorded behind a sequence, and by whom, unless it was read meanwhile."""
+        """Fold what this process recorded after a sequence, and by whom, unless it was read meanwhile."""
         with self.lock:
             if self.aggregate.sequence == after:
                 for events, actor in appends:
@@ -275,14 +275,14 @@ class CachedStream:
                 self.aggregate.link = link
 
     def apply(self, facts: Iterable[Fact]) -> None:
-        """Fold what was read behind a sequence that this state had; what it holds already is passed over."""
+        """Fold what was read from the log; events that the state holds already are passed over."""
         with self.lock:
             held = self.aggregate.sequence
             laws.fold(self.aggregate, (fact for fact in facts if fact.sequence > held))
 
 
 class CachedStreams(Streams):
-    """The streams of one workspace as they are now; the states that were asked for last stay in memory."""
+    """The streams of one workspace as they are now; recently used states stay in memory."""
 
     def __init__(self, store: Store, workspace: str, views: Views) -> None:
         """Begin with an empty cache."""
@@ -303,7 +303,7 @@ class CachedStreams(Streams):
             return question(cached.aggregate)
 
     def current(self, stream: str) -> tuple[CachedStream, bool]:
-        """Return the cached state of a stream, or the one that is read now; and whether it was read now."""
+        """Return the state of a stream, cached or else read now, and whether it was read now."""
         with self._lock:
             cached = self._cached.get(stream)
             if cached is not None:
@@ -319,7 +319,7 @@ class CachedStreams(Streams):
         return self._cached.get(stream)
 
     def keep(self, cached: CachedStream) -> None:
-        """Cache a state that has a history; of several for one stream the first one stays."""
+        """Cache a state that has a history; if there is one for the stream already, that one stays."""
         stream = cached.aggregate.stream
         if self._cached.get(stream) is cached:
             return
@@ -334,7 +334,7 @@ class CachedStreams(Streams):
             self._cached.pop(stream, None)
 
     def catch_up(self, cached: CachedStream, after: int | None = None) -> list[Fact]:
-        """Apply what anybody recorded since, or behind a sequence; return it.
+        """Apply and return what anybody recorded since, or after a sequence.
 
         Raises:
             CorruptLogError, NewerFormatError: an event can't be read, or does not follow; the state is forgotten.
@@ -344,7 +344,7 @@ class CachedStreams(Streams):
         return self._apply(cached, rows) if rows else []
 
     def catch_up_all(self, many: dict[str, CachedStream]) -> None:
-        """Apply to each state what anybody recorded since, reading all of it in one statement."""
+        """Apply to each state what anybody recorded since, all of it read in one statement."""
         spans = {stream: (cached.aggregate.sequence, INTEGER_MAX) for stream, cached in many.items()}
         for stream, rows in itertools.groupby(self.store.ranges(spans), operator.itemgetter(1)):
             self._apply(many[stream], [(row[0], *row[2:]) for row in rows])

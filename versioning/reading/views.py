@@ -1,11 +1,10 @@
-"""How questions across models are answered: folds that are kept in the database, and catch up when asked.
+"""The two kept views, models and ledgers: how each is folded, stored and asked for a past.
 
-The law of this room: **a kept view may lag, an answer never does.** A reading takes the kept rows, their position and
-the rest of the log from one snapshot, and folds the rest on top in memory; only when the rest has grown to a batch is
-it written back, with the position and in one transaction, and never by waiting for somebody else's lock. So everybody
-reads their own writes, on any store, without a daemon.
+The law of this room: **a kept view may lag, an answer never does.** So everybody reads their own writes, on any store,
+without a daemon; `kept.py` explains how.
 
-A view's name carries the version of its code: change what a fold keeps, and raise the number.
+A view's name carries the version of its code: if you change what a fold keeps, raise the number. To add a view: a
+`View` and its line in `VIEWS`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from versioning.store.format import Fact
 
 State = TypeVar("State")
 Seen: TypeAlias = Recorded | Fact
-"""An event, as a fold takes it."""
+"""An event, as a fold gets it."""
 
 Span: TypeAlias = tuple[int, int, int, int]
 """Position and moment of the first and of the last event that a state holds."""
@@ -36,18 +35,18 @@ Span: TypeAlias = tuple[int, int, int, int]
 
 @attrs.frozen
 class Past:
-    """As of when: everything, or what lies up to a position, or up to a moment in each stream (R25)."""
+    """A prefix of the log: all of it, up to a position, or up to a moment in each stream (R25)."""
 
     position: int | None = None
     at_us: int | None = None
 
     def holds(self, position: int, at_us: int) -> bool:
-        """Say whether an event counts."""
+        """Return whether an event belongs to the prefix."""
         return (self.position is None or position <= self.position) and (self.at_us is None or at_us <= self.at_us)
 
     @property
     def among(self) -> RowFilter:
-        """Which kept rows may be live as of then: those that begin by then, and are live now or go on behind it."""
+        """Filter for kept rows that could be live at that point: begun by then, and still live or changed since."""
         position = INTEGER_MAX if self.position is None else self.position
         at_us = INTEGER_MAX if self.at_us is None else self.at_us
         return RowFilter(position, at_us, position, at_us)
@@ -62,30 +61,30 @@ def _nothing(_: object) -> None:
 
 @attrs.frozen
 class View(Generic[State]):
-    """A fold with a row a key, and how a row is stored."""
+    """A fold with one row for each key, and how a row is stored."""
 
     name: str
     key: Callable[[Seen], str | None]
     evolve: Callable[[State | None, Seen], State | None]
     is_live: Callable[[State], bool]
-    """Whether a question about what is there now needs the row."""
+    """Tells whether a question about the present needs the row."""
     dump: Callable[[State], bytes]
     load: Callable[[bytes], State]
     name_of: Callable[[State], tuple[str, str]]
-    """The workspace and the model's name that the row belongs to."""
+    """Returns the workspace and the model's name that the row belongs to."""
     span: Callable[[State], Span]
     copy: Callable[[State], State]
-    """Gives what can be folded on while the state itself stays as it is."""
+    """Returns a copy that can be folded on, while the state itself stays as it is."""
     own: Callable[[State], object] = _nothing
-    """Says that nobody else will see this state, so that it need not copy what it changes."""
+    """Marks a state as private, so that it may be changed in place."""
     as_of: Callable[[State, Past], State] | None = None
-    """What a state was as of an earlier past, where the state itself can tell."""
+    """Returns what a state was as of an earlier past; None if the state itself can't tell."""
 
     def read(self, kept: KeptRow) -> State:
-        """Give the state of a kept row.
+        """Return the state of a kept row.
 
         Raises:
-            StoreError: it is not what this library keeps.
+            StoreError: the row is not readable.
         """
         try:
             return self.load(kept.state)
@@ -94,12 +93,12 @@ class View(Generic[State]):
             raise StoreError(msg, hint="The log is not affected: {rebuild} builds the views from it again.") from error
 
     def row(self, key: str, state: State) -> KeptRow:
-        """Give a state as it is kept."""
+        """Return the row that keeps a state."""
         return KeptRow(*self.name_of(state), key, self.is_live(state), self.dump(state), *self.span(state))
 
 
 class _Kept(msgspec.Struct):
-    """A ModelAggregate as it is kept: all that its fold needs to go on."""
+    """A ModelAggregate as it is kept: everything that its fold needs to continue."""
 
     stream: str
     workspace: str
@@ -132,7 +131,7 @@ _ledger_decoder = msgspec.msgpack.Decoder(VersionLedger)
 
 
 def dump_aggregate(aggregate: ModelAggregate) -> bytes:
-    """Give all that an aggregate knows, so that `load_aggregate` can go on from there."""
+    """Return everything that an aggregate knows, so that `load_aggregate` can continue from there."""
     held: dict[str, Any] = {name: getattr(aggregate, name) for name in _Kept.__struct_fields__}
     held |= {name: list(held[name]) for name in ("left", "published", "undone")}
     held |= {"claims": list(aggregate.claims.items()), "versions": list(aggregate.versions.values())}
@@ -140,7 +139,7 @@ def dump_aggregate(aggregate: ModelAggregate) -> bytes:
 
 
 def load_aggregate(kept: bytes) -> ModelAggregate:
-    """Give back the aggregate that `dump_aggregate` was given."""
+    """Return the aggregate that `dump_aggregate` was given."""
     held = _model_decoder.decode(kept)
     aggregate = ModelAggregate(held.stream)
     for name in _Kept.__struct_fields__:
@@ -187,7 +186,7 @@ MODELS: Final = View[ModelAggregate](
     copy=ModelAggregate.fork,
     own=ModelAggregate.begin_folding,
 )
-"""All models: what is there, primary, active, billing-eligible."""
+"""View of all models: what exists, is primary, active and billed."""
 
 LEDGERS: Final = View[VersionLedger](
     name="ledgers.1",
@@ -201,6 +200,6 @@ LEDGERS: Final = View[VersionLedger](
     copy=lambda ledger: ledger.as_of(PRESENT.holds),
     as_of=lambda ledger, past: ledger.as_of(past.holds),
 )
-"""What every version used (R19)."""
+"""View of the usage of every version (R19)."""
 
 VIEWS: Final[tuple[View[Any], ...]] = (MODELS, LEDGERS)
