@@ -137,29 +137,34 @@ def work(server: Server, asked: Connection) -> None:
 class Crew:
     """Processes that work at the same time."""
 
-    def __init__(self, server: Server, processes: int) -> None:
+    def __init__(
+        self, server: Server, processes: int, serve: Callable[[Server, Connection], None] | None = None
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Any] = []
         self._processes = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(server, theirs), daemon=True)
+            process = context.Process(target=serve or work, args=(server, theirs), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)
-        self._await()
+        self._answers()
 
-    def _await(self) -> None:
+    def _answers(self) -> list[Any]:
+        return [pipe.recv() for pipe in self._pipes]
+
+    def ask(self, name: str, count: float) -> list[Any]:
+        """Let all do so much at the same time; return what each answers."""
         for pipe in self._pipes:
-            pipe.recv()
+            pipe.send((name, count))
+        return self._answers()
 
     def seconds_each(self, name: str, count: int) -> float:
         """Let all do so many operations; give the seconds for one of them all."""
         began = time.perf_counter()
-        for pipe in self._pipes:
-            pipe.send((name, count))
-        self._await()
+        self.ask(name, count)
         return (time.perf_counter() - began) / (count * len(self._pipes))
 
     def close(self) -> None:

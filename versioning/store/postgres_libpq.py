@@ -4,22 +4,27 @@ The law of this room: **every exchange has a deadline here**, besides the server
 can't hang a caller. What goes wrong is a StoreError with a sentence and a hint, and never a psycopg.Error. A connection
 whose exchange was cut short, by silence or by Ctrl-C, is broken and is not used again.
 
-Why psycopg's own `Connection` and cursors don't do this: they were tried in its place, with its `wait` bounded by a
-deadline and one prepared, binary cursor kept for each statement. A command kept 0.81 to 0.94 of its speed, where 0.9
-was asked for:
+Why psycopg's own `Connection` and cursors don't do this: a command was to keep at least 0.9 of its speed with them, and
+keeps less wherever the disk is not what it waits for. Speed kept by psycopg's cursors, and in brackets by its cursors
+and `psycopg_pool` together, where this loop and our pool are 1.00:
 
-    speed of psycopg's cursors against this loop (1.00)     time, no fsync    time, fsync    CPU time
-    deploy, publish or promote, one event                   0.89 to 0.90      0.90 to 0.94   0.79 to 0.86
-    deploy, publish and promote in one command              0.81              0.84           0.69 to 0.73
-    a bare append                                           0.83              0.87           0.65 to 0.69
-    a tail read                                             0.78              0.77           0.59 to 0.60
+                              with fsync                  without fsync               CPU time
+    processes                 1             4             1             4             in all four
+    promote                   0.97 (0.91)   0.99 (0.94)   0.84 (0.78)   0.98 (0.90)   0.80-0.85 (0.74-0.76)
+    deploy                    0.93 (0.89)   0.96 (0.94)   0.84 (0.68)   0.88 (0.79)   0.80-0.82 (0.72-0.75)
+    deploy, publish, promote  1.00 (0.97)   0.98 (0.87)   0.60 (0.41)   0.87 (0.80)   0.79-0.82 (0.66-0.74)
+    resolve                   1.03 (0.66)   0.89 (0.68)   0.88 (0.66)   0.90 (0.74)   0.76-0.84 (0.59-0.63)
 
-(28 November 2026; psycopg 3.3.9 with its binary libpq 18.6, PostgreSQL 18, Python 3.11; medians of ten processes, each
-with 80 of each command in turns on one connection.) They also drop every prepared statement after a ROLLBACK, which
-ends each of our snapshots. Only the steps below the cursors keep up: `psycopg.generators.execute` under
-`psycopg.waiting.wait`, at 0.96 to 0.99. They need as many lines as this loop, because they know no deadline before
-psycopg 3.3.6; they are in no documentation, and their arguments changed between 3.3.4 and 3.3.6. This file uses
-`psycopg.pq`, which is documented.
+Measured on 30 November 2026 by `python3 tests bench cursors`, which measures it again: medians of 221 to 11,768 calls
+in turns, on two busy cores (so times on the clock vary by 0.1 and more between runs, CPU times by 0.05); psycopg 3.3.9
+with its binary libpq, psycopg_pool 3.3.3, PostgreSQL 18, Python 3.11. Besides, psycopg's cursors
+
+- know a deadline since release 3.3.6 only, and connect within whole seconds, two at least;
+- wait for 5 s after Ctrl-C, if the server is silent, to cancel the statement;
+- drop every prepared statement after a ROLLBACK.
+
+The steps below the cursors (`psycopg.generators`, `psycopg.waiting`) are as fast as this loop, but in no documentation,
+and their arguments changed between 3.3.4 and 3.3.6. This file uses `psycopg.pq`, which is documented.
 
 To add a type of value: its line in `_BINARY`.
 """
