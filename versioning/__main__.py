@@ -7,13 +7,13 @@ import sys
 
 HINT = 'The command line needs the extra cli: pip install "model-versioning[cli]"'
 NOT_INSTALLED = 2
-"""Ends with the code for a wrong call: nothing was asked of any store."""
+"""Exit code of a wrong call, as no store was asked for anything."""
 INTERRUPTED = 130
-"""By Ctrl-C, before the command line was there."""
+"""Exit code after Ctrl-C while the command line is still being imported."""
 
 
 def main() -> None:
-    """Hand over to the command line, where what it needs is installed."""
+    """Run the command line, if what it needs is installed."""
     try:
         command = importlib.import_module("versioning.cli").cli
     except ModuleNotFoundError as error:

@@ -69,7 +69,7 @@ class Answers(Questions):
         *,
         format: Literal["html", "svg"] = "html",  # noqa: A002 - the word that users know
     ) -> str:
-        """Draw a history; return the picture, and write it to `path` as well.
+        """Draw a history, and return the picture; it is also written to `path`, if one is given.
 
         Args:
             name_model_id_or_version_id: a model's name (all its lives), a model_id, or a version_id for its model.

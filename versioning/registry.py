@@ -247,10 +247,10 @@ class ModelRegistry(Answers):
         Args:
             version_id: an active or activating draft: its id, an address such as `fraud@1.2.0`, or a Version (R5).
             promote: whether it claims the primary role; without it, as the policy says (R7).
-            actor: see `deploy`; so are the next three.
-            reason: why.
-            idempotency_key: what makes a repeat safe (R21).
-            correlation_id: what it belongs to.
+            actor: who gives the command.
+            reason: why, in words.
+            idempotency_key: makes a repeat safe, as in `deploy` (R21).
+            correlation_id: what the command belongs to, as in `deploy`.
         """
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run(requests.publish(self._streams, version_id, promote, why))
@@ -323,7 +323,7 @@ class ModelRegistry(Answers):
     ) -> Version:
         """Start an inactive version again (R14).
 
-        Where activation is awaited, the returned version has the `activation_id` to answer with.
+        If activation is awaited, the returned version has the `activation_id` to answer with.
         """
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run(requests.activate(self._streams, version_id, why))
@@ -425,7 +425,9 @@ class ModelRegistry(Answers):
         return self._recent.resolve(model_name, version, max_staleness_s)
 
     def at(self, moment_or_position: datetime | int) -> AsOf:
-        """Return the same questions as of a position, or of an aware moment, both up to and including it (R25).
+        """Return the registry as it was at a position or an aware moment: the same questions, answered as then (R25).
+
+        The event at the position, or at the very moment, counts.
 
         Raises:
             InvalidArgumentError: a moment without a time zone, or one that lies in the future.
@@ -451,7 +453,7 @@ class ModelRegistry(Answers):
 
         Raises:
             InvalidArgumentError: they are in the wrong order, or lie in the future.
-            ModelNotFoundError: there never was a model of this name.
+            ModelNotFoundError: there was never a model with this name.
         """
         if model_name is not None:
             self._streams.require_history(self._streams.ref(model_name))
@@ -559,7 +561,7 @@ class ModelRegistry(Answers):
             progress: called after each batch with "export", the position reached and the last one.
 
         Raises:
-            ModelNotFoundError: there never was a model of this name.
+            ModelNotFoundError: there was never a model with this name.
             InvalidArgumentError: the file exists already.
             CorruptLogError: a row can't be read, or does not follow from those before it; `verify` says more.
             StoreError: the file can't be written.
@@ -575,7 +577,7 @@ class ModelRegistry(Answers):
     def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> LogFile:
         """Record what `export` wrote from the same workspace, after checking it to its last line.
 
-        What is there already is passed over, so an interrupted import can be repeated.
+        Events that the store has already are passed over, so an interrupted import can be repeated.
 
         Args:
             source: a path, or a file that is open to read bytes and can be rewound.

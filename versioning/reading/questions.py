@@ -243,7 +243,7 @@ class Questions:
 
         Raises:
             InvalidArgumentError: a moment without a time zone, or an end before the start.
-            ModelNotFoundError: there never was a model of this name.
+            ModelNotFoundError: there was never a model with this name.
         """
         start_us, end_us = checked_moment(start, "start"), checked_moment(end, "end")
         if end_us < start_us:
@@ -262,11 +262,11 @@ class Questions:
         return draw_usage(ledger.ledgers.values(), start_us, end_us, self._now_us(), position)
 
     def replay(self, name_model_id_or_version_id: str | None = None) -> Iterator[Replayed]:
-        """Return each event with the model before and after it, and a sentence: "raj promoted 1.0.0 to primary, …".
+        """Return each event with the model before and after it, and a sentence such as "raj promoted 1.0.0 to primary".
 
         Args:
-            name_model_id_or_version_id: what the events are about, as in `history`; without it, those of the workspace,
-                in sentences that name the model.
+            name_model_id_or_version_id: what the events are about, as in `history`; without it, the whole workspace, in
+                sentences that name the model.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
