@@ -44,6 +44,7 @@ from versioning import (
     ModelRegistry,
     UsageLedger,
     VersionNotFoundError,
+    answers,
 )
 from versioning.aggregate import ModelAggregate
 from versioning.events import EVENTS, microseconds_of
@@ -52,7 +53,6 @@ from versioning.output.timeline.layout import kept_lanes, rows_of, scale_of
 from versioning.output.timeline.page import in_script, table_of
 from versioning.output.timeline.story import Story
 from versioning.output.timeline.svg import said_length
-from versioning.reading import questions
 from versioning.sentences import sentence_of
 from versioning.testing import (
     activate,
@@ -475,11 +475,11 @@ class TestAskingForIt:
     def test_a_long_history_is_a_table_of_its_beginning(
         self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(questions, "EVENTS_DRAWN_MAX", 3)
-        monkeypatch.setattr(questions, "EVENTS_LISTED_MAX", 2)
+        monkeypatch.setattr(answers, "EVENTS_DRAWN_MAX", 3)
+        monkeypatch.setattr(answers, "EVENTS_LISTED_MAX", 2)
         shown = registry.history(NAME)._repr_html_()
         assert (shown.count("<tr><td>"), "These are the first 2; there are more." in shown) == (2, True)
-        monkeypatch.setattr(questions, "EVENTS_DRAWN_MAX", 4)
+        monkeypatch.setattr(answers, "EVENTS_DRAWN_MAX", 4)
         assert "<iframe" in registry.history(NAME)._repr_html_()
 
     def test_a_notebook_shows_a_model(self, registry: ModelRegistry) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from versioning.errors import InvalidArgumentError, shown
 
@@ -70,6 +70,11 @@ def activation_id_of(version_id: str, attempt: int) -> str:
 def stream_in(version_id: str) -> str:
     """Return the stream that a well-formed version_id holds."""
     return version_id[4:36]
+
+
+def is_stream(value: object) -> TypeGuard[str]:
+    """Return whether a value is text in the form of a stream."""
+    return type(value) is str and re.fullmatch(_STREAM, value) is not None
 
 
 def looks_like_id(text: object) -> bool:

@@ -1,1 +1,1 @@
-"""Where the contents of models are kept, and how objects become bytes and objects again."""
+"""Where the contents of models are kept, and how objects become bytes and bytes become objects again."""

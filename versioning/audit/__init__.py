@@ -1,1 +1,1 @@
-"""Whether the log can be believed: checkpoints, verification, and logs that leave one store for another."""
+"""Whether the log can be believed: checkpoints, verification, and moving a log from one store to another."""

@@ -38,12 +38,13 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from itertools import islice, zip_longest
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.events import EVENTS
+from versioning.ids import is_stream
 from versioning.store.contract import INTEGER_MAX
 from versioning.store.format import NO_LINK, body_of, computed_link, link_of, read
 
@@ -64,13 +65,7 @@ SEARCHES_MAX: Final = 1_000
 """Number of searches for where contents belong, in all streams together; beyond it, rows are only reported."""
 _RANKS: Final[tuple[Kind, ...]] = ("swapped", "doubled", "changed", "unreadable", "missing")
 """Which of several faults at one position is kept: the one that explains most."""
-_STREAM: Final = re.compile(r"[0-9a-f]{32}")
 _NAMED: Final = re.compile(rb'"(?:ver|act|mdl)_([0-9a-f]{32})_')
-
-
-def is_stream(value: object) -> TypeGuard[str]:
-    """Return whether a value is text in the form of a stream."""
-    return type(value) is str and _STREAM.fullmatch(value) is not None
 
 
 class Fault(NamedTuple):

@@ -244,7 +244,7 @@ class _FileRow(NamedTuple):
     row: Row
 
 
-class _Mark(NamedTuple):
+class _Milestone(NamedTuple):
     """A line of a file, and the SHA-256 of all lines up to it except the end."""
 
     line: int
@@ -292,24 +292,24 @@ class _Reader:
             self._check.end()
             self._end(item)
 
-    def mark(self) -> _Mark:
+    def milestone(self) -> _Milestone:
         """Return the place that was reached."""
-        return _Mark(self.line, self._digest.digest())
+        return _Milestone(self.line, self._digest.digest())
 
-    def again(self, marks: Iterable[_Mark]) -> Iterator[list[_FileRow]]:
-        """Yield the rows once more, up to each mark, and check that they are those of the first reading.
+    def again(self, milestones: Iterable[_Milestone]) -> Iterator[list[_FileRow]]:
+        """Yield the rows once more, up to each milestone, and check that they are those of the first reading.
 
         Raises:
             CorruptLogError: they are not.
         """
         self._file.seek(0)
         self.line, self.bytes_read, self._digest = 0, 0, hashlib.sha256()
-        for mark in marks:
+        for milestone in milestones:
             with self._located():
                 first = self.line + 1
-                lines = [self._next_line() for _ in range(first, mark.line + 1)]
+                lines = [self._next_line() for _ in range(first, milestone.line + 1)]
                 self._digest.update(b"".join(line for line in lines if not line.startswith(_END)))
-                if self._digest.digest() != mark.digest:
+                if self._digest.digest() != milestone.digest:
                     _refuse("it or a line before it changed after it was checked")
                 rows = [_file_row(line, text) for line, text in enumerate(lines, first) if text.startswith(_EVENT)]
             yield rows
@@ -470,15 +470,15 @@ def import_log(
             theirs = reader.header.workspace
             msg = f"The file is of the workspace {shown(theirs)}, but this registry is of {shown(workspace)}."
             raise InvalidArgumentError(msg, hint="Open a registry of the file's workspace.", argument="file")
-        marks, missing, imported = list[_Mark](), 0, 0
+        milestones, missing, imported = list[_Milestone](), 0, 0
         for batch in _batches(reader):
             missing += len(_new(store, batch))
-            marks.append(reader.mark())
+            milestones.append(reader.milestone())
             if progress is not None:
                 progress("check", reader.bytes_read, length)
         if dry_run:
             return LogFile(workspace, reader.header.model_name, reader.events, missing, tuple(reader.versions))
-        for batch in reader.again(marks):
+        for batch in reader.again(milestones):
             imported += _record(store, _new(store, batch))
             if progress is not None:
                 progress("import", reader.bytes_read, length)

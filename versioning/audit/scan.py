@@ -298,9 +298,8 @@ class LogScan:
         self.head.extend([row[0] for row in rows], lines)
 
     def _keep_ledger(self, fact: Fact, version_id: str) -> None:
-        ledger = evolve_ledger(self.ledgers.get(version_id), fact)
-        if ledger is not None:
-            self.ledgers[version_id] = ledger
+        """Fold an event that its stream's state accepted, so that its version has a ledger or gets one."""
+        self.ledgers[version_id] = evolve_ledger(self.ledgers.get(version_id), fact)  # type: ignore[assignment]  # see above
 
     def _replays(self) -> bool:
         """Return whether the next rows are replayed; where there is nothing to compare with, only so many are."""

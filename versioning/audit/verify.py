@@ -35,10 +35,11 @@ import attrs
 
 from versioning.aggregate import ModelAggregate
 from versioning.audit.checkpoints import head_line
-from versioning.audit.diagnose import Fault, Kind, diagnose, is_stream
+from versioning.audit.diagnose import Fault, Kind, diagnose
 from versioning.audit.scan import LogScan
 from versioning.errors import CorruptLogError, StoreError, shown
 from versioning.events import Value
+from versioning.ids import is_stream, stream_in
 from versioning.reading.kept import pages_of
 from versioning.reading.views import LEDGERS, MODELS, VIEWS, View
 from versioning.sentences import plain
@@ -473,7 +474,7 @@ def _sentence(text: str) -> str:
 
 def _stream_of(view: View[Any], key: str) -> str:
     """Return the stream that a kept row belongs to: the views keep rows by stream, or by version_id."""
-    return key if view is MODELS else key[4:36]
+    return key if view is MODELS else stream_in(key)
 
 
 def _is_same(view: View[Any], row: KeptRow, kept: object, state: Any) -> bool:  # noqa: ANN401 - whatever the view keeps

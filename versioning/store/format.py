@@ -40,7 +40,7 @@ from versioning.events import (
     VersionDeployed,
     VersionPromoted,
 )
-from versioning.ids import model_id_of
+from versioning.ids import is_stream, model_id_of
 from versioning.store.contract import INTEGER_MAX, Row
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ _LINK: Final = slice(len(_OPENING), len(_OPENING) + _LINK_LENGTH)
 _REST: Final = _LINK.stop + 2
 """Where the rest of the state begins, behind the link and `",`."""
 _HEX: Final = b"0123456789abcdef"
+_known_stream: Final = functools.lru_cache(maxsize=4_096)(is_stream)
 _is_newer: Final = re.compile(r"[1-9][0-9]{0,8}").fullmatch
 _is_number: Final = re.compile(r"(?:0|[1-9][0-9]{0,80})(?:\.(?:0|[1-9][0-9]{0,80})){2}").fullmatch
 
@@ -228,7 +229,7 @@ def read(position: int, stream: str, sequence: int, topic: str, state: bytes) ->
         or type(sequence) is not int
         or not 1 <= sequence <= INTEGER_MAX
         or type(stream) is not str
-        or not _is_stream(stream)
+        or not _known_stream(stream)
         or len(link) != _LINK_LENGTH
         or link.translate(None, _HEX)
         or not state.startswith(b'{"_chain":"%b",' % link)
@@ -289,16 +290,11 @@ def facts_of(stream: str, rows: Iterable[TailRow]) -> Iterator[Fact]:
         yield fact
 
 
-@functools.lru_cache(maxsize=4_096)
-def _is_stream(stream: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{32}", stream) is not None
-
-
 def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int) -> str:
     """Say what is wrong with a row that `read` refuses, apart from the facts of its event."""
     if type(sequence) is not int or not 1 <= sequence <= INTEGER_MAX:
         return "the sequence is not a whole number from 1"
-    if type(stream) is not str or not _is_stream(stream):
+    if type(stream) is not str or not _known_stream(stream):
         return "the stream is not 32 hexadecimal digits"
     if envelope.index >= envelope.count:
         return "its place in its append lies behind the end"

@@ -1,1 +1,1 @@
-"""The picture of a history."""
+"""The picture of a history: as a drawing, and as a page."""

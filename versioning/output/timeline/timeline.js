@@ -1,7 +1,7 @@
 
 "use strict";
-// What moves in the page. It adds up the changes that stand in it, and decides nothing: no rule is known here. All that
-// is shown goes in as text; the page's policy would refuse anything else.
+// The moving parts of the page. This script adds up changes from the page itself and decides nothing: it knows no rule.
+// Everything it shows goes in as text; the page's policy would refuse anything else.
 (() => {
   const byId = (id) => document.getElementById(id);
   const all = (selector, within = document) => Array.from(within.querySelectorAll(selector));
@@ -16,7 +16,7 @@
   let counted = events.length;
   let shown = events.map(() => true);
 
-  // What is so after a number of events.
+  // The state after a number of events.
   const stateAfter = (count) => {
     const state = { versions: new Array(versions.length).fill(null), primary: -1, since: -1, exists: false };
     let role = "no model";
@@ -104,7 +104,7 @@
   });
   byId("now").addEventListener("click", () => show(events.length, Number(position.max)));
 
-  // What a mark says.
+  // The tooltip of a mark.
   const tip = byId("tip");
   let leaving = 0;
   const hideTip = () => {
@@ -137,7 +137,7 @@
     if (event.key === "Escape") hideTip();
   });
 
-  // One stop for the tab key in each drawing; the arrow keys go on from there.
+  // Each drawing has one stop for the tab key; the arrow keys go on from there.
   const current = drawings.map(() => 0);
   const canStop = (index) => index < counted && shown[index];
   const settleFocus = () => {
@@ -155,7 +155,7 @@
     return undefined;
   };
   drawings.forEach((drawing, which) => {
-    const frame = drawing.parentElement; // an SVG that listens for focus would take it, and so be a stop of its own
+    const frame = drawing.parentElement; // an SVG that listened for focus would become a stop of its own
     marks[which].forEach((mark, index) => {
       mark.setAttribute("aria-label", told(index));
       for (const title of all("title", mark)) title.remove();
@@ -185,7 +185,7 @@
     });
   });
 
-  // Which events are shown.
+  // Filters.
   const filters = { actor: byId("by-actor"), version: byId("by-version"), kind: byId("by-kind") };
   const kinds = Array.from(new Set(events.map((event) => event.kind))).sort();
   const offer = (select, names) => {
@@ -220,7 +220,7 @@
     filter();
   });
 
-  // Lanes folded and unfolded.
+  // Folding and unfolding lanes.
   const unfold = byId("unfold");
   if (unfold !== null) {
     unfold.addEventListener("click", () => {
