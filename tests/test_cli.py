@@ -16,6 +16,7 @@ import pytest
 import versioning.__main__
 from tests import cli_tools
 from tests.cli_tools import NAME, URI, Ran, deployed, done, refused, run
+from versioning import RefusedError
 from versioning.cli import cli
 from versioning.cli.ending import EXIT_CODES, exit_code_lines
 from versioning.cli.given import Given
@@ -35,6 +36,7 @@ class TestTheWhole:
     @pytest.mark.parametrize("verb", VERBS)
     def test_every_verb_has_help_and_refuses_what_it_does_not_know(self, verb: str) -> None:
         assert done(verb, "--help").out.startswith(f"Usage: versioning {verb}")
+        assert "..." not in done(verb, "--help", COLUMNS="80").out
         refused(run(verb, "--no-such"), 2, "No such option", f"`versioning {verb} --help`")
 
     @pytest.mark.parametrize("width", ["80", "200"])
@@ -112,6 +114,14 @@ class TestTheWhole:
         with pytest.raises(SystemExit) as ended:
             versioning.__main__.main()
         assert ended.value.code == 130
+
+    def test_an_error_without_a_hint_is_told_without_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuses(*_: Any) -> None:
+            msg = "It can't be."
+            raise RefusedError(msg)
+
+        monkeypatch.setattr(Given, "open", refuses)
+        assert run("ls") == Ran(1, "", "Error: It can't be. [refused]\n")
 
     def test_where_stdout_is_not_utf_8_json_is_ascii_and_text_is_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
         done("deploy", "modèle", URI, "--publish")

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from tests import cli_tools
 from tests.cli_tools import NAME, URI, deployed, done, happened, opened, refused, run
 from versioning import ConcurrencyError, ModelRegistry
-from versioning.cli.rows import EVENTS, PREVIEWED, VERSIONS
+from versioning.cli.tables import Stage
 
 place = cli_tools.place
 
@@ -29,15 +31,62 @@ class TestCommands:
 
     def test_deploy_gives_json_with_what_was_recorded(self) -> None:
         told = done("deploy", NAME, URI, "--publish", "--metadata", '{"auc": 0.9}', "--json").json
-        assert [*told][:-1] == list(VERSIONS.columns)
         assert [one["event"] for one in told["recorded"]] == ["VersionDeployed", "VersionPromoted"]
-        assert (told["metadata"], told["is_primary"], told["artifact_uri"]) == ({"auc": 0.9}, True, URI)
-        assert list(told["recorded"][0]) == list(EVENTS.columns)
+        assert (told["metadata"], told["is_primary"], told["artifact"]["uri"]) == ({"auc": 0.9}, True, URI)
+        assert told["repeated"] is False
+        with opened() as registry:
+            events = [one.to_dict() for one in registry.history()]
+            assert told == {**registry.version(f"{NAME}@0.1.0").to_dict(), "recorded": events, "repeated": False}
+
+    def test_lines_have_what_json_has_and_csv_names_the_positions(self) -> None:
+        told = json.loads(done("deploy", NAME, URI, "--publish", "--nl").out)
+        assert [one["position"] for one in told["recorded"]] == [1, 2]
+        header, row = csv.reader(done("deploy", NAME, URI, "--publish", "--csv").out.splitlines())
+        assert (header[-2:], row[-2:]) == (["recorded", "repeated"], ["3 4", "False"])
+
+    def test_a_key_that_was_used_before_is_told(self) -> None:
+        words = ("deploy", NAME, URI, "--idempotency-key", "k")
+        first = done(*words, "--json").json
+        ran = done(*words)
+        assert (ran.lines[0][1], ran.err.startswith("This idempotency key was used before")) == ("0.1.0", True)
+        told = done(*words, "--json").json
+        assert told == {**first, "recorded": [], "repeated": True}
+
+    def test_with_a_key_the_same_words_are_the_same_command_whatever_moved(self) -> None:
+        first, second = deployed("--publish"), deployed("--publish")
+        words = ("deactivate", f"{NAME}@primary", "--idempotency-key", "k")
+        assert done(*words, "--json").json["version_id"] == second
+        assert done(*words, "--dry-run").lines == []
+        told = done(*words, "--json").json
+        assert (told["version_id"], told["status"], told["recorded"], told["repeated"]) == (
+            second,
+            "inactive",
+            [],
+            True,
+        )
+        gone = ("delete", f"{NAME}@0.1.0", "--yes", "--idempotency-key", "x")
+        assert done(*gone, "--json").json["version_id"] == first
+        done("delete", f"{NAME}@0.2.0", "--yes")
+        assert done(*gone, "--json").json["repeated"] is True
+        refused(run("deactivate", second, "--idempotency-key", "k"), 1, "[idempotency-conflict, R21]")
+
+    def test_what_others_record_meanwhile_is_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        deployed()
+        publish = ModelRegistry.publish
+
+        def while_others_deploy(self: ModelRegistry, *words: Any, **how: Any) -> Any:
+            with opened() as other:
+                other.deploy(URI, model_name=NAME)
+            return publish(self, *words, **how)
+
+        monkeypatch.setattr(ModelRegistry, "publish", while_others_deploy)
+        told = done("publish", f"{NAME}@0.1.0", "--json").json
+        assert [one["event"] for one in told["recorded"]] == ["VersionPublished", "VersionPromoted"]
 
     def test_deploy_keeps_the_contents_of_a_file(self) -> None:
         Path("model.bin").write_bytes(b"weights")
         told = done("deploy", NAME, "model.bin", "--serializer", "bytes", "--json").json
-        assert told["artifact_uri"] == f"sha256:{told['artifact_digest']}"
+        assert told["artifact"]["uri"] == f"sha256:{told['artifact']['digest']}"
         with opened() as registry:
             registry.publish(told["version_id"])
             assert registry.load(NAME, trusted=True) == b"weights"
@@ -45,7 +94,7 @@ class TestCommands:
     def test_deploy_takes_any_text_for_a_reference_where_it_is_told_so(self) -> None:
         Path("model.bin").write_bytes(b"weights")
         told = done("deploy", NAME, "model.bin", "--reference", "--json").json
-        assert (told["artifact_uri"], told["artifact_digest"]) == ("model.bin", None)
+        assert (told["artifact"]["uri"], told["artifact"]["digest"]) == ("model.bin", None)
 
     def test_deploy_refuses_what_is_neither_a_file_nor_a_uri_and_makes_no_store(self) -> None:
         Path("folder").mkdir()
@@ -87,8 +136,8 @@ class TestCommands:
         assert done("publish", f"{NAME}@0.2.0").lines[0][1:5] == ["0.2.0", "published", "active", "primary"]
         assert done("rollback", NAME).lines[0][1] == "0.1.0"
         assert done("promote", f"{NAME}@0.2.0").lines[0][4] == "primary"
-        refused(run("promote", NAME), 2, "names a model, and a version is expected", "NAME@primary")
-        refused(run("promote", f"{NAME}@^0.1"), 2, "is a range", "`resolve`")
+        refused(run("promote", NAME), 2, "names no version: 'fraud'", "NAME@primary", "`ls NAME` lists them")
+        refused(run("promote", f"{NAME}@^0.1"), 3, "has no version '^0.1'")
         refused(run("promote", f"{NAME}@9.9.9"), 3, "[version-not-found, R24]", "`ls NAME` lists")
         refused(run("rollback", f"{NAME}@0.1.0"), 2, "names a version, and a model is expected")
         refused(run("rollback", "frauds"), 3, "Did you mean 'fraud'?")
@@ -115,23 +164,28 @@ class TestCommands:
     ) -> None:
         first = deployed("--publish")
         deployed("--publish")
-        asked = ModelRegistry.resolve
+        asked = ModelRegistry.version
 
-        def moved_behind(self: ModelRegistry, *words: Any) -> Any:
-            found = asked(self, *words)
+        def moved_behind(self: ModelRegistry, version: Any) -> Any:
+            found = asked(self, version)
             self.promote(first)
             return found
 
-        monkeypatch.setattr(ModelRegistry, "resolve", moved_behind)
+        monkeypatch.setattr(ModelRegistry, "version", moved_behind)
         refused(run("deactivate", f"{NAME}@primary"), 1, "[primary-moved, R22]")
+        refused(run("delete", f"{NAME}@primary", "--yes", "--expected-primary", "0.2.0"), 1, "[primary-moved, R22]")
+        assert done("deactivate", f"{NAME}@0.2.0").lines[0][1] == "0.2.0"
 
     def test_an_expected_primary_is_a_number_an_id_or_none(self) -> None:
         first = deployed("--publish")
         deployed("--publish")
         refused(run("promote", first, "--expected-primary", "none"), 1, "[primary-moved, R22]")
         refused(run("promote", first, "--expected-primary", first), 1, "[primary-moved, R22]")
+        refused(run("promote", first, "--expected-primary", f"{NAME}@0.1.0"), 1, "[primary-moved, R22]")
         refused(run("rollback", NAME, "--expected-primary", "0.1.0"), 1, "[primary-moved, R22]")
-        refused(run("rollback", NAME, "--expected-primary", "x"), 3, "no version 'x'")
+        told = "Name the version that you saw by its number or its version_id"
+        refused(run("rollback", NAME, "--expected-primary", "x"), 2, "not 'fraud@x'", told)
+        refused(run("rollback", NAME, "--expected-primary", "9.9.9"), 3, "[version-not-found, R24]")
         assert done("rollback", NAME, "--expected-primary", "0.2.0").lines[0][1] == "0.1.0"
 
     def test_an_awaited_activation_is_answered_with_or_without_its_id(self) -> None:
@@ -197,6 +251,18 @@ class TestDelete:
         assert "VersionDeleted" not in happened()
         assert done("delete", f"{NAME}@0.2.0", stdin="y\n").lines[0][3] == "deleted"
         assert happened()[-2:] == ["VersionDeleted", "VersionPromoted"]
+
+    def test_what_was_shown_is_deleted_whatever_moves_while_it_asks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = deployed("--publish")
+        deployed("--publish")
+
+        def answered(*_: Any) -> None:
+            with opened() as other:
+                other.promote(first)
+
+        monkeypatch.setattr(Stage, "confirm", answered)
+        assert run("delete", f"{NAME}@primary").code == 1
+        assert done("delete", f"{NAME}@0.2.0").lines[0][1] == "0.2.0"
 
     def test_where_nobody_answers_nothing_is_deleted(self) -> None:
         deployed()
@@ -273,7 +339,7 @@ class TestDryRun:
         before = happened()
         told = done(*words, "--dry-run", "--json").json
         assert [one["event"] for one in told] == events
-        assert all(list(one) == list(PREVIEWED.columns) for one in told)
+        assert all({"event", "timestamp"} <= one.keys() for one in told)
         assert happened() == before
         assert [line[0] for line in done(*words, "--dry-run").lines] == events
 

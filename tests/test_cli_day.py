@@ -62,7 +62,11 @@ class Day:
         """What is primary, active and billing-eligible, as the table writes it."""
         (model,) = self.run("ls").json or [{"primary": None, "active": [], "billable": []}]
         sets = [" ".join(model[name]) for name in ("active", "billable")]
-        return [model["primary"] or "–", *(one or "–" for one in sets)]
+        return [number_in(model["primary"]), *(one or "–" for one in sets)]
+
+
+def number_in(primary: dict[str, str] | None) -> str:
+    return "–" if primary is None else primary["number"]
 
 
 def recorded(ran: Ran) -> str:
@@ -70,8 +74,8 @@ def recorded(ran: Ran) -> str:
     if ran.code:
         assert ran.code == 1, ran
         return "refused"
-    told = [f"{one['event']} ({one['cause']})" if one["cause"] else one["event"] for one in ran.json["recorded"]]
-    return ", ".join(told) or "nothing"
+    causes = [(one["event"], one["facts"].get("cause")) for one in ran.json["recorded"]]
+    return ", ".join(f"{event} ({cause})" if cause else event for event, cause in causes) or "nothing"
 
 
 def test_the_worked_day_through_the_command_line_alone(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +88,7 @@ def test_the_worked_day_through_the_command_line_alone(shared_store: Store, monk
         states.append((day.run("log", "-n", "1").json[0]["position"], after))
     for position, after in states:
         (model,) = day.run("ls", "--as-of", str(position)).json or [None]
-        assert (model["primary"] or "–" if model else "–") == after[0]
+        assert number_in(model and model["primary"]) == after[0]
     assert len(day.run("log", NAME).json) == sum(
         0 if records in {"nothing", "refused"} else len(records.split(", ")) for _, _, records, *_ in ROWS
     )

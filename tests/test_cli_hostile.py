@@ -183,7 +183,7 @@ def test_every_verb_is_asked() -> None:
 @pytest.mark.usefixtures("here")
 def test_json_holds_the_very_texts_as_escapes() -> None:
     (told,) = [one for one in run("log", "--json").json if one["event"] == "VersionActivationFailed"]
-    assert (told["model_name"], told["error"], told["reason"], told["actor"]) == (
+    assert (told["model_name"], told["facts"]["error"], told["reason"], told["actor"]) == (
         UNCONTROLLED, ANYTHING, ANYTHING, UNCONTROLLED,
     )  # fmt: skip
     assert run("show", FIRST, "--json").json["metadata"] == {ANYTHING: [ANYTHING, {ANYTHING: None}]}

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests import cli_tools
-from tests.cli_tools import NAME, PLACE, done, incident, refused, run
+from tests.cli_tools import NAME, PLACE, done, incident, opened, refused, run
 from versioning.cli import cli
 from versioning.cli.rows import EVENTS, FINDINGS
 
@@ -60,8 +60,12 @@ class TestProof:
             assert ran.code == 10
             assert ran.lines[0][:3] == ["changed", "4", NAME]
         told = run("verify", "--json").json
-        assert (told["ok"], told["exit_code"], list(told["findings"][0])) == (False, 10, list(FINDINGS.columns))
-        assert json.loads(run("verify", "--nl").out.splitlines()[0])["exit_code"] == 10
+        assert (told["ok"], told["proven"], told["exit_code"]) == (False, False, 10)
+        with opened() as registry:
+            found = registry.verify().to_dict()
+        assert {name: told[name] for name in found} == found
+        assert [json.loads(line) for line in run("verify", "--nl").out.splitlines()] == told["findings"]
+        assert run("verify", "--csv").out.splitlines()[0] == ",".join(FINDINGS.columns)
 
     def test_signatures(self) -> None:
         for name in ("ours", "theirs"):
@@ -103,6 +107,7 @@ class TestTheWayOfALog:
         assert (ran.out, ran.err) == ("", "7 events were exported.\n")
         there = ("--url", "sqlite:///there.db")
         planned = done("import", "log.ndjson", "--dry-run", "--json", *there).json
+        assert [one["number"] for one in planned.pop("versions")] == ["0.1.0", "0.2.0"]
         assert planned == {"workspace": "default", "model_name": None, "events": 7, "imported": 7, "dry_run": True}
         assert not Path("there.db").exists()
         assert (
@@ -136,7 +141,7 @@ class TestTheWayOfALog:
         assert (len(events), events[0]["specversion"], events[0]["type"]) == (7, "1.0", "model-versioning.deployed.1")
         rows = [json.loads(line) for line in done("export", NAME, "--nl").out.splitlines()]
         assert done("export", NAME, "--json").json == rows
-        assert rows[::-1] == [{**one, "role": ""} for one in done("log", "--json").json]
+        assert rows[::-1] == [{**one, "role": None} for one in done("log", "--json").json]
         assert done("export", "--csv", "-o", "rows.csv").out == ""
         header, *lines = Path("rows.csv").read_text(encoding="utf-8").splitlines()
         assert (header, len(lines)) == (",".join(EVENTS.columns), 7)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import cli_tools
-from tests.cli_tools import NAME, PLACE, URI, done, incident, refused, run
-from versioning.cli.rows import CHANGES, EVENTS, EXPLAINED, MODELS, REPLAYED, USAGE, VERSIONS
+from tests.cli_tools import NAME, PLACE, URI, done, incident, opened, refused, run
+from versioning.cli.rows import CHANGES, DESCRIBED, EXPLAINED, REPLAYED, USAGE
+from versioning.output.explain import explain
 
 place = cli_tools.place
 
@@ -28,9 +29,11 @@ class TestQuestions:
         assert [line[1] for line in done("ls", NAME).lines] == ["0.1.0", "0.2.0"]
         assert [line[1] for line in done("ls", model_id).lines] == ["0.1.0", "0.2.0"]
         (told,) = done("ls", "--json").json
-        assert list(told) == list(MODELS.columns)
-        assert told["versions"] == ["0.1.0", "0.2.0"]
-        assert [list(one) for one in done("ls", NAME, "--json").json] == [list(VERSIONS.columns)] * 2
+        assert (told["primary"]["number"], told["active"], told["deleted_at"]) == ("0.1.0", ["0.1.0"], None)
+        with opened() as registry:
+            assert told == registry.model(NAME).to_dict()
+            versions = [one.to_dict() for one in registry.versions(NAME)]
+        assert done("ls", NAME, "--json").json == told["versions"] == versions
 
     def test_ls_takes_pages_and_shows_deleted_versions_where_asked(self) -> None:
         done("deploy", "a", URI)
@@ -53,6 +56,7 @@ class TestQuestions:
             assert done("ls", NAME, "--as-of", when).lines[0][0] == NAME
             assert done("show", f"{NAME}@primary", "--as-of", when, "--json").json["number"] == primary
             assert done("resolve", NAME, "--as-of", when).lines[0][1] == primary
+            assert done("resolve", NAME, "--as-of", when, "--json").json["number"] == primary
         assert done("log", NAME, "--as-of", "5").lines[0][0] == "5"
         assert done("replay", NAME, "--as-of", "5").lines[-1][0] == "5"
         assert done("usage", "--month", "2025-03", "--as-of", "2", "--json").json["position"] == 2
@@ -72,13 +76,16 @@ class TestQuestions:
         assert (version["number"], version["is_primary"], version["deployed_by"]) == ("0.1.0", "yes", "u-17")
         assert version["allowed"] == "publish promote deactivate activate delete"
         told = done("show", f"{NAME}@0.1.0", "--json").json
-        assert [*told] == [*VERSIONS.columns, "allowed"]
-        assert done("show", NAME, "--json").json["primary"] == "0.1.0"
+        with opened() as registry:
+            allowed = ["publish", "promote", "deactivate", "activate", "delete"]
+            assert told == {**registry.version(f"{NAME}@0.1.0").to_dict(), "allowed": allowed}
+            assert done("show", NAME, "--json").json == registry.model(NAME).to_dict()
         assert done("show", version["version_id"], "--nl").json["number"] == "0.1.0"
-        assert done("show", f"{NAME}@{version['version_id']}", "--json").json == told
+        assert done("show", version["version_id"], "--json").json == told
         refused(run("show", "frauds"), 3, "[model-not-found, R24]", "`ls` lists them")
         refused(run("show", f"{NAME}@1.x.y"), 3, "What follows the @ is no version")
-        refused(run("show", f"other@{version['version_id']}"), 3, "[version-not-found, R24]")
+        refused(run("show", f"{NAME}@{version['version_id']}"), 3, "What follows the @ is no version")
+        refused(run("show", f"{NAME}@^0.1"), 3, "[version-not-found, R24]")
         refused(run("show"), 2, "Missing argument")
 
     def test_a_name_may_hold_an_at(self) -> None:
@@ -128,30 +135,43 @@ class TestQuestions:
         assert done("log", NAME).lines[1][8] == ""
         assert len(done("replay", model_id).lines) == len(done("log", model_id).lines)
 
-    def test_log_gives_the_rows_of_the_library_in_json(self) -> None:
+    def test_log_gives_the_events_of_the_library_in_json_with_what_they_changed(self) -> None:
         told = done("log", NAME, "--json").json
-        assert list(told[0]) == list(EVENTS.columns)
         assert told[1]["sentence"] == "u-17 rolled back to 0.1.0 of fraud (was 0.2.0): ticket 4720"
-        assert (told[1]["previous_number"], told[1]["timestamp"]) == ("0.2.0", "2025-03-14T14:21:00Z")
+        changed = [told[1][name] for name in ("number", "what", "before", "after", "role")]
+        assert (changed, told[1]["timestamp"]) == (
+            ["0.1.0", "primary", "0.2.0", "0.1.0", "primary"], "2025-03-14T14:21:00Z",
+        )  # fmt: skip
+        assert [told[0]["role"], told[-1]["before"], told[-1]["correlation_id"]] == [None, None, None]
+        with opened() as registry:
+            events = [one.to_dict() for one in registry.history(NAME)]
+        assert [{name: one[name] for name in events[0]} for one in reversed(told)] == events
         assert [json.loads(line) for line in done("log", NAME, "--nl").out.splitlines()] == told
+        header, _, row, *_ = csv.reader(done("log", NAME, "--csv").out.splitlines())
+        assert dict(zip(header, row, strict=True))["previous_number"] == "0.2.0"
 
     def test_replay_tells_it_from_the_beginning(self) -> None:
         rows = done("replay", NAME).lines
         assert rows[0] == ["1", "2025-03-02T08:00:00Z", "", "", "u-17 deployed and published 0.1.0: AUC 0.91"]
         assert rows[4][2:4] == ["0.1.0", "0.2.0"]
         told = done("replay", "--json").json
-        assert list(told[0]) == list(REPLAYED.columns)
-        assert told[-1]["active_after"] == ["0.1.0"]
+        with opened() as registry:
+            assert told == [one.to_dict() for one in registry.replay()]
+        header, *_, row = csv.reader(done("replay", "--csv").out.splitlines())
+        assert (header, row[6]) == (list(REPLAYED.columns), "0.1.0")
         done("delete", NAME, "--all", "--yes")
-        assert done("replay", "--json").json[-1]["active_after"] == []
+        assert (told[0]["before"], done("replay", "--json").json[-1]["after"]) == (None, None)
+        *_, row = csv.reader(done("replay", "--csv").out.splitlines())
+        assert row[6] == ""
         refused(run("replay", "nobody"), 3, "R24")
 
     def test_diff_compares_two_pasts(self) -> None:
         rows = done("diff", "2", "2025-03-14T14:03:00Z").lines
         assert rows[0][2:] == ["primary", "the primary of fraud was 0.1.0 and is 0.2.0"]
-        assert list(done("diff", "5", "--json").json[0]) == list(CHANGES.columns)
+        with opened() as registry:
+            assert done("diff", "5", "--json").json == registry.diff(5).to_dict()
         assert done("diff", "5", "--model", NAME).lines[0][2] == "primary"
-        assert (done("diff", "7").out, done("diff", "7", "7", "--json").json) == ("", [])
+        assert (done("diff", "7").out, done("diff", "7", "7", "--json").json["changes"]) == ("", [])
         refused(run("diff", "7", "1"), 2, "lies behind the second")
         refused(run("diff", "x"), 2, "THEN is not a moment")
         refused(run("diff", "1", "--model", "nobody"), 3, "R24")
@@ -166,7 +186,12 @@ class TestQuestions:
         assert [row[5:] for row in rows] == [["712.0000", "1", ""], ["0.6333", "3", "4"], ["0.3833", "4", "7"]]
         told = done("usage", NAME, "--month", "2025-03", "--json").json
         assert told["total_microseconds"] == sum(line["microseconds"] for line in told["lines"])
-        assert list(told["lines"][0]) == list(USAGE.columns)
+        march, april = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
+        with opened() as registry:
+            assert told == registry.usage(march, april, NAME).to_dict()
+        assert told["lines"][0]["hours"] == 712.0
+        lines = [json.loads(line) for line in done("usage", "--month", "2025-03", "--nl").out.splitlines()]
+        assert lines == told["lines"]
         period = ("--from", "2025-03-14T00:00:00Z", "--to", "2025-03-15T00:00:00+00:00")
         assert [row[5] for row in done("usage", *period).lines] == ["24.0000", "0.6333", "0.3833"]
 
@@ -216,13 +241,17 @@ class TestQuestions:
         told = done("show", f"{NAME}@0.1.0", "--json").json
         assert json.loads(done("show", f"{NAME}@0.1.0", "--nl").out) == told
         header, row = csv.reader(done("show", f"{NAME}@0.1.0", "--csv").out.splitlines())
-        assert header == list(told)
-        assert row[-1] == " ".join(told["allowed"])
+        cells = dict(zip(header, row, strict=True))
+        assert (header, cells["artifact_uri"]) == (list(DESCRIBED.columns), told["artifact"]["uri"])
+        assert cells["allowed"] == " ".join(told["allowed"])
+        nested = {"artifact_uri", "artifact_digest", "artifact_size_bytes", "artifact_media_type", "role", "artifact"}
+        assert cells.keys() ^ told.keys() == nested
 
     def test_explain_tells_rules_words_and_codes(self) -> None:
         assert done("explain", "r13").out.startswith("R13: ")
         assert "`ls` lists them." in done("explain", "model-not-found").out
         told = done("explain", "claim", "--json").json
+        assert told == explain("claim").to_dict()
         assert list(told) == list(EXPLAINED.columns)
         assert (told["kind"], told["word"]) == ("word", "claim")
         assert json.loads(done("explain", "claim", "--nl").out) == told

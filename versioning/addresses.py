@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VersionNamed: TypeAlias = str | Version
 """A version_id, an address, or a Version."""
-_HINT: Final = 'Pass a version_id, a Version, or an address such as "fraud@1.2.0" or "fraud@primary".'
+_HINT: Final = "Name it by {version}; {versions} lists them."
 
 
 class Address(NamedTuple):
@@ -88,7 +88,7 @@ def expected_of(version: object, argument: str = "expected_primary") -> Expected
     target = target_of(version, argument)
     if isinstance(target, Address) and exact_number(target.word) is None:
         msg = f"{argument} names a version by its number or its id, not {shown(str(target))}."
-        hint = 'Pass the version that you saw: its version_id, the Version, or for example "fraud@1.2.0".'
+        hint = "Name the version that you saw by {seen}."
         raise InvalidArgumentError(msg, rule="R22", hint=hint, argument=argument)
     return target
 

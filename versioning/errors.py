@@ -40,6 +40,7 @@ PYTHON: Final[Mapping[str, str]] = {
     "private_key": "Ed25519PrivateKey.generate()",
     "publish": "publish=True",
     "rebuild": "rebuild()",
+    "seen": 'its version_id, the Version, or an address such as "fraud@1.2.0"',
     "serializer": "serializer=",
     "skops": "serializer=SkopsSerializer(trusted_types=[…])",
     "stores": "memory:, sqlite:///relative.db, sqlite:////absolute.db, postgresql://user:password@host/database, or a "
@@ -48,6 +49,7 @@ PYTHON: Final[Mapping[str, str]] = {
     "take_checkpoint": "checkpoint()",
     "ten_minutes": "timedelta(minutes=10)",
     "trusted": "trusted=True",
+    "version": 'a version_id, a Version, or an address such as "fraud@1.2.0" or "fraud@primary"',
     "versions": "versions(model_name)",
     "views": "views()",
 }

@@ -51,4 +51,8 @@ Data goes to stdout, everything else to stderr. NO_COLOR is respected.""",
 @click.version_option(versioning.__version__, prog_name="versioning")
 @PLACE_OF_ALL
 def cli(**_: str | None) -> None:
-    """Deploy, publish, promote and roll back versions of machine-learning models; ask about them, and prove it."""
+    """Deploy, publish, promote and roll back versions of machine-learning models.
+
+    Ask which version answers, what happened and what it cost, today or on any earlier day, and prove that nobody
+    changed the record.
+    """

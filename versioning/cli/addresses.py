@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,20 +30,17 @@ from versioning.errors import (
     InvalidInputError,
     ModelNotFoundError,
     NotFoundError,
-    VersionNotFoundError,
     shown,
     verbatim,
 )
 from versioning.ids import parse_version_id
 from versioning.numbers import exact_number, parse_range
+from versioning.resolving import PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from versioning.aggregate import Version
-    from versioning.answers import Answers as Questions
 
-PRIMARY: Final = "primary"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+|sha256:[0-9a-f]{64}", re.DOTALL)
 _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 _POSITION: Final = re.compile(r"[0-9]{1,19}")
@@ -61,18 +57,13 @@ class Address:
     version: str | None
     """`primary`, a number, a range or a version_id; None if the model is meant."""
 
-    @property
-    def is_primary(self) -> bool:
-        """Whether it names whatever answers now."""
-        return self.version == PRIMARY
-
 
 def parse_address(text: str) -> Address:
     """Split a word into a name and a version; any text is at least a name."""
     if parse_version_id(text) is not None:
         return Address(None, text)
     name, at, version = text.rpartition("@")
-    if at and (not version or version == PRIMARY or parse_version_id(version) is not None or _names_numbers(version)):
+    if at and (not version or version == PRIMARY or _names_numbers(version)):
         return Address(name, version or None)
     return Address(text, None)
 
@@ -101,43 +92,11 @@ def model_named(text: str) -> str:
     return address.name
 
 
-def version_named(questions: Questions, text: str) -> Version:
-    """Find the one version that a word names, deleted or not.
-
-    Raises:
-        InvalidArgumentError: it names a model, or a range.
-        NotFoundError: there is no such version.
-    """
-    address = parse_address(text)
-    if address.version is None:
-        msg = f"{shown(text)} names a model, and a version is expected."
-        hint = "Name one as NAME@primary, NAME@1.2.0 or by its version_id; {versions} lists them."
-        raise InvalidArgumentError(msg, rule="R5", hint=hint, argument="version_id")
-    return _found(questions, address.name, address.version)
-
-
-def _found(questions: Questions, name: str | None, version: str) -> Version:
-    if parse_version_id(version) is not None:
-        found = questions.version(version)
-        if name is not None and found.model_name != unicodedata.normalize("NFC", name):
-            msg = f"{shown(name)} has no version {version}."
-            raise VersionNotFoundError(msg, version_id=version)
-        return found
-    assert name is not None  # noqa: S101 - only a version_id stands without a name
-    if version == PRIMARY:
-        return questions.resolve(name)
-    if exact_number(version) is not None:
-        return questions.version(f"{name}@{version}")
-    msg = f"{shown(version)} is a range, and one version is expected."
-    hint = "Name one version; `resolve` shows which one a range selects."
-    raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version_id")
-
-
 def explained(error: NotFoundError, text: str) -> NotFoundError:
     """Return an error that explains how to name a version, if the name has an @ and what follows may be a typo."""
     if parse_address(text) != Address(text, None) or "@" not in text:
         return error
-    hint = f"What follows the @ is no version. Write @primary, @1.2.0, @^1.2 or @ver_…. {error.hint_text}"
+    hint = f"What follows the @ is no version. Write @primary, @1.2.0 or @^1.2. {error.hint_text}"
     return type(error)(error.sentence, rule=error.rule, hint=hint, **error.facts)
 
 

@@ -1,7 +1,8 @@
 """The verbs that record something: one for each command of the library.
 
 The law of this room: **a command looks a version up once, and does what it does to that one.** With `NAME@primary`, the
-version found is expected to be the primary still; if it moved meanwhile, the command is refused.
+version found is expected to be the primary still; if the primary moved meanwhile, the command is refused. A command
+with an idempotency key is sent as it was written instead, so that the same words again are the same command.
 
 To add a command: a function with its options here, and its place in `VERBS`.
 """
@@ -10,39 +11,34 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+import attrs
 import click
 
+from versioning.addresses import Address, target_of
+from versioning.aggregate import Model
 from versioning.artifacts.formats import SERIALIZERS
-from versioning.cli.addresses import addressed, artifact_named, model_named, parse_address, version_named
+from versioning.cli.addresses import addressed, artifact_named, model_named, parse_address
 from versioning.cli.completion import complete_names
 from versioning.cli.options import COMMAND, EITHER, FILE, VERSION, YES, verb
-from versioning.cli.rows import (
-    EVENTS,
-    MODELS,
-    PREVIEWED,
-    VERSIONS,
-    flat,
-    model_row,
-    numbers_in,
-    previewed_row,
-    version_row,
-    whole,
-)
+from versioning.cli.rows import CHANGED_MODEL, CHANGED_VERSION, PREVIEWED
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, VersionNotActiveError, shown
 from versioning.events import Recorded
 from versioning.ids import parse_version_id, stream_of
 from versioning.limits import checked_name
 from versioning.reading.replay import transitions
+from versioning.resolving import PRIMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from versioning.aggregate import Version
     from versioning.cli.given import Given
     from versioning.events import Event
     from versioning.reading.replay import Transition
-    from versioning.registry import ModelRegistry
+    from versioning.registry import ModelRegistry, Preview
 
 NO_PRIMARY: Final = "none"
 """Word of --expected-primary for a model without a primary."""
@@ -51,39 +47,37 @@ _MODEL: Final = click.argument("name", shell_complete=complete_names)
 _EXPECTED: Final = click.option(
     "--expected-primary",
     metavar="VERSION|none",
-    help="Refuse if anything else is primary by now: a number, a version_id, or none (R22).",
+    help="Refuse if another version is primary by now: a number, a version_id, or none (R22).",
 )
 _ACTIVATION: Final = click.argument("activation_id", required=False)
 
 
-def _perform(given: Given, registry: ModelRegistry, command: str, name: str, *words: object, **facts: object) -> None:
-    """Run a command and show what it recorded, or only show what it would record.
+Act: TypeAlias = "Callable[[ModelRegistry | Preview], Version | Model | tuple[Event, ...]]"
+"""One command, to be done or only previewed."""
 
-    What others recorded about the model at the same time is shown too.
-    """
+
+def _perform(given: Given, registry: ModelRegistry, name: str, act: Act) -> None:
+    """Run a command and show what it recorded, or only show what it would record."""
     stage = given.stage()
-    arguments = {**facts, **given.why}
     if given.dry_run:
-        events = getattr(registry.preview, command)(*words, **arguments)
-        stage.rows(PREVIEWED, (previewed_row(step) for step in _previewed(given, registry, name, events)))
+        stage.rows(PREVIEWED, _previewed(given, registry, name, act))
         return
-    before = registry.position()
-    became = getattr(registry, command)(*words, **arguments)
-    steps = [step for step in transitions(registry.history(name)) if step.recorded.position > before]
-    if not steps:
+    became = cast("Version | Model", act(registry))
+    if became.repeated:
+        stage.tell("This idempotency key was used before, so nothing was recorded; this is what it made then.")
+    elif not became.recorded:
         stage.tell("Nothing changed, so nothing was recorded.")
-    kind, row = (MODELS, model_row(became)) if command == "delete_model" else (VERSIONS, version_row(became))
-    if stage.look != "text":
-        stage.record(kind, row, recorded=[whole(EVENTS, flat(step, numbers_in(steps))) for step in steps])
-        return
-    if stage.is_terminal:
-        stage.block(*([(f"{step.recorded.position}  {step.sentence}", "")] for step in steps))
-    stage.rows(kind, [row])
+    if stage.look == "text" and stage.is_terminal:
+        stage.block(*([(f"{one.position}  {registry.sentence(one, named=True)}", "")] for one in became.recorded))
+    if isinstance(became, Model):
+        stage.one(CHANGED_MODEL, became)
+    else:
+        stage.one(CHANGED_VERSION, became)
 
 
-def _previewed(given: Given, registry: ModelRegistry, name: str, events: tuple[Event, ...]) -> Iterator[Transition]:
-    """Return what events that would be recorded would change."""
-    name = checked_name(name)
+def _previewed(given: Given, registry: ModelRegistry, name: str, act: Act) -> Iterator[Transition]:
+    """Return the events that would be recorded, with what they would change."""
+    events, name = cast("tuple[Event, ...]", act(registry.preview)), checked_name(name)
     try:
         history = list(registry.history(name))
     except ModelNotFoundError:
@@ -97,26 +91,54 @@ def _previewed(given: Given, registry: ModelRegistry, name: str, events: tuple[E
     return itertools.islice(transitions([*history, *would_be]), len(history), None)
 
 
-def _on_version(given: Given, command: str, text: str, *words: object, **facts: object) -> None:
-    """Run a command on the version that a word names; a primary that moves meanwhile is left alone."""
-    with given.open() as registry, addressed(text):
-        version = version_named(registry, text)
-        if "expected_primary" in facts:
-            expected = cast("str | None", facts.pop("expected_primary"))
-            if expected is not None:
-                facts["expected_primary"] = _expected(registry, version.model_name, expected)
-            elif parse_address(text).is_primary:
-                facts["expected_primary"] = version.version_id
-        _perform(given, registry, command, version.model_name, version.version_id, *words, **facts)
+@attrs.frozen
+class _Target:
+    """What a command on a version is sent with."""
+
+    model_name: str
+    version: str
+    """The version_id, so that the command is about this version whatever happens meanwhile; or the address."""
+    expected: Mapping[str, str | None]
+    """What the primary is expected to be: as asked for, or else the version that @primary named."""
+    shown: str = ""
+    """The version in words, if it was looked up."""
 
 
-def _expected(registry: ModelRegistry, name: str, text: str) -> str | None:
+def _target(
+    given: Given, registry: ModelRegistry, address: str, expected_primary: str | None = None, *, asks: bool = False
+) -> _Target:
+    """Look up once what an address names, unless a repeat must find the address as it was written (R21).
+
+    Args:
+        given: the shared options.
+        registry: where to look.
+        address: what the caller wrote.
+        expected_primary: what the caller wrote, if anything.
+        asks: whether the user will be asked about the version that is found, so that no other may be meant.
+    """
+    target = target_of(address)
+    if isinstance(target, Address) and "idempotency_key" in given.why and not asks:
+        return _Target(target.model_name, address, _expected(target.model_name, expected_primary))
+    version = registry.version(address)
+    expected, stage = _expected(version.model_name, expected_primary), given.stage()
+    if isinstance(target, Address) and target.word == PRIMARY:
+        expected = expected or {"expected_primary": version.version_id}
+        if stage.is_terminal:
+            stage.tell(f"{address} is {version.number}, {version.version_id}.")
+    return _Target(version.model_name, version.version_id, expected, f"{version.number} of {version.model_name}")
+
+
+def _expected(name: str, text: str | None) -> Mapping[str, str | None]:
+    """Return the argument of the library that --expected-primary stands for."""
+    if text is None:
+        return {}
     if text == NO_PRIMARY:
-        return None
-    return text if parse_version_id(text) is not None else registry.version(f"{name}@{text}").version_id
+        return {"expected_primary": None}
+    is_whole = "@" in text or parse_version_id(text) is not None
+    return {"expected_primary": text if is_whole else f"{name}@{text}"}
 
 
-def _metadata(text: str | None) -> object:
+def _metadata(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
@@ -130,7 +152,7 @@ def _metadata(text: str | None) -> object:
     raise InvalidArgumentError(msg, hint=_METADATA_HINT, argument="metadata")
 
 
-@verb("Make a new version of a model")
+@verb("Deploy a new version of a model")
 @_MODEL
 @click.argument("artifact", type=FILE)
 @click.option(
@@ -147,7 +169,7 @@ def _metadata(text: str | None) -> object:
 @click.option("--metadata", metavar="JSON", help="JSON object to keep with the version, up to 16,384 bytes.")
 @COMMAND
 def deploy(given: Given, name: str, artifact: str, *, reference: bool, metadata: str | None, **how: Any) -> None:  # noqa: ANN401 - options
-    """Make a new version of NAME: a draft, unless --publish is given.
+    """Deploy a new version of NAME: a draft, unless --publish is given.
 
     ARTIFACT is an existing file, whose contents are kept, or a URI (scheme://…), of which only the reference is kept.
     Anything else is refused, unless --reference is given.
@@ -157,9 +179,9 @@ def deploy(given: Given, name: str, artifact: str, *, reference: bool, metadata:
     source = artifact_named(artifact, is_reference=reference, name=name)
     model = model_named(name)
     facts = {"version_bump": how["bump"], "publish": how["publish"], "promote": how["promote"]}
-    facts |= {"metadata": _metadata(metadata), "model_name": model}
+    facts |= {"metadata": _metadata(metadata), "model_name": model, **given.why}
     with given.open(makes=True) as registry:
-        _perform(given, registry, "deploy", model, source, how["serializer"], **facts)
+        _perform(given, registry, model, lambda to: to.deploy(source, how["serializer"], **facts))
 
 
 @verb("Publish a draft")
@@ -168,7 +190,14 @@ def deploy(given: Given, name: str, artifact: str, *, reference: bool, metadata:
 @COMMAND
 def publish(given: Given, address: str, *, promote: bool | None) -> None:
     """Publish a draft; it keeps its number."""
-    _on_version(given, "publish", address, promote=promote)
+    with given.open() as registry:
+        target = _target(given, registry, address)
+        _perform(
+            given,
+            registry,
+            target.model_name,
+            lambda to: to.publish(target.version, promote=promote, **given.why),
+        )
 
 
 @verb("Make an active version the primary")
@@ -177,7 +206,14 @@ def publish(given: Given, address: str, *, promote: bool | None) -> None:
 @COMMAND
 def promote(given: Given, address: str, expected_primary: str | None) -> None:
     """Make an active version the primary; a draft is published first."""
-    _on_version(given, "promote", address, expected_primary=expected_primary)
+    with given.open() as registry:
+        target = _target(given, registry, address, expected_primary)
+        _perform(
+            given,
+            registry,
+            target.model_name,
+            lambda to: to.promote(target.version, **target.expected, **given.why),
+        )
 
 
 @verb("Go back to an earlier primary")
@@ -188,8 +224,8 @@ def rollback(given: Given, name: str, expected_primary: str | None) -> None:
     """Go back to the most recent earlier primary that is still active."""
     model = model_named(name)
     with given.open() as registry, addressed(name):
-        facts = {} if expected_primary is None else {"expected_primary": _expected(registry, model, expected_primary)}
-        _perform(given, registry, "rollback", model, model, **facts)
+        expected = _expected(model, expected_primary)
+        _perform(given, registry, model, lambda to: to.rollback(model, **expected, **given.why))
 
 
 @verb("Stop a version")
@@ -198,7 +234,14 @@ def rollback(given: Given, name: str, expected_primary: str | None) -> None:
 @COMMAND
 def deactivate(given: Given, address: str, expected_primary: str | None) -> None:
     """Stop a version at once. If it was the primary, the policy decides what follows."""
-    _on_version(given, "deactivate", address, expected_primary=expected_primary)
+    with given.open() as registry:
+        target = _target(given, registry, address, expected_primary)
+        _perform(
+            given,
+            registry,
+            target.model_name,
+            lambda to: to.deactivate(target.version, **target.expected, **given.why),
+        )
 
 
 @verb("Start an inactive version again")
@@ -206,18 +249,25 @@ def deactivate(given: Given, address: str, expected_primary: str | None) -> None
 @COMMAND
 def activate(given: Given, address: str) -> None:
     """Start an inactive version again."""
-    _on_version(given, "activate", address)
+    with given.open() as registry:
+        target = _target(given, registry, address)
+        _perform(given, registry, target.model_name, lambda to: to.activate(target.version, **given.why))
 
 
-def _answer(given: Given, command: str, text: str, activation_id: str | None, **facts: object) -> None:
-    with given.open() as registry, addressed(text):
-        version = version_named(registry, text)
-        answered = activation_id or version.activation_id
-        if answered is None:
-            msg = f"{version.number} of {shown(version.model_name)} is {version.status}, so no activation is pending."
-            hint = "To answer an activation that may be over, write its ACTIVATION_ID too: that changes nothing."
-            raise VersionNotActiveError(msg, rule="R15", hint=hint, version_id=version.version_id)
-        _perform(given, registry, command, version.model_name, version.version_id, answered, **facts)
+def _pending(registry: ModelRegistry, named: str, activation_id: str | None) -> str:
+    """Return the activation to answer: the one that is given, or the one that is pending now.
+
+    Raises:
+        VersionNotActiveError: none is given, and none is pending.
+    """
+    if activation_id is not None:
+        return activation_id
+    version = registry.version(named)
+    if version.activation_id is None:
+        msg = f"{version.number} of {shown(version.model_name)} is {version.status}, so no activation is pending."
+        hint = "To answer an activation that may be over, write its ACTIVATION_ID too: that changes nothing."
+        raise VersionNotActiveError(msg, rule="R15", hint=hint, version_id=version.version_id)
+    return version.activation_id
 
 
 @verb("Report that a version is ready", name="complete-activation")
@@ -229,7 +279,15 @@ def complete_activation(given: Given, address: str, activation_id: str | None) -
 
     Without an ACTIVATION_ID it answers the activation that is pending now. With one, a late answer changes nothing.
     """
-    _answer(given, "complete_activation", address, activation_id)
+    with given.open() as registry:
+        target = _target(given, registry, address)
+        answered = _pending(registry, target.version, activation_id)
+        _perform(
+            given,
+            registry,
+            target.model_name,
+            lambda to: to.complete_activation(target.version, answered, **given.why),
+        )
 
 
 @verb("Report that a version failed to start", name="fail-activation")
@@ -242,7 +300,15 @@ def fail_activation(given: Given, address: str, activation_id: str | None, error
 
     Without an ACTIVATION_ID it answers the activation that is pending now. With one, a late answer changes nothing.
     """
-    _answer(given, "fail_activation", address, activation_id, error=error)
+    with given.open() as registry:
+        target = _target(given, registry, address)
+        answered = _pending(registry, target.version, activation_id)
+        _perform(
+            given,
+            registry,
+            target.model_name,
+            lambda to: to.fail_activation(target.version, answered, error=error, **given.why),
+        )
 
 
 @verb("Delete a version, or a whole model")
@@ -269,36 +335,21 @@ def delete(given: Given, address: str, *, everything: bool, yes: bool, expected_
         msg = f"{shown(address)} names a model, and a version is expected."
         hint = "Name a version as NAME@1.2.0, or add --all for the whole model."
         raise InvalidArgumentError(msg, hint=hint, argument="version_id")
-    if not (yes or given.dry_run):
-        _ask(given, address, everything=everything)
-    if everything:
-        model = model_named(address)
-        with given.open() as registry, addressed(address):
-            _perform(given, registry, "delete_model", model, model)
-    else:
-        _on_version(given, "delete", address, expected_primary=expected_primary)
-
-
-def _ask(given: Given, text: str, *, everything: bool) -> None:
-    """Show what would be recorded, and ask for confirmation.
-
-    Raises:
-        RefusedError: the answer is no.
-        InvalidArgumentError: nobody can answer.
-    """
-    stage = given.stage()
-    with given.open() as registry, addressed(text):
+    asks = not (yes or given.dry_run)
+    with given.open() as registry, addressed(address):
+        act: Act
         if everything:
-            name = model_named(text)
-            what, events = f"all versions of {name}", registry.preview.delete_model(name, **given.why)
+            name = model_named(address)
+            what, act = f"all versions of {name}", lambda to: to.delete_model(name, **given.why)
         else:
-            version = version_named(registry, text)
-            name = version.model_name
-            what = f"{version.number} of {name}"
-            events = registry.preview.delete(version.version_id, **given.why)
-        sentences = [step.sentence for step in _previewed(given, registry, name, events)]
-    stage.tell("This would be recorded:", *(f"  {sentence}" for sentence in sentences))
-    stage.confirm(f"Delete {what} for ever?", "Nothing was deleted, as you said.")
+            target = _target(given, registry, address, expected_primary, asks=asks)
+            name, what = target.model_name, target.shown
+            act = lambda to: to.delete(target.version, **target.expected, **given.why)  # noqa: E731 - one of two
+        if asks:
+            sentences = [step.sentence for step in _previewed(given, registry, name, act)]
+            given.stage().tell("This would be recorded:", *(f"  {sentence}" for sentence in sentences))
+            given.stage().confirm(f"Delete {what} for ever?", "Nothing was deleted, as you said.")
+        _perform(given, registry, name, act)
 
 
 VERBS: Final = (

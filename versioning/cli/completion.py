@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
-from versioning.cli.addresses import PRIMARY
 from versioning.cli.given import Given
 from versioning.registry import ModelRegistry
+from versioning.resolving import PRIMARY
 from versioning.store.opening import holds_store
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ import attrs
 from versioning.artifacts.folder import ArtifactFolder
 from versioning.cli.words import WORDS
 from versioning.errors import VersioningError, shown, worded
+from versioning.events import Value
 from versioning.registry import ModelRegistry
 from versioning.store.opening import holds_store, open_store
 
@@ -42,7 +43,7 @@ _OPTIONAL: Final = {"psycopg": "postgres", "cryptography": "sign"}
 
 
 @attrs.frozen
-class Check:
+class Check(Value):
     """Result of one check."""
 
     verdict: Verdict

@@ -23,7 +23,7 @@ from versioning.store.opening import holds_store, is_postgres
 if TYPE_CHECKING:
     import click
 
-    from versioning.answers import Answers as Questions
+    from versioning.answers import Answers
 
 DEFAULT_PLACE: Final = "sqlite:///versioning.db"
 """Store that is used when neither an option nor the environment names one."""
@@ -96,7 +96,7 @@ class Given:
             place, artifacts = "memory:", artifacts or "versioning.db.artifacts"
         return ModelRegistry(place, workspace=self.workspace, policy=self.policy, artifacts=artifacts)
 
-    def asked(self, registry: ModelRegistry) -> Questions:
+    def asked(self, registry: ModelRegistry) -> Answers:
         """Return what answers questions: the present, or the past that --as-of names."""
         return registry if self.as_of is None else registry.at(parse_point(self.as_of, "--as-of"))
 

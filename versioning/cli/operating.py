@@ -1,4 +1,4 @@
-"""The verbs for whoever operates a store: make it, look for trouble, repair what can be derived from the log.
+"""The verbs for the operator of a store: make it, check it, and repair what can be derived from the log.
 
 The law of this room: **the log stays what it is.** What these verbs change can be built from it again, and what they
 erase is named before.
@@ -61,7 +61,7 @@ def migrate(given: Given) -> None:
         stage.tell("There is no store; it would be made." if given.dry_run else "The store was made.")
 
 
-@verb("Look for trouble")
+@verb("Check the installation and the store")
 @PLACE
 @FORMS
 def doctor(given: Given) -> None:
@@ -72,7 +72,7 @@ def doctor(given: Given) -> None:
     stage = given.stage()
     with Progress() as progress:
         checks = list(examine(given.place, given.workspace, given.artifacts, progress))
-    stage.rows(CHECKS, [{name: getattr(one, name) for name in CHECKS.columns} for one in checks])
+    stage.rows(CHECKS, checks)
     if any(one.verdict == "fail" for one in checks):
         raise EndsWithError(STORE)
 

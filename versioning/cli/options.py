@@ -57,20 +57,22 @@ def verb(short_help: str, *, name: str | None = None) -> Callable[[Verb], click.
 
 
 PLACE: Final = group(
-    click.option("--url", metavar="URL", help=f"Store to use [env: VERSIONING_URL; default: {DEFAULT_PLACE}]."),
+    click.option("--url", metavar="URL", help=f"Store to use [env var: VERSIONING_URL; default: {DEFAULT_PLACE}]."),
     click.option(
-        "--workspace", metavar="NAME", help="Workspace of the models [env: VERSIONING_WORKSPACE; default: default]."
+        "--workspace", metavar="NAME", help="Workspace of the models [env var: VERSIONING_WORKSPACE; default: default]."
     ),
     click.option(
         "--artifacts",
         metavar="FOLDER",
-        help="Folder of the contents [env: VERSIONING_ARTIFACTS; default: beside a SQLite file].",
+        help="Folder for the contents of artifacts [env var: VERSIONING_ARTIFACTS; default: beside a SQLite file].",
     ),
 )
 PLACE_OF_ALL: Final = group(
     click.option("--url", metavar="URL", envvar="VERSIONING_URL", help="Store to use."),
     click.option("--workspace", metavar="NAME", envvar="VERSIONING_WORKSPACE", help="Workspace of the models."),
-    click.option("--artifacts", metavar="FOLDER", envvar="VERSIONING_ARTIFACTS", help="Folder of the contents."),
+    click.option(
+        "--artifacts", metavar="FOLDER", envvar="VERSIONING_ARTIFACTS", help="Folder for the contents of artifacts."
+    ),
 )
 JSON: Final = click.option("--json", "json", is_flag=True, help="Answer with one JSON document.")
 FORMS: Final = group(
@@ -88,7 +90,7 @@ WHO: Final = group(
         "--actor",
         envvar="VERSIONING_ACTOR",
         show_envvar=True,
-        help="Who is responsible: an opaque id, because it is kept for ever. Left out, nobody is recorded.",
+        help="Who is responsible: an opaque id, because it is kept for ever. Without it, nobody is recorded.",
     ),
     click.option("--reason", help="Why, in words. It is kept for ever, so use no personal data."),
 )
@@ -97,7 +99,7 @@ _WHY_OPTIONS: Final = group(
     click.option(
         "--idempotency-key", metavar="KEY", help="Record the same command under the same key only once (R21)."
     ),
-    click.option("--correlation-id", metavar="ID", help="Id of what this belongs to in your own systems."),
+    click.option("--correlation-id", metavar="ID", help="Id of the request, ticket or job in your own systems."),
 )
 _POLICY_OPTIONS: Final = group(
     click.option(

@@ -22,7 +22,7 @@ from versioning.cli.addresses import addressed, model_named
 from versioning.cli.completion import complete_names
 from versioning.cli.ending import DONE, FOUND, NOT_PROVEN, EndsWithError
 from versioning.cli.options import DRY, FILE, FORMS, JSON, PLACE, needs_file, verb
-from versioning.cli.rows import EVENTS, FINDINGS, event_rows
+from versioning.cli.rows import EVENTS, FINDINGS, entries
 from versioning.cli.tables import Progress, watched
 from versioning.cli.words import WORDS
 from versioning.errors import InvalidArgumentError, shown
@@ -70,22 +70,19 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
             raise EndsWithError(NOT_PROVEN) from None
     proven = found.count == 0 or any(one.position for one in given_ones)
     code = FOUND[found.findings[0].kind] if found.findings else (DONE if proven else NOT_PROVEN)
-    told = [{**one.to_dict(), "exit_code": FOUND[one.kind]} for one in found.findings]
-    rows = [{name: one[name] for name in FINDINGS.columns} for one in told]
     if stage.look == "json":
-        about = {"ok": found.ok, "proven": found.ok and proven, "exit_code": code, "position": found.position}
-        stage.json({**about, "count": found.count, "findings": rows, "not_proven": list(found.not_proven)})
+        stage.json({**found.to_dict(), "proven": found.ok and proven, "exit_code": code})
     else:
-        if rows or stage.look != "text":
-            stage.rows(FINDINGS, rows)
-        state = f"{len(rows)} findings" if rows else "nothing was found"
+        if found.findings or stage.look != "text":
+            stage.rows(FINDINGS, found.findings)
+        state = f"{len(found.findings)} findings" if found.findings else "nothing was found"
         stage.tell(f"{found.count} rows up to position {found.position} were read again: {state}.")
         stage.tell(*(f"Not proven: {one}" for one in found.not_proven))
     if code:
         raise EndsWithError(code)
 
 
-@verb("Describe the whole log in one line")
+@verb("Take a checkpoint of the whole log")
 @click.option("-o", "--output", type=FILE, help="File to write to, preferably on another machine.")
 @click.option("--sign", "key", type=FILE, help="Private key (Ed25519, PEM) to sign with.")
 @PLACE
@@ -136,7 +133,7 @@ def export(given: Given, name: str | None, output: str | None, *, cloud_events: 
                 for event in events:
                     stage.json(cloud_event_of(event), lines=True)
             else:
-                stage.rows(EVENTS, event_rows(events))
+                stage.rows(EVENTS, entries(events))
 
 
 @contextlib.contextmanager
@@ -156,7 +153,7 @@ def _stdout_to(output: str | None) -> Iterator[None]:
             raise
 
 
-@verb("Record a log that export wrote", name="import")
+@verb("Import a log that export wrote", name="import")
 @click.argument("file", type=FILE)
 @DRY
 @PLACE
@@ -177,8 +174,7 @@ def import_(given: Given, file: str) -> None:
         done = registry.import_log(source, progress=progress, dry_run=given.dry_run)
     stage = given.stage()
     if stage.look == "json":
-        about = {"workspace": done.workspace, "model_name": done.model_name, "events": done.events}
-        stage.json({**about, "imported": done.imported, "dry_run": given.dry_run})
+        stage.json({**done.to_dict(), "dry_run": given.dry_run})
         return
     outcome = "would be recorded" if given.dry_run else "were recorded"
     stage.tell(f"{done.imported} of {done.events} events {outcome}; the others were already there.")

@@ -11,7 +11,6 @@ import collections
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import click
 
 from versioning.cli.addresses import (
@@ -22,42 +21,38 @@ from versioning.cli.addresses import (
     parse_moment,
     parse_month,
     parse_point,
-    version_named,
 )
 from versioning.cli.completion import complete_either, complete_names
 from versioning.cli.options import AS_OF, EITHER, FILE, FORMS, JSON, PLACE, QUESTION, needs_file, verb
 from versioning.cli.rows import (
     CHANGES,
+    DESCRIBED,
     EVENTS,
     EXPLAINED,
     MODELS,
     REPLAYED,
     USAGE,
     VERSIONS,
-    change_row,
-    flat,
-    hours,
-    model_row,
+    Described,
+    Entry,
     numbers_in,
-    replayed_row,
-    usage_row,
-    version_row,
-    whole,
+    rounded,
 )
-from versioning.cli.tables import said, watched
+from versioning.cli.tables import watched
 from versioning.cli.words import WORDS
 from versioning.errors import InvalidArgumentError
-from versioning.events import VersionPromoted
+from versioning.events import VersionPromoted, rfc3339
 from versioning.ids import parse_model_id
 from versioning.output.explain import explain as explanation_of
 from versioning.output.explain import subjects
 from versioning.reading.replay import transitions
+from versioning.resolving import PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from versioning.aggregate import Version
-    from versioning.answers import Answers as Questions
+    from versioning.answers import Answers
     from versioning.cli.given import Given
     from versioning.cli.tables import Stage
     from versioning.events import Recorded
@@ -78,11 +73,11 @@ def ls(given: Given, name: str | None, *, everything: bool, limit: int | None, a
     with given.open() as registry:
         asked, stage = given.asked(registry), given.stage()
         if name is None:
-            stage.rows(MODELS, map(model_row, asked.models(after, limit)))
+            stage.rows(MODELS, asked.models(after, limit))
             return
         with addressed(name):
             versions = _versions_of(asked, model_named(name), everything=everything)
-        stage.rows(VERSIONS, map(version_row, versions))
+        stage.rows(VERSIONS, versions)
 
 
 def _refuse_pages(name: str | None, *, everything: bool, limit: int | None, after: str | None) -> None:
@@ -101,7 +96,7 @@ def _refuse_pages(name: str | None, *, everything: bool, limit: int | None, afte
         raise InvalidArgumentError(msg, hint=hint, argument=option.lstrip("-"))
 
 
-def _versions_of(asked: Questions, name: str, *, everything: bool) -> tuple[Version, ...]:
+def _versions_of(asked: Answers, name: str, *, everything: bool) -> tuple[Version, ...]:
     if parse_model_id(name) is not None:
         return asked.model(name).versions
     return asked.versions(name, include_deleted=everything)
@@ -115,10 +110,10 @@ def show(given: Given, address: str) -> None:
     with given.open() as registry, addressed(address):
         asked, stage = given.asked(registry), given.stage()
         if parse_address(address).version is None:
-            stage.record(MODELS, model_row(asked.model(model_named(address))))
+            stage.record(MODELS, asked.model(model_named(address)))
             return
-        version = version_named(asked, address)
-        stage.record(VERSIONS, version_row(version), allowed=list(asked.allowed(version.version_id)))
+        version = asked.version(address)
+        stage.record(DESCRIBED, Described(version, asked.allowed(version)))
 
 
 @verb("Show which version answers")
@@ -132,19 +127,17 @@ def resolve(given: Given, address: str) -> None:
         if named.name is None:
             found = asked.resolve(asked.version(address).model_name, named.version)
         else:
-            found = asked.resolve(named.name, None if named.is_primary else named.version)
-        given.stage().rows(VERSIONS, [version_row(found)])
+            found = asked.resolve(named.name, None if named.version == PRIMARY else named.version)
+        given.stage().one(VERSIONS, found)
 
 
-def _history(
-    asked: Questions, address: str | None
-) -> tuple[Iterable[Recorded], Callable[[Recorded], bool], str | None]:
+def _history(asked: Answers, address: str | None) -> tuple[Iterable[Recorded], Callable[[Recorded], bool], str | None]:
     """Return whole streams to fold, a test for the events asked for, and what the library calls their subject."""
     if address is None:
         return asked.history(), lambda _: True, None
     named = parse_address(address)
     if named.version is not None:
-        version = version_named(asked, address)
+        version = asked.version(address)
         wanted = {one.position for one in asked.history(version.version_id)}
         return asked.history(version.model_name), lambda one: one.position in wanted, version.version_id
     name = model_named(address)
@@ -181,18 +174,17 @@ def log(given: Given, address: str | None, *, oneline: bool, limit: int | None) 
             if is_asked(recorded):
                 steps.append(step)
     stage, newest = given.stage(), list(reversed(steps))
-    roles = ["primary" if marks.get(step.recorded.stream) == step.recorded.position else "" for step in newest]
+    roles = ["primary" if marks.get(step.recorded.stream) == step.recorded.position else None for step in newest]
     if stage.look != "text" or not stage.is_terminal or not newest:
-        rows = (flat(step, numbers, role) for step, role in zip(newest, roles, strict=True))
-        stage.rows(EVENTS, rows)
+        stage.rows(EVENTS, (Entry(step, numbers, role) for step, role in zip(newest, roles, strict=True)))
         return
     for step, role in zip(newest, roles, strict=True):
         _log_entry(stage, step, role, oneline=oneline)
 
 
-def _log_entry(stage: Stage, step: Transition, role: str, *, oneline: bool) -> None:
+def _log_entry(stage: Stage, step: Transition, role: str | None, *, oneline: bool) -> None:
     recorded = step.recorded
-    head: list[tuple[str, str]] = [(f"{recorded.position}", "yellow"), (f" {said(recorded.timestamp)} ", "")]
+    head: list[tuple[str, str]] = [(f"{recorded.position}", "yellow"), (f" {rfc3339(recorded.timestamp)} ", "")]
     head += [(recorded.model_name, "bold"), (f" {step.number}" if step.number else "", "bold")]
     head += [(" (primary)" if role else "", "bold green"), (f" {type(recorded.event).__name__} {step.what} ", "")]
     head += [(f"{step.before or '–'} {stage.arrow} {step.after or '–'}", "")]
@@ -211,7 +203,7 @@ def replay(given: Given, address: str | None) -> None:
     with given.open() as registry, addressed(address or ""):
         asked = given.asked(registry)
         about = None if address is None else _history(asked, address)[2]
-        given.stage().rows(REPLAYED, map(replayed_row, asked.replay(about)))
+        given.stage().rows(REPLAYED, asked.replay(about))
 
 
 @verb("Show what changed between two moments")
@@ -225,7 +217,11 @@ def diff(given: Given, then: str, now: str | None, model: str | None) -> None:
     with given.open() as registry, addressed(model or ""):
         earlier, later = parse_point(then, "THEN"), None if now is None else parse_point(now, "NOW")
         found = registry.diff(earlier, later, None if model is None else model_named(model))
-        given.stage().rows(CHANGES, map(change_row, found.changes))
+    stage = given.stage()
+    if stage.look == "json":
+        stage.json(found.to_dict())
+    else:
+        stage.rows(CHANGES, found.changes)
 
 
 @verb("Show what a period costs")
@@ -247,22 +243,18 @@ def usage(given: Given, name: str | None, month: str | None, start: str | None, 
     with given.open() as registry, addressed(name or ""):
         asked = given.asked(registry)
         found = asked.usage(*(named or _present_month(given, asked)), None if name is None else model_named(name))
-    rows, stage = [usage_row(line) for line in found.lines], given.stage()
+    stage = given.stage()
     if stage.look == "json":
-        about = {"start": found.start, "end": found.end, "position": found.position}
-        stage.json(
-            {**about, "total_microseconds": found.total_microseconds, "lines": [whole(USAGE, row) for row in rows]}
-        )
+        stage.json(found.to_dict())
         return
     stages = ("published", "draft")
-    sums = {one: sum(line.microseconds for line in found.lines if line.stage == one) for one in stages}
-    parts = ", ".join(f"{one} {hours(sums[one])}" for one in stages if sums[one])
-    stage.rows(
-        USAGE, rows, footer=f"total {hours(found.total_microseconds)} hours ({parts}), as of position {found.position}"
-    )
+    sums = {one: sum(line.hours for line in found.lines if line.stage == one) for one in stages}
+    parts = ", ".join(f"{one} {rounded(sums[one])}" for one in stages if sums[one])
+    footer = f"total {rounded(found.total_hours)} hours ({parts}), as of position {found.position}"
+    stage.rows(USAGE, found.lines, footer=footer)
 
 
-def _present_month(given: Given, asked: Questions) -> tuple[datetime, datetime]:
+def _present_month(given: Given, asked: Answers) -> tuple[datetime, datetime]:
     """Return the month that a question without a period means: this one, or that of the past it asks about."""
     point = None if given.as_of is None else parse_point(given.as_of, "--as-of")
     if isinstance(point, int):
@@ -286,7 +278,7 @@ def timeline(given: Given, name: str, output: str | None, *, svg: bool) -> None:
         needs_file(stage, output, f"timeline.{form}")
     with given.open() as registry, addressed(name):
         asked = given.asked(registry)
-        about = version_named(asked, name).model_id if parse_address(name).version is not None else model_named(name)
+        about = asked.version(name).model_id if parse_address(name).version is not None else model_named(name)
         drawn = asked.timeline(about, output, format="svg" if svg else "html")
     if stage.look == "json":
         stage.json({"format": form, "output": output, "drawing": drawn if output is None else None})
@@ -301,13 +293,13 @@ def explain(given: Given, word: str | None) -> None:
     """Explain a rule (R13), a word (claim) or an error code (primary-moved). Without WORD, list all of them."""
     stage = given.stage()
     if word is None:
-        stage.rows(EXPLAINED, map(attrs.asdict, subjects()))
+        stage.rows(EXPLAINED, subjects(WORDS))
         return
     found = explanation_of(word, WORDS)
     if stage.look == "text":
         stage.paragraphs(str(found))
     else:
-        stage.record(EXPLAINED, attrs.asdict(found))
+        stage.one(EXPLAINED, found)
 
 
 VERBS: Final = (ls, show, log, replay, diff, resolve, usage, timeline, explain)

@@ -19,13 +19,11 @@ import shutil
 import sys
 import textwrap
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
-import attrs
-
-from versioning.cli.rows import whole
 from versioning.errors import InvalidArgumentError, RefusedError
+from versioning.events import rfc3339
 from versioning.output.rows import csv_lines
 from versioning.sentences import plain
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TextIO
 
-    from versioning.cli.rows import Kind, Row
+    from versioning.cli.rows import Kind, Row, Shown
     from versioning.events import Recorded
     from versioning.output.rows import Cell
 
@@ -56,7 +54,7 @@ def printable(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return said(value)
+        return rfc3339(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -64,21 +62,12 @@ def printable(value: object) -> str:
     return plain(value if isinstance(value, str) else json.dumps(value) if isinstance(value, dict) else str(value))
 
 
-def said(moment: datetime) -> str:
-    """Return a moment in UTC; fractions of a second are left out when they are zero."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def json_text(value: object, *, indent: int | None = None, is_ascii: bool = False) -> str:
     r"""Return a value as JSON in which every character that is not printable is an escape, such as `\u202e`."""
-    text = json.dumps(value, ensure_ascii=is_ascii, indent=indent, default=_plainer)
+    text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
     if text.replace("\n", "").isprintable():
         return text
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
-
-
-def _plainer(value: object) -> object:
-    return said(value) if isinstance(value, datetime) else str(value)
 
 
 # The forms.
@@ -134,36 +123,41 @@ class Stage:
         """Write a problem document to stderr."""
         sys.stderr.write(json_text(value, is_ascii=True) + "\n")
 
-    def rows(self, kind: Kind, rows: Iterable[Row], *, footer: str = "") -> None:
-        """Write rows in the form asked for, one by one as they arrive."""
+    def rows(self, kind: Kind[Shown], values: Iterable[Shown], *, footer: str = "") -> None:
+        """Write values in the form asked for, one by one as they arrive."""
         if self.look == "json":
-            self.json([whole(kind, row) for row in rows])
+            self.json([kind.to_dict(value) for value in values])
         elif self.look == "nl":
-            for row in rows:
-                self.json(whole(kind, row), lines=True)
+            for value in values:
+                self.json(kind.to_dict(value), lines=True)
         elif self.look == "csv":
             sys.stdout.write(",".join(kind.columns) + "\n")
-            for line in _without_header(csv_lines(map(_cells, (whole(kind, row) for row in rows)))):
+            for line in _without_header(csv_lines(map(_cells, map(kind.row, values)))):
                 sys.stdout.write(line)
         elif self.is_terminal:
-            self._table(kind, list(rows), footer)
+            self._table(kind, [kind.cells(value) for value in values], footer)
         else:
-            for row in rows:
+            for row in map(kind.cells, values):
                 self.write("\t".join(printable(row[name]) for name in kind.shown))
 
-    def record(self, kind: Kind, row: Row, **more: object) -> None:
-        """Write one row with every column, and more columns of its own."""
-        if self.look in {"nl", "csv"}:
-            self.rows(attrs.evolve(kind, columns=(*kind.columns, *more)), [{**row, **more}])
-        elif self.look == "json":
-            self.json({**whole(kind, row), **more})
+    def one(self, kind: Kind[Shown], value: Shown) -> None:
+        """Write one value; as text, as a table with one row."""
+        if self.look == "json":
+            self.json(kind.to_dict(value))
         else:
-            given = {**whole(kind, row), **more}
-            width = max(len(name) for name in given) + 2 if self.is_terminal else 0
-            for name, value in given.items():
-                self.write(f"{name:<{width}}{printable(value)}".rstrip() if width else f"{name}\t{printable(value)}")
+            self.rows(kind, [value])
 
-    def _table(self, kind: Kind, rows: Sequence[Row], footer: str) -> None:
+    def record(self, kind: Kind[Shown], value: Shown) -> None:
+        """Write one value; as text, with a line for each column."""
+        if self.look != "text":
+            self.one(kind, value)
+            return
+        cells = kind.row(value)
+        width = max(len(name) for name in cells) + 2 if self.is_terminal else 0
+        for name, cell in cells.items():
+            self.write(f"{name:<{width}}{printable(cell)}".rstrip() if width else f"{name}\t{printable(cell)}")
+
+    def _table(self, kind: Kind[Any], rows: Sequence[Row], footer: str) -> None:
         if not rows:
             self.tell(kind.nothing)
             return

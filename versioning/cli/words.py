@@ -26,6 +26,7 @@ WORDS: Final[Mapping[str, str]] = {
     "private_key": "`openssl genpkey -algorithm ed25519`",
     "publish": "--publish",
     "rebuild": "`rebuild`",
+    "seen": "its number or its version_id",
     "serializer": "--serializer",
     "skops": "the serializer skops and its trusted types, in Python,",
     "stores": "sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/database",
@@ -33,6 +34,7 @@ WORDS: Final[Mapping[str, str]] = {
     "take_checkpoint": "`checkpoint`",
     "ten_minutes": "10 minutes",
     "trusted": "trust in Python",
+    "version": "NAME@1.2.0, NAME@primary or a version_id",
     "versions": "`ls NAME`",
     "views": "`doctor`",
 }

@@ -90,9 +90,9 @@ def explain(word: str, words: Mapping[str, str] = PYTHON) -> Explanation:
 _EXAMPLES: Final = "Ask for a rule such as R13, a word such as claim, or an error code such as primary-moved."
 
 
-def subjects() -> tuple[Explanation, ...]:
+def subjects(words: Mapping[str, str] = PYTHON) -> tuple[Explanation, ...]:
     """Return all explanations: the rules by number, then the words and the error codes in alphabetical order."""
-    return tuple(attrs.evolve(one, what_to_do=worded(one.what_to_do, PYTHON)) for one in _everything())
+    return tuple(attrs.evolve(one, what_to_do=worded(one.what_to_do, words)) for one in _everything())
 
 
 def _key(word: str) -> str:
