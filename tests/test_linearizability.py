@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from versioning.testing.linearizability import Call, linearizable, linearizable_by_brute_force
+from tests.linearizability import Call, linearizable, linearizable_by_brute_force
 
 
 class Register:

@@ -1,7 +1,7 @@
 """Does some serial order explain what eight processes saw of one model, some of them killed?
 
 Each process gives commands and asks questions about the same name, and says when each call began and returned, and what
-it got. A killed process leaves a call whose outcome is not known. The checker of `versioning.testing.linearizability`
+it got. A killed process leaves a call whose outcome is not known. The checker of `tests.linearizability`
 looks for a serial order of all calls that the oracle agrees with, answers and errors included.
 """
 
@@ -14,11 +14,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
+from tests.linearizability import Call, linearizable
 from versioning import ModelRegistry, Policy
 from versioning.errors import ConcurrencyError, ModelNotFoundError, StoreError, VersioningError
 from versioning.ids import activation_id_of, parse_version_id
 from versioning.store.contract import AppendConflict
-from versioning.testing.linearizability import Call, linearizable
 from versioning.testing.oracle import ANY, Expected, Oracle
 from versioning.testing.walks import POLICIES
 
