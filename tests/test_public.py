@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import versioning
-from versioning import errors
+from versioning import ModelRegistry, Preview, errors
 from versioning.errors import VersioningError
 from versioning.events import EVENTS
 
@@ -33,6 +33,19 @@ def test_each_public_name_is_there() -> None:
     assert set(versioning.__all__) <= set(dir(versioning))
     rooms = {name: importlib.import_module(f"versioning.{room}") for name, room in versioning._HOME_OF.items()}
     assert [name for name, room in rooms.items() if getattr(versioning, name) is not getattr(room, name)] == []
+
+
+def public_methods(kind: type) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def test_a_checker_is_asked_for_the_type_of_each_method() -> None:
+    asked: dict[str, set[str]] = {"registry": set(), "preview": set()}
+    for node in ast.walk(ast.parse((Path(__file__).parent / "public_surface.py").read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in asked:
+            asked[node.value.id].add(node.attr)
+    assert public_methods(ModelRegistry) - asked["registry"] == set()
+    assert public_methods(Preview) - asked["preview"] == set()
 
 
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, VersioningError)}
