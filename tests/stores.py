@@ -37,10 +37,21 @@ START = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 """When every test begins."""
 STREAM = stream_of("default", "m")
 """Where `row` is appended, if nothing else is said."""
+OTHER = stream_of("default", "n")
+"""Another stream."""
 
 
 def row(sequence: int, stream: str = STREAM, key: str | None = None, state: bytes = b"{}") -> Row:
     return Row(stream, sequence, "deleted.1", state, key)
+
+
+def rows(count: int, stream: str = STREAM, after: int = 0) -> list[Row]:
+    return [row(sequence, stream) for sequence in range(after + 1, after + count + 1)]
+
+
+def positions(found: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Return the positions of rows that were read."""
+    return [one[0] for one in found]
 
 
 class Clock:
@@ -99,6 +110,8 @@ class Kind:
     """Runs an SQL statement in the store of a URL, whatever its registries think."""
     position: str = "rowid"
     """How SQL names the position of an event."""
+    hurried: str = ""
+    """What a URL has at its end so that nobody waits long for others."""
     gapless: bool = True
     """Whether no position is missing: one that is drawn before the commit is lost with a command that came too late."""
 
@@ -113,6 +126,7 @@ STORES = (
         lambda folder: f"sqlite:///{folder}/models.db?durability=checkpoint",
         shared=True,
         execute=_in_sqlite,
+        hurried="&timeout_s=0.05",
     ),
     Kind(
         "postgresql",
@@ -120,6 +134,7 @@ STORES = (
         shared=True,
         execute=_in_postgresql,
         position="position",
+        hurried="&lock_timeout_s=0.3",
         gapless=False,
     ),
 )

@@ -103,6 +103,7 @@ class Snapshot(recorder.Snapshot):
     def end(self) -> None:
         """Answer nothing from here on."""
         self._connection = None
+        self._end = INTEGER_MAX  # so that every question comes to `ask`, which refuses
 
     def ask(self, name: str, *values: object) -> list[Any]:
         if self._connection is None:
@@ -151,6 +152,10 @@ class PostgresRecorder(Recorder):
         except BaseException:
             self.close()
             raise
+
+    def __repr__(self) -> str:
+        settings = self._pool.settings
+        return f"PostgresRecorder({settings.database}, schema {shown(settings.schema)})"
 
     def close(self) -> None:
         self._pool.close()

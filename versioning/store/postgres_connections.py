@@ -50,13 +50,18 @@ class Settings(NamedTuple):
     """What a URL says, in the form that connections need."""
 
     conninfo: Secret
-    where: str
-    """Database as errors name it: without user and password."""
+    database: str
+    """Name of the database and its host, quoted; no user and no password."""
     schema: str
     connections: int
     connect_timeout_s: float
     lock_timeout_s: float
     statement_timeout_s: float
+
+    @property
+    def where(self) -> str:
+        """Database as errors name it."""
+        return f"The PostgreSQL database {self.database}"
 
 
 def settings_of(
@@ -82,9 +87,10 @@ def settings_of(
     params = {"application_name": "versioning", **libpq, **fixed}
     quoted = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in params.items()}
     at = f" at {shown(libpq['host'])[1:-1]}" if "host" in libpq else ""
+    database = f"{shown(libpq['dbname'])}{at}"
     return Settings(
         Secret(" ".join(f"{name}='{value}'" for name, value in quoted.items())),
-        f"The PostgreSQL database {shown(libpq['dbname'])}{at}",
+        database,
         schema,
         connections,
         connect_timeout_s,

@@ -68,8 +68,9 @@ class Snapshot(contract.Snapshot):
         """Return a list of texts in the form in which statements take it."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
-        end = self._end if upto is None else min(upto, self._end)
-        return self.ask("log", after, end, limit) if after < end else []
+        if after >= self._end:
+            return []
+        return self.ask("log", after, self._end if upto is None else min(upto, self._end), limit)
 
     def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
         end = self._end if upto is None else min(upto, self._end)

@@ -23,6 +23,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
+from versioning.errors import shown
 from versioning.store import recorder
 from versioning.store.contract import Row, StoreWarning
 from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended
@@ -150,6 +151,9 @@ class SQLiteRecorder(Recorder):
         """When what was recorded survives a power cut."""
         self._timeout_s = timeout_s
         weakref.finalize(self, self._connections.close)
+
+    def __repr__(self) -> str:
+        return f"SQLiteRecorder({'memory' if self.path is None else shown(str(self.path))})"
 
     def close(self) -> None:
         self._connections.close()
