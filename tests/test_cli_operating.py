@@ -55,6 +55,8 @@ class TestTheStore:
     def test_a_url_of_another_form_is_a_usage_error(self) -> None:
         refused(run("ls", "--url", "sqlite://models.db"), 2, "begins with sqlite:///")
         refused(run("migrate", "--url", "models.db"), 2, "has no scheme")
+        refused(run("ls", "--url", "sqlite:///a%b.db"), 2, "Write % as %25, as in every URL")
+        refused(run("ls", "--url", "sqlite:///a#b.db"), 2, "Write it as %23, as in every URL")
         refused(run("ls", "--url", "mysql://x"), 2, "is not one of a store")
 
     def test_what_is_no_store_is_the_store_s_trouble(self) -> None:

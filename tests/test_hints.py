@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE: Final = Path(__file__).resolve().parent.parent / "versioning"
-CALL: Final = re.compile(r"\w\(|pathlib")
+CALL: Final = re.compile(r"\w\(|pathlib|\bpass a Path")
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 FACES: Final = {"Python": PYTHON, "the command line": WORDS}
 

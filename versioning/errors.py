@@ -32,6 +32,7 @@ PYTHON: Final[Mapping[str, str]] = {
     "artifacts": "artifacts=",
     "checkpoint": "checkpoint=",
     "clock": "clock=lambda: datetime.now(timezone.utc)",
+    "literally": "or pass a pathlib.Path, which is taken literally",
     "models": "models()",
     "now": "datetime.now(timezone.utc)",
     "number": 'version("name@1.2.0")',

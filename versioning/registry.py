@@ -12,11 +12,10 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, cast
 
 from versioning.answers import Answers, AsOf
-from versioning.artifacts.folder import ArtifactFolder, checked_folder
+from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
 from versioning.artifacts.objects import ModelObjects
 from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
 from versioning.audit.log_file import ExportScope, LogFile, export_log, import_log
@@ -45,11 +44,12 @@ from versioning.reading.recent import RecentAnswers
 from versioning.reading.streams import CachedStreams
 from versioning.reading.views import MODELS, VIEWS
 from versioning.rules import Policy, checked_policy
-from versioning.store.opening import open_store
+from versioning.store.opening import DEFAULT_URL, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
+    from pathlib import Path
     from types import TracebackType
 
     from versioning.addresses import VersionNamed
@@ -99,11 +99,10 @@ class ModelRegistry(Answers):
         workspace, policy = checked_workspace(workspace), checked_policy(policy)
         self._clock = checked_clock(clock)
         self._objects = ModelObjects(None, serializer)
-        place = os.environ.get("VERSIONING_URL") or "sqlite:///versioning.db" if url is None else url
+        place = os.environ.get("VERSIONING_URL") or DEFAULT_URL if url is None else url
         folder = checked_folder(artifacts)
         self._store = open_store(place)
-        if folder is None and self._store.path is not None:
-            folder = Path(f"{self._store.path}.artifacts")
+        folder = folder_for(folder, self._store.path)
         self._objects.folder = None if folder is None else ArtifactFolder(folder, workspace)
         self._views = Views(self._store)
         self.closed = False

@@ -56,6 +56,16 @@ def checked_folder(artifacts: object) -> Path | None:
     raise InvalidArgumentError(msg, hint="Pass a Path, or none.", argument="artifacts")
 
 
+def folder_for(given: Path | None, store: Path | None) -> Path | None:
+    """Return the folder of contents: the one that was given, or else the one beside a SQLite file.
+
+    Args:
+        given: what `checked_folder` returned.
+        store: the file of the store, if it is one.
+    """
+    return given if given is not None or store is None else Path(f"{store}.artifacts")
+
+
 def is_digest(value: object) -> bool:
     """Return whether a value is a SHA-256 digest as 64 lowercase hexadecimal digits."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None

@@ -13,12 +13,11 @@ import platform
 import sqlite3
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
-from versioning.artifacts.folder import ArtifactFolder
+from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
 from versioning.cli.words import WORDS
 from versioning.errors import VersioningError, shown, worded
 from versioning.events import Value
@@ -27,6 +26,7 @@ from versioning.store.opening import holds_store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from versioning.audit.checkpoints import Progress
     from versioning.store.contract import Store
@@ -78,7 +78,7 @@ def examine(
         with ModelRegistry(place, workspace=workspace, artifacts=artifacts) as registry:
             for look in (_views, _skipped, _pending):
                 yield from _guarded(look, registry)
-            folder = artifacts if store.path is None or artifacts is not None else f"{store.path}.artifacts"
+            folder = folder_for(checked_folder(artifacts), store.path)
             yield from _guarded(lambda one: _artifacts(one, folder, progress), registry)
     except VersioningError as error:
         yield _trouble("store", error)
@@ -148,7 +148,7 @@ def _pending(registry: ModelRegistry) -> Iterator[Check]:
     yield Check("warn", "activations", f"{len(late)} pending for longer than an hour: {some}{more}", hint)
 
 
-def _artifacts(registry: ModelRegistry, folder: str | Path | None, progress: Progress | None) -> Iterator[Check]:
+def _artifacts(registry: ModelRegistry, folder: Path | None, progress: Progress | None) -> Iterator[Check]:
     versions = [one for model in registry.models() for one in model.versions]
     kept = {one.artifact.digest: one for one in versions if one.artifact.uri.startswith("sha256:")}
     if not kept:
@@ -158,7 +158,7 @@ def _artifacts(registry: ModelRegistry, folder: str | Path | None, progress: Pro
         hint = "Name it with --artifacts or VERSIONING_ARTIFACTS."
         yield Check("fail", "artifacts", f"{len(kept)} contents are referred to, but no folder is named.", hint)
         return
-    place, found = ArtifactFolder(Path(folder), registry.workspace), dict[str, list[str]]()
+    place, found = ArtifactFolder(folder, registry.workspace), dict[str, list[str]]()
     for count, (digest, version) in enumerate(kept.items(), start=1):
         found.setdefault(place.look_at(str(digest)), []).append(f"{version.number} of {version.model_name}")
         if progress is not None:

@@ -18,15 +18,15 @@ from versioning.cli.tables import Look, Stage
 from versioning.errors import InvalidArgumentError, NotFoundError, shown
 from versioning.registry import ModelRegistry
 from versioning.rules import Policy
-from versioning.store.opening import holds_store, is_postgres
+from versioning.store.opening import DEFAULT_URL, holds_store, is_postgres
 
 if TYPE_CHECKING:
     import click
 
     from versioning.answers import Answers
 
-DEFAULT_PLACE: Final = "sqlite:///versioning.db"
-"""Store that is used when neither an option nor the environment names one."""
+_PREVIEWED: Final = "versioning.db.artifacts"
+"""Folder for the contents of a preview in memory; it is never made."""
 _FORMS: Final = ("json", "nl", "csv")
 _WHY: Final = ("actor", "reason", "idempotency_key", "correlation_id")
 _POLICY: Final = ("activation", "losing_primary", "publishing_claims")
@@ -38,7 +38,7 @@ SHARED: Final = frozenset({"url", "workspace", "artifacts", "as_of", "dry_run", 
 class Given:
     """Values of the options that several verbs share."""
 
-    place: str = DEFAULT_PLACE
+    place: str = DEFAULT_URL
     """URL of the store."""
     workspace: str = "default"
     """Workspace whose models are meant."""
@@ -66,7 +66,7 @@ class Given:
         policy = {name: given[name] for name in _POLICY if name in given}
         return cls(
             **{name: given[name] for name in ("workspace", "artifacts", "as_of", "dry_run") if name in given},
-            place=given.get("url", DEFAULT_PLACE),
+            place=given.get("url", DEFAULT_URL),
             look=_look([name for name in _FORMS if given.get(name)]),
             why={name: given[name] for name in _WHY if name in given},
             policy=Policy(**policy),
@@ -93,7 +93,7 @@ class Given:
         if (self.dry_run or not makes) and not holds_store(place):
             if not makes:
                 raise no_store(place)
-            place, artifacts = "memory:", artifacts or "versioning.db.artifacts"
+            place, artifacts = "memory:", artifacts or _PREVIEWED
         return ModelRegistry(place, workspace=self.workspace, policy=self.policy, artifacts=artifacts)
 
     def asked(self, registry: ModelRegistry) -> Answers:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from versioning.cli.completion import complete_addresses, complete_either
-from versioning.cli.given import DEFAULT_PLACE, SHARED, Given
+from versioning.cli.given import SHARED, Given
 from versioning.errors import InvalidArgumentError, verbatim
+from versioning.store.opening import DEFAULT_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def verb(short_help: str, *, name: str | None = None) -> Callable[[Verb], click.
 
 
 PLACE: Final = group(
-    click.option("--url", metavar="URL", help=f"Store to use [env var: VERSIONING_URL; default: {DEFAULT_PLACE}]."),
+    click.option("--url", metavar="URL", help=f"Store to use [env var: VERSIONING_URL; default: {DEFAULT_URL}]."),
     click.option(
         "--workspace", metavar="NAME", help="Workspace of the models [env var: VERSIONING_WORKSPACE; default: default]."
     ),

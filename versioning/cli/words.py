@@ -18,6 +18,7 @@ WORDS: Final[Mapping[str, str]] = {
     "artifacts": "--artifacts",
     "checkpoint": "--checkpoint",
     "clock": "a clock that tells UTC",
+    "literally": "as in every URL",
     "models": "`ls`",
     "now": "2026-01-31T14:03:00Z",
     "number": "NAME@1.2.0",

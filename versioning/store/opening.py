@@ -33,6 +33,8 @@ since PostgreSQL 15 only the owner of the database may make tables."""
 CONNECTIONS: Final = 3
 """Number of connections that a registry opens at most; a follower listens on one more."""
 CONNECT_TIMEOUT_S: Final = 5.0
+DEFAULT_URL: Final = "sqlite:///versioning.db"
+"""Store that is used when no URL is given."""
 LOCK_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
 TIMEOUT_S_MIN: Final = 0.001
@@ -233,7 +235,7 @@ def _decoded(text: str, *, printable: bool = True) -> str:
             if plain.isprintable() or not printable:
                 return plain
     msg = f"The URL of the store is not percent-encoded UTF-8{' without control characters' if printable else ''}."
-    raise _invalid(msg, "Write % as %25; a Path is taken literally.")
+    raise _invalid(msg, "Write % as %25, {literally}.")
 
 
 # SQLite.
@@ -246,12 +248,12 @@ def _sqlite_location(rest: str) -> SQLiteLocation:
         raise _invalid(msg, "Use sqlite:///relative.db or sqlite:////absolute.db.")
     if "#" in rest:
         msg = "The URL of a SQLite file has a #, which is not part of a path."
-        raise _invalid(msg, "Write it as %23, or pass a Path.")
+        raise _invalid(msg, "Write it as %23, {literally}.")
     text, _, query = rest[3:].partition("?")
     path = _decoded(text, printable=False)
     if path == ":memory:":
         msg = "The URL names a file :memory:."
-        raise _invalid(msg, 'A store in memory is "memory:"; for a file of that name, pass a Path.')
+        raise _invalid(msg, 'A store in memory is "memory:"; give a file another name.')
     return SQLiteLocation(_checked_path(path), **_options(query, _SQLITE_OPTIONS))
 
 
