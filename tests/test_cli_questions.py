@@ -172,7 +172,7 @@ class TestQuestions:
             assert done("diff", "5", "--json").json == registry.diff(5).to_dict()
         assert done("diff", "5", "--model", NAME).lines[0][2] == "primary"
         assert (done("diff", "7").out, done("diff", "7", "7", "--json").json["changes"]) == ("", [])
-        refused(run("diff", "7", "1"), 2, "lies behind the second")
+        refused(run("diff", "7", "1"), 2, "comes after the second")
         refused(run("diff", "x"), 2, "THEN is not a moment")
         refused(run("diff", "1", "--model", "nobody"), 3, "R24")
 

@@ -511,7 +511,7 @@ def test_only_a_picture_is_written_over(tmp_path: Path) -> None:
     with ModelRegistry(path) as registry:
         registry.deploy("s3://models/1", model_name="fraud")
         before = path.read_bytes()
-        with pytest.raises(InvalidArgumentError, match="is no picture of ours"):
+        with pytest.raises(InvalidArgumentError, match="is not a picture of ours"):
             registry.timeline("fraud", path)
         assert path.read_bytes() == before
         drawn.touch()

@@ -78,7 +78,7 @@ class Answers(Questions):
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
-            InvalidArgumentError: it is another format, or the file is no picture of ours.
+            InvalidArgumentError: it is another format, or the file is not a picture of ours.
             OSError: the file can't be written.
         """
         chosen: object = format
@@ -192,6 +192,6 @@ def _write_picture(path: Path, drawn: str) -> None:
         with path.open("rb") as file:
             beginning = file.read(len(_PICTURES[0]))
         if beginning and not beginning.startswith(_PICTURES):
-            msg = f"The file {shown(str(path))} is no picture of ours, and is not written over."
+            msg = f"The file {shown(str(path))} is not a picture of ours, so it is not replaced."
             raise InvalidArgumentError(msg, hint="Name another file, or remove it first.", argument="path")
     path.write_text(drawn, encoding="utf-8", newline="\n")

@@ -459,7 +459,7 @@ class ModelRegistry(Answers):
         later = self.position() if now is None else now
         before, after = self.at(then), self.at(later)
         if isinstance(then, int) == isinstance(later, int) and then > later:  # type: ignore[operator]  # both of one kind
-            msg = "The first of the two lies behind the second."
+            msg = "The first of the two comes after the second."
             raise InvalidArgumentError(msg, rule="R25", hint="Swap then and now.", argument="then")
         changes = changes_between(_models_of(before, model_name), _models_of(after, model_name))
         return Difference(then, later, changes)

@@ -64,6 +64,7 @@ BATCH_EVENTS: Final = 1_000
 WRITES_TRIED_MAX: Final = 200
 WRITE_PAUSE_S: Final = 0.01
 """A view never waits for the writer's lock; where it must write, it looks again after a pause, up to 2 s in all."""
+LEASE: Final = "+lease"
 LEASE_US: Final = 60_000_000
 """Microseconds for which the right to build a view outlives its holder."""
 REBUILD_EVENTS: Final = 50_000
@@ -350,7 +351,7 @@ class Views:
             ConcurrencyError: another process is building it.
             CorruptLogError, NewerFormatError: an event can't be read; the kept view stays as it is.
         """
-        beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}+lease")
+        beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}{LEASE}")
         lease.take()
         try:
             self._store.drop_view(beside)
@@ -386,7 +387,7 @@ class _Lease:
         turn, until_us = self._held()
         now_us = time.time_ns() // 1_000
         if now_us < until_us or not self._hold(turn, now_us + LEASE_US):
-            msg = f"Another process holds {self._name} just now."
+            msg = f"Another process is building the view {self._name.removesuffix(LEASE)} anew."
             raise ConcurrencyError(msg, hint="Let it finish, or try again in a minute.")
 
     def renew(self) -> None:
