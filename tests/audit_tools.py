@@ -6,7 +6,8 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.registry_tools import NAME
-from versioning.store.format import NO_LINK, body_of, computed_link, link_of
+from versioning.aggregate import NO_LINK
+from versioning.store.format import body_of, computed_link, link_of
 
 if TYPE_CHECKING:
     from tests.stores import Store

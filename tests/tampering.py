@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from versioning import ModelRegistry, Policy, VersioningError
+from versioning.aggregate import NO_LINK
 from versioning.events import EVENTS
-from versioning.store.format import NO_LINK, body_of, computed_link, decode
+from versioning.store.format import body_of, computed_link, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -29,11 +29,12 @@ from tests.registry_tools import deploy
 from tests.stores import START
 from tests.tampering import fill
 from versioning import InvalidArgumentError, ModelRegistry, NewerFormatError, StoreError, VersioningError
+from versioning.aggregate import NO_LINK
 from versioning.audit import checkpoints as checkpoint_room
 from versioning.audit import verify as audit_room
 from versioning.audit.checkpoints import FILE_BYTES_MAX, MARKS_MAX, Checkpoint
 from versioning.store.contract import Row
-from versioning.store.format import NO_LINK, body_of, computed_link
+from versioning.store.format import body_of, computed_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable

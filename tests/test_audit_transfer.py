@@ -33,13 +33,14 @@ from versioning import (
     StoreError,
     VersioningError,
 )
+from versioning.aggregate import NO_LINK
 from versioning.audit import log_file as transfer_room
 from versioning.audit.log_file import LINE_BYTES_MAX, check_log
 from versioning.audit.verify import Finding, Verifier
 from versioning.events import VersionDeployed
 from versioning.output.rows import FORMULA_OPENINGS, csv_lines, flat_row
 from versioning.store.contract import AppendConflict
-from versioning.store.format import NO_LINK, body_of, computed_link
+from versioning.store.format import body_of, computed_link
 from versioning.testing import DiscrepancyError, assert_replays, recorded_logs
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from tests import stores
 from tests.postgres_server import server
 from tests.stories import everything, stories
 from versioning import Policy
+from versioning.aggregate import NO_LINK
 from versioning.commands import Deploy, Promote
 from versioning.errors import CorruptLogError, InvalidArgumentError
 from versioning.events import (
@@ -40,7 +41,7 @@ from versioning.events import (
 )
 from versioning.ids import stream_of, version_id_of
 from versioning.rules import decide
-from versioning.store.format import NO_LINK, decode, encode, link_of
+from versioning.store.format import decode, encode, link_of
 from versioning.store.framework import (
     KeyedStoredEvent,
     LoadedModel,

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from versioning.aggregate import NO_LINK
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.events import (
     EVENTS,
@@ -35,17 +36,7 @@ from versioning.events import (
 from versioning.ids import activation_id_of, stream_of, version_id_of
 from versioning.store import format as persistence
 from versioning.store.contract import Row
-from versioning.store.format import (
-    AT_US_MAX,
-    AT_US_MIN,
-    NO_LINK,
-    body_of,
-    computed_link,
-    decode,
-    encode,
-    link_of,
-    read,
-)
+from versioning.store.format import AT_US_MAX, AT_US_MIN, body_of, computed_link, decode, encode, link_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

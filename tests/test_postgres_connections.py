@@ -21,9 +21,9 @@ from tests.side_by_side import Task, ended_well, in_child, until
 from tests.stores import OTHER, STREAM, positions, postgres_recorder, row, rows
 from versioning import ModelRegistry
 from versioning.errors import StoreError
+from versioning.limits import INTEGER_MAX
 from versioning.store import postgres_connections as lines
 from versioning.store import postgres_libpq as libpq
-from versioning.store.contract import INTEGER_MAX
 
 if TYPE_CHECKING:
     import psycopg

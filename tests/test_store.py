@@ -22,18 +22,9 @@ from tests.side_by_side import Task, ended_well, in_child, until
 from tests.stores import OTHER, STREAM, Kind, in_threads, positions, row, rows
 from versioning.errors import StoreError
 from versioning.ids import stream_of
+from versioning.limits import INTEGER_MAX
 from versioning.store import recorder as shared
-from versioning.store.contract import (
-    EVERY,
-    INTEGER_MAX,
-    LAST_KEY,
-    LIVE,
-    AppendConflict,
-    KeptRow,
-    Row,
-    RowFilter,
-    ViewPosition,
-)
+from versioning.store.contract import EVERY, LAST_KEY, LIVE, AppendConflict, KeptRow, Row, RowFilter, ViewPosition
 from versioning.store.opening import open_store
 from versioning.store.recorder import Recorder, statements
 

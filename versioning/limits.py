@@ -32,7 +32,8 @@ LABEL_CHARACTERS_MAX: Final = 200
 FAILURE_CHARACTERS_MAX: Final = 8_000
 METADATA_BYTES_MAX: Final = 16_384
 METADATA_DEPTH_MAX: Final = 8
-POSITION_MAX: Final = 2**63 - 1
+INTEGER_MAX: Final = 2**63 - 1
+"""Largest whole number that every store keeps."""
 SECONDS_MAX: Final = 1_000_000_000
 """About thirty years. Clocks and locks of the platform accept no time that is much longer."""
 _COMPOSED_CHARACTERS_MAX: Final = 4
@@ -238,7 +239,7 @@ def checked_expectation(value: object) -> ExpectedPrimary:
 def checked_position(value: object, argument: str) -> int:
     """Return a position, counted from 1; 0 stands before the first event."""
     value = exact(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INTEGER_MAX:
         return value
     _refuse(argument, f"must be a position, a whole number from 0, not {shown(value)}", rule="R25")
 
@@ -246,7 +247,7 @@ def checked_position(value: object, argument: str) -> int:
 def checked_limit(value: object) -> int | None:
     """Return the largest number of items wanted; None means all."""
     value = exact(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POSITION_MAX):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INTEGER_MAX):
         return value
     _refuse("limit", f"must be a whole number from 0, or None, not {shown(value)}", rule=None)
 

@@ -15,9 +15,10 @@ from tests.bench.contenders import METADATA_DICT
 from tests.bench.filling import ACTOR, ARTIFACT, REASON, names
 from tests.bench.measure import OURS, Benchmark, Contender, compare, seconds_each
 from versioning import ModelRegistry
+from versioning.aggregate import NO_LINK
 from versioning.audit.log_file import check_log
 from versioning.events import Meta
-from versioning.store.format import NO_LINK, decode, encode
+from versioning.store.format import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

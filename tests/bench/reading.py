@@ -12,8 +12,8 @@ from tests.bench.filling import fill, names
 from tests.bench.measure import OURS, US, Benchmark, Contender, Table, compare, each, interleaved, limits, seconds_each
 from versioning import ModelRegistry
 from versioning.ids import stream_of
+from versioning.limits import INTEGER_MAX
 from versioning.reading.views import MODELS
-from versioning.store.contract import INTEGER_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,8 @@ import attrs
 
 from tests import postgres_server
 from versioning import ModelRegistry
-from versioning.store.format import NO_LINK, body_of, computed_link, decode, link_of
+from versioning.aggregate import NO_LINK
+from versioning.store.format import body_of, computed_link, decode, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

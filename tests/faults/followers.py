@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
 from tests.faults.failing_calls import schema_of
 from versioning import ModelRegistry
+from versioning.aggregate import NO_LINK
 from versioning.errors import StoreError
 from versioning.events import ArtifactRef, Meta, VersionDeployed
 from versioning.ids import stream_of, version_id_of
 from versioning.store.contract import AppendConflict
-from versioning.store.format import NO_LINK, encode, link_of
+from versioning.store.format import encode, link_of
 
 if TYPE_CHECKING:
     import random

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.arena import PATIENCE_S, Arena, Ledger, Report, Talk, Wholeness, check_log, dice_of, plant, rows_of
 from versioning import ModelRegistry
+from versioning.aggregate import NO_LINK
 from versioning.errors import StoreError
 from versioning.events import ArtifactRef, Meta, VersionDeployed
 from versioning.ids import stream_of, version_id_of
-from versioning.store.format import NO_LINK, encode
+from versioning.store.format import encode
 
 if TYPE_CHECKING:
     import random

@@ -28,7 +28,7 @@ from versioning.artifacts.formats import (
 )
 from versioning.errors import ArtifactUntrustedError, VersioningError, shown
 from versioning.events import ArtifactRef
-from versioning.limits import exact, is_plain, text_problem
+from versioning.limits import INTEGER_MAX, exact, is_plain, text_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from versioning.artifacts.formats import AnySerializer, Serializer
 
 URI_CHARACTERS_MAX: Final = 2_000
-SIZE_BYTES_MAX: Final = 2**63 - 1
 
 
 # References, which events keep.
@@ -68,7 +67,7 @@ def checked_reference(reference: object) -> ArtifactRef:
     named = digest_named_by(uri)
     if digest not in {None, named} and named is not None:
         _bad_reference("The artifact's digest", "is not the one that its uri names")
-    if not (size_bytes is None or (type(size_bytes) is int and 0 <= size_bytes <= SIZE_BYTES_MAX)):
+    if not (size_bytes is None or (type(size_bytes) is int and 0 <= size_bytes <= INTEGER_MAX)):
         _bad_reference("The artifact's size_bytes", f"must be a whole number below 2**63, not {shown(size_bytes)}")
     if media_type is not None and (problem := text_problem(media_type, MEDIA_TYPE_CHARACTERS_MAX)):
         _bad_reference("The artifact's media_type", problem)

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import attrs
 import msgspec
 
+from versioning.aggregate import NO_LINK
 from versioning.audit.files import unreadable, unwritable
 from versioning.errors import InvalidArgumentError, NewerFormatError, shown
 from versioning.events import Value, moment_of
-from versioning.store.contract import INTEGER_MAX
-from versioning.store.format import NO_LINK, link_of
+from versioning.limits import INTEGER_MAX
+from versioning.store.format import link_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

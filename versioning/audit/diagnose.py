@@ -42,11 +42,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
+from versioning.aggregate import NO_LINK
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.events import EVENTS
 from versioning.ids import is_stream
-from versioning.store.contract import INTEGER_MAX
-from versioning.store.format import NO_LINK, body_of, computed_link, link_of, read
+from versioning.limits import INTEGER_MAX
+from versioning.store.format import body_of, computed_link, link_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -41,7 +41,8 @@ from versioning.errors import (
 )
 from versioning.events import Value, moment_of
 from versioning.ids import stream_of
-from versioning.store.contract import INTEGER_MAX, AppendConflict, Row
+from versioning.limits import INTEGER_MAX
+from versioning.store.contract import AppendConflict, Row
 from versioning.store.format import decode
 
 if TYPE_CHECKING:

@@ -38,13 +38,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from versioning import laws
-from versioning.aggregate import ModelAggregate
+from versioning.aggregate import NO_LINK, ModelAggregate
 from versioning.audit.checkpoints import BATCH_EVENTS, RunningHead, head_line
 from versioning.audit.diagnose import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.ids import stream_of
 from versioning.projections import LEDGER_EVENTS, evolve_ledger
-from versioning.store.format import NO_LINK, Fact, body_of, computed_link, read
+from versioning.store.format import Fact, body_of, computed_link, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -40,10 +40,11 @@ from versioning.audit.scan import LogScan
 from versioning.errors import CorruptLogError, StoreError, shown
 from versioning.events import Value
 from versioning.ids import is_stream, stream_in
+from versioning.limits import INTEGER_MAX
 from versioning.reading.kept import pages_of
 from versioning.reading.views import LEDGERS, MODELS, VIEWS, View
 from versioning.sentences import plain
-from versioning.store.contract import EVERY, INTEGER_MAX
+from versioning.store.contract import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -32,9 +32,8 @@ from versioning.errors import (
     verbatim,
 )
 from versioning.ids import stream_in, stream_of
-from versioning.limits import checked_name
+from versioning.limits import INTEGER_MAX, checked_name
 from versioning.reading.views import MODELS, PRESENT
-from versioning.store.contract import INTEGER_MAX
 from versioning.store.format import decode, facts_of
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from versioning.errors import (
     StoreError,
 )
 from versioning.events import Recorded
+from versioning.limits import INTEGER_MAX
 from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
-from versioning.store.contract import INTEGER_MAX, KeptRow, RowFilter
+from versioning.store.contract import KeptRow, RowFilter
 from versioning.store.format import Fact
 
 State = TypeVar("State")

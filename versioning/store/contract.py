@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from versioning.limits import INTEGER_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-
-INTEGER_MAX: Final = 2**63 - 1
 
 TailRow: TypeAlias = tuple[int, int, str, bytes]
 """Position, sequence, topic and state of a row of one stream."""

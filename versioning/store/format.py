@@ -41,7 +41,8 @@ from versioning.events import (
     VersionPromoted,
 )
 from versioning.ids import is_stream, model_id_of
-from versioning.store.contract import INTEGER_MAX, Row
+from versioning.limits import INTEGER_MAX
+from versioning.store.contract import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,9 +56,6 @@ if TYPE_CHECKING:
     """Says what is wrong with an event besides its types, if anything."""
     _OfActivation: TypeAlias = VersionDeployed | VersionActivationRequested | VersionActivated | VersionActivationFailed
     _OfVersion: TypeAlias = _OfActivation | VersionPublished | VersionPromoted | VersionDeactivated | VersionDeleted
-
-NO_LINK: Final = bytes(32)
-"""What the first link of a stream is chained to."""
 
 AT_US_MIN: Final = -62_135_596_800_000_000
 AT_US_MAX: Final = 253_402_300_799_999_999

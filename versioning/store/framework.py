@@ -28,7 +28,8 @@ from eventsourcing.persistence import ApplicationRecorder, Mapper, Notification,
 from versioning.aggregate import ModelAggregate
 from versioning.errors import CorruptLogError, InvalidArgumentError, StoreError
 from versioning.events import Event, Recorded
-from versioning.store.contract import INTEGER_MAX, AppendConflict, Row
+from versioning.limits import INTEGER_MAX
+from versioning.store.contract import AppendConflict, Row
 from versioning.store.format import decode, encode, link_of
 from versioning.store.opening import open_store
 

@@ -23,8 +23,9 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from versioning.errors import NewerFormatError, StoreError, shown
+from versioning.limits import INTEGER_MAX
 from versioning.store import recorder
-from versioning.store.contract import INTEGER_MAX, AppendConflict
+from versioning.store.contract import AppendConflict
 from versioning.store.postgres_connections import Clock, Pool, connect, now_us
 from versioning.store.postgres_gaps import Gaps
 from versioning.store.postgres_libpq import BIGINT, BOOLEAN, BYTEA, TEXT, array

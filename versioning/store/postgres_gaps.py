@@ -40,7 +40,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from versioning.errors import StoreError
-from versioning.store.contract import INTEGER_MAX
+from versioning.limits import INTEGER_MAX
 
 if TYPE_CHECKING:
     from versioning.store.postgres_connections import Pool

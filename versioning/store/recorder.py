@@ -16,8 +16,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
 from versioning.errors import StoreError
+from versioning.limits import INTEGER_MAX
 from versioning.store import contract
-from versioning.store.contract import INTEGER_MAX, LIVE, KeptRow, ViewPosition
+from versioning.store.contract import LIVE, KeptRow, ViewPosition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
