@@ -8,8 +8,8 @@
 its calls take and return: values such as `Model` and `Usage`, the events of the log, the errors. The test kit
 is `versioning.testing`, with the extra `testing`; the command line is `versioning`, with the extra `cli`.
 
-A name is imported from its room when it is first asked for, so that whoever uses a part of the package, the rules for
-example, does not pay for a database.
+A name is imported from its room when it is first asked for. So a program that uses a part of the package, for example
+the rules, does not pay for a database.
 """
 
 from __future__ import annotations

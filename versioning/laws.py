@@ -1,8 +1,8 @@
-"""Does this fact follow from the state before it? The one place where that is answered.
+"""Does this fact follow from the state before it? This is the one place that answers.
 
-The law of this room: a log is read as it is, and `evolve` never refuses; so whatever can't have been recorded behind
-the events before it is found here, and named by its position. The cache, the kept views, answers as of a past, replay,
-verification, import and the test kit all fold through here.
+The law of this room: **what can't have been recorded after the events before it is found here**, and named by its
+position, because a log is read as it is, and `evolve` never refuses. The cache, the kept views, answers as of a past,
+replay, verification, import and the test kit all fold through here.
 
 To add a law: a line in `apply`, with a log that breaks it in the tests.
 """

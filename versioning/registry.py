@@ -2,7 +2,7 @@
 
 The law of this room: **signatures, docstrings, and one call each.** A command becomes a request
 (`commanding/requests.py`) that is decided and recorded (`commanding/deciding.py`); a question is answered by
-`reading/questions.py`, and by `answers.py` where it is drawn or formatted.
+`reading/questions.py`, and by `answers.py` if it is drawn or formatted.
 
 To add a command: its function in `requests.py`, a method here, and its line in `Preview`.
 """

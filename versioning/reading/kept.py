@@ -14,7 +14,7 @@ the writer's lock: if it is taken, or another process was faster, this reading f
 later one tries again. So any process may catch up at any time, and there is no daemon.
 
 **A past.** A kept row remembers its first and its last event. These tell which rows belong to a past at all, and which
-hold nothing later: such a row is as it was then. Any other row is taken back, by itself where its state can tell
+hold nothing later: such a row is as it was then. Any other row is taken back, by itself if its state can tell
 (`View.as_of`), or else by folding its own stream from the log. So a page of the past costs what is on it, whatever the
 length of the log.
 
@@ -63,7 +63,7 @@ BATCH_EVENTS: Final = 1_000
 """Most events in the rest of the log before it is written back."""
 WRITES_TRIED_MAX: Final = 200
 WRITE_PAUSE_S: Final = 0.01
-"""A view never waits for the writer's lock; where it must write, it looks again after a pause, up to 2 s in all."""
+"""Pause before another try to write. A view never waits for the writer's lock; the tries take up to 2 s in all."""
 LEASE: Final = "+lease"
 LEASE_US: Final = 60_000_000
 """Microseconds for which the right to build a view outlives its holder."""
@@ -85,7 +85,7 @@ class ViewStatus:
     behind: int
     """Number of positions by which the log is further: at least the number of events that are missing."""
     stopped_by: int | None = None
-    """Position of the event that it can't pass, if there is one: writers go on, questions across models are errors."""
+    """Position of the event that it can't pass, or None: commands work, but questions across models are errors."""
     problem: str | None = None
 
 

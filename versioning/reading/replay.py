@@ -28,9 +28,9 @@ class Replayed(Value):
     recorded: Recorded
     """The event."""
     before: Model | None
-    """Model before the event; None where there was none of this name."""
+    """Model before the event; None if there was no model with this name."""
     after: Model | None
-    """Model after the event; None where there is none of this name any more."""
+    """Model after the event; None if there is no model with this name any more."""
     sentence: str
     """The event in words."""
 
@@ -70,7 +70,7 @@ def _model(state: ModelAggregate) -> Model | None:
 
 
 def numbers_of(state: ModelAggregate) -> Callable[[str], str | None]:
-    """Return a function from a version_id to its number, or to None where the version is not known."""
+    """Return a function from a version_id to its number, or to None if the version is not known."""
     known = state.versions
     return lambda version_id: known[version_id].number if version_id in known else None
 
@@ -90,9 +90,9 @@ class Transition(Value):
     what: Axis
     """Part of the model that it changed."""
     before: str | None
-    """Stage, status, or number of the primary before the event; None where there was none."""
+    """Stage, status, or number of the primary before the event; None if there was none."""
     after: str | None
-    """Stage, status, or number of the primary after the event; None where there is none."""
+    """Stage, status, or number of the primary after the event; None if there is none."""
     number: str | None
     """Number of the version that the event names."""
     primary: str | None

@@ -1,12 +1,12 @@
 """What is known of one name, now or as of a past: the one place where the rows of a stream become its state.
 
-The law of this room: **nothing is cached before it is committed, and whoever asks gets facts, never rows.** `Streams`
+The law of this room: **nothing is cached before it is committed, and callers get facts, never rows.** `Streams`
 folds a stream anew, up to a past; `CachedStreams` holds the present state of the names that were asked for last, and
-reads only what was recorded behind it.
+reads only what was recorded since.
 
-A long stream is folded from where its kept row in the view of models has come to, rather than from its first event. A
-kept row is a head start and never the truth: it counts only if the log's row at its sequence carries the very same
-link, which stands for all events before it. If anything about it is odd, the stream is folded from the beginning.
+A long stream is folded on top of its kept row in the view of models, rather than from its first event. A kept row is a
+head start and never the truth: it counts only if the log's row at its sequence carries the very same link, which stands
+for all events before it. If anything about it is odd, the stream is folded from the beginning.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Streams:
     """The streams of one workspace, as of a past; each question folds its stream anew."""
 
     def __init__(self, store: Store, workspace: str, views: Views, past: Past = PRESENT) -> None:
-        """Read from a store; long streams are folded from where its kept views have come to."""
+        """Read from a store; long streams are folded on top of its kept rows."""
         self.store = store
         self.workspace = workspace
         self.views = views
@@ -105,7 +105,7 @@ class Streams:
         return question(self.state(stream))
 
     def state(self, stream: str) -> ModelAggregate:
-        """Read the state of a stream; a long one is folded from where its kept row has come to.
+        """Read the state of a stream; a long one is folded on top of its kept row.
 
         Raises:
             CorruptLogError, NewerFormatError: an event can't be read, or does not follow.

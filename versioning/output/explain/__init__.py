@@ -47,7 +47,7 @@ class Explanation(Value):
     text: str
     """Paragraphs, each on one line, with an empty line between them."""
     example: str = ""
-    """Lines of Python on a registry; what a line prints, or the error that it raises, stands behind it as a comment."""
+    """Lines of Python on a registry; what a line prints, or the error that it raises, follows it as a comment."""
     what_to_do: str = ""
     """The next step for somebody who has just met it in an error."""
     see: tuple[str, ...] = ()
