@@ -104,8 +104,8 @@ class TestTheStore:
         ran = run("collect", stdin="n\n")
         assert (ran.code, "Nothing was erased, as you said" in ran.err) == (1, True)
         ran = done("collect", "--url", "sqlite:///models.db", stdin="y\n")
-        assert (len(ran.lines), "1 contents were erased" in ran.err) == (1, True)
-        assert done("collect", "--yes").err == "0 contents were erased.\n"
+        assert (len(ran.lines), "Contents erased: 1." in ran.err) == (1, True)
+        assert done("collect", "--yes").err == "Contents erased: 0.\n"
 
     def test_doctor_says_that_all_is_well(self) -> None:
         incident(PLACE).close()
@@ -140,5 +140,5 @@ class TestOnEveryStore:
         assert {row[0] for row in done("doctor", *place).lines} <= {"ok", "warn"}
         collected = run("collect", "--yes", *place)
         assert ("No folder of artifacts is named" in collected.err) is (shared_store.kind.name == "postgresql")
-        assert done("collect", "--yes", "--artifacts", "contents", *place).err == "0 contents were erased.\n"
+        assert done("collect", "--yes", "--artifacts", "contents", *place).err == "Contents erased: 0.\n"
         done("migrate", *place)

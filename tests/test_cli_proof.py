@@ -59,6 +59,7 @@ class TestProof:
             ran = run("verify", *words)
             assert ran.code == 10
             assert ran.lines[0][:3] == ["changed", "4", NAME]
+            assert "were read again: 2 findings.\n" in ran.err
         told = run("verify", "--json").json
         assert (told["ok"], told["proven"], told["exit_code"]) == (False, False, 10)
         with opened() as registry:
@@ -66,6 +67,11 @@ class TestProof:
         assert {name: told[name] for name in found} == found
         assert [json.loads(line) for line in run("verify", "--nl").out.splitlines()] == told["findings"]
         assert run("verify", "--csv").out.splitlines()[0] == ",".join(FINDINGS.columns)
+
+    def test_one_finding_is_counted_as_one(self) -> None:
+        with closing(sqlite3.connect("models.db", isolation_level=None)) as file:
+            file.execute("UPDATE stored_events SET state=CAST(replace(state,'retrained','by hand') AS BLOB)")
+        assert "were read again: 1 finding.\n" in run("verify").err
 
     def test_signatures(self) -> None:
         for name in ("ours", "theirs"):

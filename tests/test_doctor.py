@@ -136,7 +136,7 @@ def test_contents_that_are_missing_or_damaged() -> None:
         kept = [registry.deploy(f"{number}".encode(), model_name="a") for number in range(8)]
     calls: list[tuple[str, int, int]] = []
     assert found("artifacts", progress=lambda *told: calls.append(told)) == [
-        ("ok", "8 contents are there, and as they were deployed.")
+        ("ok", "All contents are there, as they were deployed: 8.")
     ]
     assert calls[-1] == ("artifacts", 8, 8)
     files = {path.parent.name + path.name: path for path in Path("models.db.artifacts").glob("*/??/*")}
@@ -157,7 +157,7 @@ def test_contents_without_a_folder_that_is_named(shared_store: Store, tmp_path: 
     ((verdict, said),) = found("artifacts", shared_store.url)
     assert verdict == "fail"
     assert said.startswith(
-        "1 contents are referred to" if shared_store.kind.name == "postgresql" else "1 of 1 contents"
+        "Versions refer to contents (1)" if shared_store.kind.name == "postgresql" else "1 of 1 contents"
     )
     assert found("artifacts", shared_store.url, artifacts=tmp_path / "contents")[0][0] == "ok"
 

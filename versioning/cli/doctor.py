@@ -152,11 +152,13 @@ def _artifacts(registry: ModelRegistry, folder: Path | None, progress: Progress 
     versions = [one for model in registry.models() for one in model.versions]
     kept = {one.artifact.digest: one for one in versions if one.artifact.uri.startswith("sha256:")}
     if not kept:
-        yield Check("ok", "artifacts", f"No contents are kept here; {len(versions)} versions refer to other places.")
+        yield Check(
+            "ok", "artifacts", f"No contents are kept here. Versions that refer to other places: {len(versions)}."
+        )
         return
     if folder is None:
         hint = "Name it with --artifacts or VERSIONING_ARTIFACTS."
-        yield Check("fail", "artifacts", f"{len(kept)} contents are referred to, but no folder is named.", hint)
+        yield Check("fail", "artifacts", f"Versions refer to contents ({len(kept)}), but no folder is named.", hint)
         return
     place, found = ArtifactFolder(folder, registry.workspace), dict[str, list[str]]()
     for count, (digest, version) in enumerate(kept.items(), start=1):
@@ -172,4 +174,4 @@ def _artifacts(registry: ModelRegistry, folder: Path | None, progress: Progress 
                 "fail", "artifacts", said + more, "Restore the folder from a backup, or deploy the model again."
             )
     if set(found) == {"intact"}:
-        yield Check("ok", "artifacts", f"{len(kept)} contents are there, and as they were deployed.")
+        yield Check("ok", "artifacts", f"All contents are there, as they were deployed: {len(kept)}.")

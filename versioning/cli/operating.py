@@ -123,7 +123,7 @@ def collect(given: Given, *, yes: bool) -> None:
     else:
         for digest in erased:
             stage.write(digest)
-        stage.tell(f"{len(erased)} contents were erased.")
+        stage.tell(f"Contents erased: {len(erased)}.")
 
 
 VERBS: Final = (migrate, doctor, rebuild, skip, collect)

@@ -75,7 +75,8 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
     else:
         if found.findings or stage.look != "text":
             stage.rows(FINDINGS, found.findings)
-        state = f"{len(found.findings)} findings" if found.findings else "nothing was found"
+        findings = len(found.findings)
+        state = "nothing was found" if not findings else "1 finding" if findings == 1 else f"{findings} findings"
         stage.tell(f"{found.count} rows up to position {found.position} were read again: {state}.")
         stage.tell(*(f"Not proven: {one}" for one in found.not_proven))
     if code:
