@@ -10,7 +10,7 @@ import pytest
 
 import versioning
 from tests.pages import matches, run_page
-from versioning import InvalidArgumentError, ModelRegistry, Policy
+from versioning import InvalidArgumentError, ModelRegistry
 from versioning.events import EVENTS
 from versioning.output.explain import Explanation, explain, short_rules, subjects
 
@@ -55,7 +55,7 @@ def test_an_explanation_is_whole(one: Explanation) -> None:
 @pytest.mark.parametrize("one", [one for one in subjects() if one.example], ids=lambda one: one.word)
 def test_an_example_does_what_its_comments_say(one: Explanation) -> None:
     with ModelRegistry("memory:") as registry:
-        names = {"registry": registry, "ModelRegistry": ModelRegistry, "Policy": Policy}
+        names = {"registry": registry, **{name: getattr(versioning, name) for name in versioning.__all__}}
         moments = {"UTC": UTC, "datetime": datetime, "timedelta": timedelta}
         run_page(one.example, f"the example of {one.word}", {**names, **moments})
 
