@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import versioning.__main__
 from tests import cli_tools
 from tests.cli_tools import NAME, URI, Ran, deployed, done, refused, run
 from versioning import RefusedError
-from versioning.cli import cli
+from versioning.cli import FIRST_STEPS, cli
 from versioning.cli.ending import EXIT_CODES, exit_code_lines
 from versioning.cli.given import Given
 
@@ -53,6 +54,13 @@ class TestTheWhole:
         shown = done("--help").out
         headings = ["Commands:", "Questions:", "Proof:", "Operating a store:"]
         assert [line for line in shown.splitlines() if line in headings] == headings
+
+    def test_the_first_steps_of_help_work_as_they_stand_there(self) -> None:
+        shown = done("--help", COLUMNS="80").out
+        assert [line for line in FIRST_STEPS if f"  {line}\n" not in shown] == []
+        answers = [done(*shlex.split(line)[1:]).lines for line in FIRST_STEPS]
+        assert [lines[0][1] for lines in answers[:-1]] == ["0.1.0", "0.2.0", "0.2.0", "0.1.0"]
+        assert [row[4] for row in answers[-1]][:2] == ["VersionPromoted", "VersionPromoted"]
 
     def test_an_error_says_where_to_read_more(self) -> None:
         deployed()

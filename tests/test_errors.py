@@ -115,7 +115,9 @@ class TestWhatAnErrorTells:
 
     @pytest.mark.parametrize("error", ALL)
     def test_every_problem_document_is_json_with_the_members_of_the_rfc(self, error: type[VersioningError]) -> None:
-        document = json.loads(json.dumps(error("So it is.", argument="x").to_dict()))
+        written = error("So it is.", argument="x", suggestions=("a", "b")).to_dict()
+        document = json.loads(json.dumps(written))
+        assert document == written
         assert document["type"].startswith("urn:")
         assert document["title"]
         assert not document["title"].endswith(".")

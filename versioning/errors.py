@@ -122,7 +122,8 @@ class VersioningError(Exception):
         Args:
             words: the face that the hint is worded for.
         """
-        facts = {name: value for name, value in self.facts.items() if value is not None}
+        known = {name: value for name, value in self.facts.items() if value is not None}
+        facts = {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
         return {
             "type": f"urn:model-versioning:error:{self.code}",
             "title": (type(self).__doc__ or "").split("\n", 1)[0].rstrip("."),

@@ -24,10 +24,20 @@ from versioning.cli.questions import VERBS as QUESTIONS
 
 __all__ = ["cli"]
 
+FIRST_STEPS: Final = (
+    "versioning deploy fraud s3://models/7 --publish",
+    "versioning deploy fraud s3://models/8 --publish --actor u-17",
+    "versioning resolve fraud",
+    "versioning rollback fraud --actor u-17 --reason 'ticket 4720'",
+    "versioning log fraud",
+)
+"""Commands that `--help` shows; they work in this order, in an empty folder."""
 _EPILOG: Final = "\n\n".join(
     [
+        "\b\nFirst steps:\n" + "\n".join(f"  {line}" for line in FIRST_STEPS),
         """Addresses: NAME, NAME@primary, NAME@1.2.0, a version_id or a model_id; for `resolve` also NAME@^1.2.
 The last @ counts; an @ at the end says that everything before it is the name.""",
+        """An error names a rule or a code, such as R13 or store: `versioning explain R13` says what it means.""",
         """On a terminal, answers are tables. In a pipe, each row is a line of tab-separated cells without a heading.
 Data goes to stdout, everything else to stderr. NO_COLOR is respected.""",
         'Shell completion: eval "$(_VERSIONING_COMPLETE=bash_source versioning)" (or zsh_source, fish_source).',
