@@ -139,6 +139,10 @@ STORES = (
     ),
 )
 
+GAPLESS = tuple(kind for kind in STORES if kind.shared and kind.gapless)
+"""The kinds on which a missing position means a missing row, for `shared_store`."""
+WITH_GAPS = tuple(kind for kind in STORES if kind.shared and not kind.gapless)
+"""The kinds on which a rollback leaves a position out, for `shared_store`."""
 TRIED = tuple(kind for kind in STORES if kind.name != "postgresql" or not postgres_server.missing())
 """The kinds that this run tries, for a test that compares them."""
 
