@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-import versioning.registry
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, plant
 from versioning import ModelRegistry
+from versioning.commanding import deciding
 from versioning.events import moment_of
 from versioning.rules import decide
 from versioning.testing import walks
@@ -97,7 +97,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     options = {"durability": "checkpoint"} if store == "sqlite" else {}
     try:
         if bug is not None:
-            plant(versioning.registry, decide=_believes_its_clock)
+            plant(deciding, decide=_believes_its_clock)
         for first in range(0, rounds, WALKS_ON_A_STORE):
             with Arena(store, options, in_memory=True) as arena:
                 count = min(WALKS_ON_A_STORE, rounds - first)
@@ -107,7 +107,7 @@ def run(rounds: int, seed: int, store: str, bug: str | None = None) -> Report:
     except DiscrepancyError as error:
         ledger.find(str(error))
     finally:
-        plant(versioning.registry, decide=decide)
+        plant(deciding, decide=decide)
     for number in range(max(1, rounds // PROCESSES_EVERY) if bug is None else 0):
         with Arena(store, options, in_memory=True) as arena:
             ledger.find(*_processes(arena, dice_of(seed, "processes", number)))

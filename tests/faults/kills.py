@@ -28,11 +28,12 @@ from versioning.store.format import encode
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from typing import TypeAlias
 
     from tests.faults.arena import Child
     from versioning import Version
+    from versioning.store.contract import Row
 
     Mark: TypeAlias = Callable[[str], Any]
     """A command that takes its mark, and gives the version where it makes one."""
@@ -54,12 +55,21 @@ BUGS: Final = ("acknowledges first", "appends row by row")
 # A process that appends.
 
 
+def row_by_row(append: Callable[[Sequence[Row]], range]) -> Callable[[Sequence[Row]], range]:
+    """Return an append that is not one transaction."""
+
+    def torn(rows: Sequence[Row]) -> range:
+        positions = [append([row]).start for row in rows]
+        return range(positions[0], positions[-1] + 1)
+
+    return torn
+
+
 def write(talk: Talk, url: str, seed: int, numbers: tuple[str, ...], bug: str | None) -> None:
     """Append until killed, in a thread for each number; say that number for each command that was acknowledged."""
     with contextlib.suppress(StoreError), ModelRegistry(url) as registry:  # the server was killed
         if bug == "appends row by row":
-            append = registry._store.append
-            plant(registry._store, append=lambda rows: [append([row]) for row in rows][-1])
+            plant(registry._store, append=row_by_row(registry._store.append))
         talk.say("ready")
         saying = threading.Lock()
 

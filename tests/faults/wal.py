@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import attrs
 
 from tests.faults.arena import Arena, Ledger, Report, check_log, dice_of, plant, rows_of
-from tests.faults.kills import append_wide
+from tests.faults.kills import append_wide, row_by_row
 from versioning import ModelRegistry
 from versioning.store.contract import LogRow
 
@@ -81,10 +81,11 @@ def record(folder: Path, dice: random.Random, bug: str | None) -> Live:
     url = f"sqlite:///{file}?durability=checkpoint"
     rows_at: dict[int, int] = {}
     with ModelRegistry(url) as registry:
-        append = registry._store.append
+        whole = registry._store.append
+        append = row_by_row(whole) if bug == "appends row by row" else whole
 
         def watched(rows: Sequence[Row]) -> range:
-            positions = [append([row]) for row in rows][-1] if bug == "appends row by row" else append(rows)
+            positions = append(rows)
             rows_at[ends_of_commits(wal.read_bytes())[-1]] = positions[-1]
             return positions
 

@@ -224,12 +224,12 @@ class Judge:
         """Return what should come of a move, and treat the move as done."""
         ordinals, named = self.asked(move)
         if move.key in self.keys:
-            # R2, R7: what can't be accepted on any day is refused before anything is looked at; and an id that is not
-            # found here can't be told from that of another workspace, of whose keys nothing is told (R27).
+            # R22: what can't be accepted on any day (R2, R7) is refused before the key is looked at, and the key is
+            # looked at before the version.
             malformed = move.what == "deploy" and (
                 (move.promote and not move.publish) or move.bump.upper() not in WORDS
             )
-            if not malformed and (move.what not in ON_A_VERSION or move.version >= 0):
+            if not malformed:
                 asked, version = self.keys[move.key]
                 if asked == self._signature(move, ordinals, named):
                     return Outcome((), version=version, branch=f"R21 {move.what} repeated")
