@@ -70,7 +70,7 @@ def number_in(primary: dict[str, str] | None) -> str:
 
 
 def recorded(ran: Ran) -> str:
-    """Say what a command recorded, as the table does."""
+    """Return what a command recorded, as the table writes it."""
     if ran.code:
         assert ran.code == 1, ran
         return "refused"

@@ -42,7 +42,7 @@ def month(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process believe that it writes to a terminal."""
+    """Make this process believe that it writes to a terminal."""
     monkeypatch.setattr(click.testing._NamedTextIOWrapper, "isatty", lambda _: True, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "200")
@@ -198,11 +198,11 @@ class TestTerminals:
             "5 2025-03-14T13:58:00Z fraud 0.2.0 VersionPromoted primary 0.1.0 → 0.2.0 by u-08: ticket 4711",
         ]
 
+    @pytest.mark.usefixtures("shown")
     def test_what_primary_means_is_shown_before_it_is_changed(self) -> None:
-        code, seen = terminal("deactivate", f"{NAME}@primary", VERSIONING_URL=URL, NO_COLOR="1")
-        lines = seen.splitlines()
-        assert (code, lines[0].startswith("fraud@primary is 0.1.0, ver_")) == (0, True)
-        assert lines[1] == "8  somebody deactivated 0.1.0 of fraud"
+        ran = run("deactivate", f"{NAME}@primary", NO_COLOR="1")
+        assert (ran.code, ran.err.startswith("fraud@primary is 0.1.0, ver_")) == (0, True)
+        assert ran.out.splitlines()[0] == "8  somebody deactivated 0.1.0 of fraud"
 
     def test_delete_asks_on_a_terminal(self) -> None:
         code, seen = terminal("delete", f"{NAME}@0.2.0", typed=b"yes\n", VERSIONING_URL=URL, NO_COLOR="1")

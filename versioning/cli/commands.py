@@ -64,7 +64,7 @@ def _perform(given: Given, registry: ModelRegistry, name: str, act: Act) -> None
         return
     became = cast("Version | Model", act(registry))
     if became.repeated:
-        stage.tell("This idempotency key was used before, so nothing was recorded; this is what it made then.")
+        stage.tell("This idempotency key was used before, so nothing was recorded.")
     elif not became.recorded:
         stage.tell("Nothing changed, so nothing was recorded.")
     if stage.look == "text" and stage.is_terminal:
