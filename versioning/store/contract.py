@@ -3,8 +3,9 @@
 The law of this room: **the rest of the library knows a store by these protocols and by nothing else**, so that every
 store gives the same answers; `test_store.py` holds them to it.
 
-To add a store: a file with a recorder, its line in `opening.py`, and its line in the tests' STORES. One that speaks SQL
-gets most of it from `recorder.py`.
+To add a store: a file with its recorder beside `sqlite.py` and `postgres.py`, its line in `opening.py`, and its line in
+`tests/stores.py`; then `test_store.py` says what is missing. A store on SQL gets most of its methods from
+`recorder.py`, and its statements stand in `sql/`.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class RowFilter(NamedTuple):
 LIVE: Final = RowFilter()
 EVERY: Final = RowFilter(behind_position=-1)
 LAST_KEY: Final = "~"
-"""Key behind every other, so that with a model's name it is the place behind all rows of the model."""
+"""Key that sorts behind every other; with a model's name it is the place behind all rows of the model."""
 
 
 class ViewPosition(NamedTuple):
@@ -80,13 +81,13 @@ class StoreWarning(NamedTuple):
     """Something that an operator should know about a store."""
 
     about: str
-    """What it is about: `store`, or the name of the database engine."""
+    """Subject of the warning: `store`, or the name of the database engine."""
     sentence: str
     hint: str
 
 
 class AppendConflict(Exception):  # noqa: N818 - no error: somebody else was first, so the tail is read and decided again
-    """The stream has an event at this sequence, or the idempotency key, already; nothing was recorded."""
+    """The stream already has an event at this sequence, or already has this idempotency key; nothing was recorded."""
 
 
 class Snapshot(Protocol):
@@ -96,13 +97,13 @@ class Snapshot(Protocol):
         """Return the rows at the positions `after` < position <= `upto`, oldest first."""
 
     def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
-        """Return rows of these streams up to a position, ordered by stream and sequence, from behind that pair."""
+        """Return rows of these streams up to a position, by stream and sequence, from behind such a pair."""
 
     def view_position(self, name: str) -> ViewPosition | None:
         """Return how far a kept view has read the log, or None if it is not there."""
 
     def view_rows(self, name: str, keys: Sequence[str]) -> list[KeptRow]:
-        """Return the rows with these keys, as far as they are there."""
+        """Return the rows with these keys; a key without a row is left out."""
 
     def view_page(
         self, name: str, workspace: str, among: RowFilter, after: tuple[str, str] = ("", ""), limit: int | None = None
@@ -117,16 +118,16 @@ class Waiter(Protocol):
         """Wait until something may have been recorded since the last call, and return whether that is so."""
 
     def close(self) -> None:
-        """End it, also from another thread; calling it again does nothing."""
+        """Stop waiting; any thread may call this, and again without effect."""
 
 
 class Store(Protocol):
     """The log, the index of idempotency keys and the kept views."""
 
     path: Path | None
-    """File of the store, where it is one: contents of artifacts lie beside it."""
+    """File of the store, or None if it is no file. Contents of artifacts lie beside it."""
     leaves_gaps: bool
-    """Whether what was rolled back leaves positions without a row."""
+    """Whether an append that is rolled back leaves positions without a row."""
 
     def append(self, rows: Sequence[Row]) -> range:
         """Record all rows or none, and return their positions.
@@ -137,7 +138,7 @@ class Store(Protocol):
         """
 
     def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:
-        """Return the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first."""
+        """Return the rows of a stream at the sequences `after` < sequence <= `upto`, oldest first, `limit` at most."""
 
     def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
         """Return rows of several streams, each from behind one sequence up to another, stream by stream."""
@@ -152,33 +153,34 @@ class Store(Protocol):
         """Return the first row of the append that has this idempotency key, if there is one."""
 
     def now_us(self) -> int:
-        """Return the time of those who share the store, in microseconds since 1970."""
+        """Return the time that all who share the store agree on, in microseconds since 1970."""
 
     def notice_other_writer(self) -> None:
-        """Take note that another connection writes, in case that is worth a warning."""
+        """Note that another connection writes to the store; some engines log a warning."""
 
     def warnings(self) -> tuple[StoreWarning, ...]:
         """Return what an operator should know about this store."""
 
     def waiter(self) -> Waiter:
-        """Return what a follower waits with; it notices what is recorded from here on."""
+        """Return something for a follower to wait with. It notices what is recorded from here on."""
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Return the log and the kept views as of one moment, whatever is recorded meanwhile."""
+        """Return the log and the kept views as of one moment, for a `with` block, whatever is recorded meanwhile."""
 
     def write_view(
         self, name: str, expected_position: int, new_position: int, latest_us: int, rows: Sequence[KeptRow]
     ) -> bool:
-        """Keep rows and the position that they bring the view to, both or neither, and return whether that was done.
+        """Keep rows of a view and its new position, both or neither, and return whether that was done.
 
-        It is not done if it would mean waiting, or if the view is not at the expected position (0: it is not there).
+        It is not done if it would mean waiting, or if the view is not at the expected position. A view that is not
+        there is at position 0.
         """
 
     def swap_view(self, beside: str, name: str) -> None:
-        """Give a view that was built under another name this name; what had the name is dropped."""
+        """Rename the view `beside` to `name`, in place of the view that had that name."""
 
     def drop_view(self, name: str) -> None:
         """Drop the view of this name, if there is one."""
 
     def close(self) -> None:
-        """End it, also from another thread; calling it again does nothing, anything else is a StoreError."""
+        """Close the store; any thread may call this, and again without effect. Any other call is then a StoreError."""

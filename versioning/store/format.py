@@ -1,16 +1,16 @@
 """How a fact becomes a row and a row a fact again: the stored format, final from the first day.
 
-The law of this room: **nothing is imported or built that a row names.** Topics are a closed list, one function reads
-every row, types are checked while reading, and a row that is not ours is an error that says where it stands.
+The law of this room: **nothing that a row names is imported or built.** Topics are a closed list, one function reads
+every row, types are checked while reading, and a row that is not ours is an error that says where the row is.
 
-A row is (stream, sequence, topic, state). The state is JSON with sorted keys; what equals its default is left out of
-the envelope, and the payload has every field:
+A row is (stream, sequence, topic, state). The state is JSON with sorted keys. The envelope leaves out what equals its
+default; the payload has every field:
 
     {"_chain":"<64 hex>","actor":…,"command_id":…,…,"payload":{…},"reason":…,"workspace":…}
 
 The chain is the SHA-256 of the previous link of the stream (32 zero bytes before the first), the stream, the sequence,
-the topic and the rest of the state, each as its length in bytes, a colon, and itself. It stands first, so that the rest
-is a slice.
+the topic and the rest of the state, each as its length in bytes, a colon, and itself. It comes first, so the rest of
+the state is a slice.
 
 To change the shape of an event: a new class under a new topic in `events.EVENTS`, and the old topic's line in
 `UPCASTERS`.
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     _Place: TypeAlias = tuple[int, Any, Any, Any]
     """Position, stream, sequence and topic, of whatever type they are."""
     _Faults: TypeAlias = Callable[[Any, str], str | None]
-    """Says what is wrong with an event besides its types, if anything."""
+    """Returns what is wrong with an event besides its types, or None."""
     _OfActivation: TypeAlias = VersionDeployed | VersionActivationRequested | VersionActivated | VersionActivationFailed
     _OfVersion: TypeAlias = _OfActivation | VersionPublished | VersionPromoted | VersionDeactivated | VersionDeleted
 
@@ -103,7 +103,7 @@ class Envelope(
 
 
 UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {}
-"""For each older topic: the topic that follows it, and what makes the payload's newer shape out of its plain JSON."""
+"""For each older topic: the topic that follows it, and a function from the old payload, plain JSON, to its."""
 
 _encode_body: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_old: Final = msgspec.json.Decoder(Envelope[dict[str, Any]]).decode
@@ -115,24 +115,24 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 def body_of(state: bytes) -> bytes:
-    """Give the rest of a state, all that its link is made over."""
+    """Return what the link of a state covers: the rest of the state."""
     return b"{" + state[_REST:]
 
 
 def link_of(state: bytes) -> bytes:
-    """Give the link of a state that was written or read here, 32 bytes."""
+    """Return the link of a state that `encode` or `read` has seen, as 32 bytes."""
     return bytes.fromhex(state[_LINK].decode())
 
 
 def computed_link(previous: bytes, stream: str, sequence: int, topic: str, body: bytes) -> bytes:
-    """Give the link that a row must have behind the previous one of its stream."""
+    """Compute the link of a row from its content and the previous link of its stream."""
     place, number, name = stream.encode(), b"%d" % sequence, topic.encode()
     parts = (len(previous), previous, len(place), place, len(number), number, len(name), name, len(body), body)
     return hashlib.sha256(b"%d:%b%d:%b%d:%b%d:%b%d:%b" % parts).digest()
 
 
 def encode(stream: str, after: int, previous_link: bytes, events: Sequence[Event], meta: Meta) -> list[Row]:
-    """Make the rows of one append, behind the sequence and the link of the last event of the stream."""
+    """Make the rows of one append, which follow an event at the sequence `after` with the link `previous_link`."""
     rows: list[Row] = []
     key, link, count = meta.idempotency_key, previous_link, len(events)
     for index, event in enumerate(events):
@@ -169,7 +169,7 @@ def _state(link: bytes, body: bytes) -> bytes:
 
 
 def decode(position: int, stream: str, sequence: int, topic: str, state: bytes) -> Recorded:
-    """Read a row, with all that R26 asks for.
+    """Read a row into its public form, which has all that R26 asks for.
 
     Raises:
         CorruptLogError: the row is not what this library writes.
@@ -199,9 +199,9 @@ def _recorded(position: int, stream: str, sequence: int, envelope: Envelope[Even
 
 
 def read(position: int, stream: str, sequence: int, topic: str, state: bytes) -> Envelope[Event]:
-    """Read a row: the one function that all reading goes through; `decode` gives the same in the public form.
+    """Read a row. All reading goes through this one function; `decode` returns the same in its public form.
 
-    The parts of a row may be of any type: a column of SQLite holds whatever somebody put there.
+    The parts of a row may be of any type, because a column of SQLite holds whatever somebody put there.
 
     Raises:
         CorruptLogError: the row is not what this library writes.
@@ -221,7 +221,7 @@ def read(position: int, stream: str, sequence: int, topic: str, state: bytes) ->
     except _UNREADABLE as error:
         raise _corrupt(place, shown(str(error))) from None
     link = envelope.chain.encode()
-    # All of it in one expression: this is run for every row that is ever read.
+    # One expression, because it runs for every row that is ever read.
     if (
         fault
         or type(sequence) is not int
@@ -239,7 +239,7 @@ def read(position: int, stream: str, sequence: int, topic: str, state: bytes) ->
 
 
 class Fact:
-    """A row that was read: the event, its place, and what its envelope holds; cheaper to make than `Recorded`."""
+    """A row that was read: the event, its place, and its envelope. It is cheaper to make than `Recorded`."""
 
     __slots__ = ("envelope", "event", "position", "sequence", "stream")
 
@@ -276,7 +276,7 @@ class Fact:
 
 
 def facts_of(stream: str, rows: Iterable[TailRow]) -> Iterator[Fact]:
-    """Read rows of one stream, in their order.
+    """Read rows of one stream, in order.
 
     Raises:
         CorruptLogError, NewerFormatError: as `read`.
@@ -289,7 +289,7 @@ def facts_of(stream: str, rows: Iterable[TailRow]) -> Iterator[Fact]:
 
 
 def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int) -> str:
-    """Say what is wrong with a row that `read` refuses, apart from the facts of its event."""
+    """Describe what is wrong with a row that `read` refuses, if its event itself is fine."""
     if type(sequence) is not int or not 1 <= sequence <= INTEGER_MAX:
         return "the sequence is not a whole number from 1"
     if type(stream) is not str or not _known_stream(stream):
@@ -302,7 +302,7 @@ def _fault_of_row(envelope: Envelope[Event], stream: str, sequence: int) -> str:
 
 
 def _read_older(place: _Place, state: bytes) -> tuple[Envelope[Event], _Faults]:
-    """Read a row under a topic that is not written any more, or was never ours."""
+    """Read a row whose topic is no longer written, or was never ours."""
     topic = place[-1]
     if topic not in UPCASTERS:
         raise _unknown_topic(place)
@@ -390,7 +390,7 @@ _FAULTS: Final[Mapping[type[Event], _Faults]] = {
     VersionActivationFailed: _of_activation,
     ModelDeleted: _of_model,
 }
-"""What is looked at in an event besides its types; in the others, that they name a version of their stream."""
+"""What is checked in an event besides its types. An event that is not listed must name a version of its stream."""
 
 _READERS: Final[Mapping[Any, tuple[Callable[[bytes], Envelope[Event]], _Faults]]] = {
     topic: (msgspec.json.Decoder(Envelope[event]).decode, _FAULTS.get(event, _of_version))  # type: ignore[valid-type]

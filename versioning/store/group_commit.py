@@ -1,6 +1,28 @@
 """Group commit: threads that append to one file at the same time share a transaction, and so one sync of the disk.
 
 The law of this room: **nobody is told of a success before the commit, and whoever gives up stands in nobody's way.**
+
+*Why.* With `durability=commit` an append is over when the disk has synced, which takes much longer than the statement.
+The writing lock would let each thread pay for a sync of its own.
+
+*The protocol.* The first thread that comes while nobody leads becomes the *leader*; those that come while it works
+queue up, each behind a lock of its own (`PendingAppend.woken`). When the leader holds the writing connection, it takes
+the whole queue and runs one statement for each append in one transaction. After the commit it tells each thread what
+its append came to. Then it hands the lead to the first thread that queued up meanwhile, or to nobody.
+
+    gate free, nobody leads    -> lead: one statement, which commits by itself
+    somebody leads             -> queue -> woken as done: return the position, or raise
+                                        -> woken as the leader: commit for all who queued up meanwhile
+                                        -> waited too long: leave the queue, and raise
+
+A thread that is alone pays nothing for this: it commits alone, in one statement, without a transaction around it.
+
+*Failures.* Each append is one statement, so it is all or nothing by itself: one that conflicts is told so and does not
+touch the others. If the transaction fails as a whole, everybody in it is told so; what the stream then holds is for
+each of them to look up, as always after a StoreError. If the leader is interrupted (Ctrl-C), the others get an error
+and the lead goes on. A thread that has waited for its timeout leaves the queue, and then its append was certainly not
+recorded; if it is being committed just then, it waits on, twice as long, and after that the outcome is unknown.
+
 To change the protocol, start with `GroupCommit.append`; `test_group_commit.py` holds each of its turns.
 """
 
@@ -21,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class PendingAppend:
-    """An append that waits for somebody's commit, and what it came to."""
+    """An append that waits for a commit, and its outcome."""
 
     __slots__ = ("error", "insert", "is_done", "leads", "position", "woken")
 
@@ -32,16 +54,11 @@ class PendingAppend:
         self.is_done = False
         self.leads = False
         self.woken = threading.Lock()
-        """Held until it is done, or leads."""
+        """Lock that is held until the append is done or its thread leads."""
 
 
 class GroupCommit:
-    """Appends of several threads, in one transaction.
-
-    Each is one statement, and so all or nothing by itself: one that conflicts does not touch the others. Nobody is told
-    of a success before the commit. Where the transaction as a whole fails, all are told so; what then is in the stream
-    is for each to look up, as always. A thread that is alone commits alone, in one statement.
-    """
+    """Appends of several threads, in one transaction."""
 
     def __init__(self, where: str, session: Callable[[], AbstractContextManager[sqlite3.Connection]]) -> None:
         """Commit through the sessions of a writer that `session` opens; `where` names the database in errors."""
@@ -52,7 +69,7 @@ class GroupCommit:
         self._is_led = False
 
     def append(self, insert: Callable[[sqlite3.Connection], int], timeout_s: float) -> int:
-        """Execute one statement that inserts, and give the last position, once it is committed.
+        """Run one statement that inserts, and return its last position once it is committed.
 
         Raises:
             AppendConflict: somebody else was first; nothing was recorded.
@@ -74,7 +91,7 @@ class GroupCommit:
         return ours.position
 
     def _await(self, ours: PendingAppend, timeout_s: float) -> None:
-        """Wait until somebody committed it, or hands the lead over; whoever gives up stands in nobody's way."""
+        """Wait until somebody has committed the append or hands the lead over."""
         try:
             if ours.woken.acquire(timeout=timeout_s):
                 return
@@ -98,7 +115,7 @@ class GroupCommit:
             self._hand_over()
 
     def _lead(self, ours: PendingAppend) -> None:
-        """Commit for all who wait, and let the next one lead."""
+        """Commit for all who wait, and hand the lead over."""
         group = [ours]
         try:
             with self._session() as writer:
@@ -128,11 +145,11 @@ class GroupCommit:
             try:
                 one.position = one.insert(writer)
             except sqlite3.Error as error:
-                if not writer.in_transaction:  # it was rolled back as a whole
+                if not writer.in_transaction:  # SQLite rolled it back as a whole
                     raise
                 one.error = told(error, self._where)
                 one.error.__cause__ = error
-            except Exception as error:  # noqa: BLE001 - the value of one can't be bound: that is for its own thread
+            except Exception as error:  # noqa: BLE001 - a value of this one can't be bound: its own thread is told
                 one.error = error
         writer.execute("COMMIT")
 
@@ -147,7 +164,7 @@ class GroupCommit:
 
 
 def _copied(error: AppendConflict | StoreError) -> AppendConflict | StoreError:
-    """Give each thread an error of its own, because raising changes it."""
+    """Return a copy for another thread, because raising an error changes it."""
     copy = (
         StoreError(error.sentence, hint=error.hint_text)
         if isinstance(error, StoreError)

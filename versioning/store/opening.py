@@ -31,7 +31,7 @@ SCHEMA_NAME: Final = "versioning"
 """Schema of the tables if the URL names none: not `public`, where eventsourcing has a table of the same name, and where
 since PostgreSQL 15 only the owner of the database may make tables."""
 CONNECTIONS: Final = 3
-"""Number of connections that a registry opens at most; a follower listens on one more."""
+"""Largest number of connections that a registry opens; a follower listens on one more."""
 CONNECT_TIMEOUT_S: Final = 5.0
 DEFAULT_URL: Final = "sqlite:///versioning.db"
 """Store that is used when no URL is given."""
@@ -40,7 +40,7 @@ STATEMENT_TIMEOUT_S: Final = 30.0
 TIMEOUT_S_MIN: Final = 0.001
 TIMEOUT_S_MAX: Final = 86_400.0
 SCHEMA_BYTES_MAX: Final = 63
-"""NAMEDATALEN of PostgreSQL, less one."""
+"""Longest name of a schema: PostgreSQL's NAMEDATALEN, less one."""
 
 _URL_HINT: Final = "Use {stores}."
 _POSTGRES_HINT: Final = "Use postgresql://user:password@host:5432/database?schema=versioning, percent-encoded."
@@ -58,7 +58,7 @@ class SQLiteLocation(NamedTuple):
     """A file, or a memory of its own."""
 
     path: Path | None
-    """None for a memory."""
+    """Path of the file, or None for a memory."""
     timeout_s: float = TIMEOUT_S
     durability: Durability = "commit"
 
@@ -145,9 +145,9 @@ class _Option(NamedTuple):
     """An option of a URL."""
 
     read: Callable[[str], Any]
-    """Makes the value of the text, or raises ValueError."""
+    """Function from the text to the value; raises ValueError if it can't be."""
     values: str
-    """What can stand there, in words."""
+    """Values that it can have, in words."""
     example: str
 
 
@@ -186,7 +186,7 @@ _SQLITE_OPTIONS: Final[Mapping[str, _Option]] = {
 _LIBPQ_OPTIONS: Final[tuple[str, ...]] = (
     "application_name", "channel_binding", "host", "require_auth", "sslcert", "sslkey", "sslmode", "sslrootcert",
 )  # fmt: skip
-"""Handed to libpq as they are."""
+"""Options that libpq gets as they are."""
 _POSTGRES_DEFAULTS: Final[dict[str, Any]] = {
     "schema": SCHEMA_NAME,
     "connections": CONNECTIONS,

@@ -1,8 +1,8 @@
 """The PostgreSQL store: one schema of a database that many processes on many machines share.
 
-The law of this room: **nothing is guessed and nothing is sent twice.** What an append came to when its connection was
-lost is for the registry to look up in the stream; before that, what was left of the append is ended, so that nothing
-can come any more.
+The law of this room: **nothing is guessed and nothing is sent twice.** If a connection is lost during an append, the
+store ends that session on the server, so that nothing of it can come later; the registry then looks up in the stream
+whether the append was recorded.
 
 Statements stand in `sql/postgres.sql`. Why a reader never passes over an event that is committed late:
 `postgres_gaps.py`. Connections with their deadlines and the server's clock: `postgres_connections.py`. How followers
@@ -47,13 +47,13 @@ SQL: Final = statements("postgres")
 SCHEMA: Final = 1
 """Version of the tables, kept in schema_version."""
 INTERLEAVED_MAX: Final = 1_000
-"""Events that are appended beside other writers; an append of more has the log for itself."""
+"""Most events of an append beside other writers; a larger append has the log for itself."""
 DRAWS_MAX: Final = 20
-"""Tries to draw the positions of one append, between which others may draw, before it has the log for itself."""
+"""Attempts to draw consecutive positions beside other writers, before an append has the log for itself."""
 NOTIFY_S: Final = 0.02
 """Shortest time between two notifications of listeners by one process."""
 IDLE_TIMEOUT_S: Final = 60.0
-"""Longest time that a process which stands still may hold the lock of a view or of a migration."""
+"""Longest time that a process which hangs may hold the lock of a view or of a migration."""
 
 _WRITERS: Final = 0x4D56_4501
 _MIGRATION: Final = 0x4D56_4502
@@ -93,7 +93,7 @@ def _statements(schema: str) -> dict[str, bytes]:
 
 
 class Snapshot(recorder.Snapshot):
-    """A transaction that stands still, on a connection of its own."""
+    """A transaction that sees one moment, on a connection of its own."""
 
     def __init__(self, where: str, connection: Connection, settled: int) -> None:
         """Read up to a settled position; `where` names the database in errors."""
@@ -135,11 +135,11 @@ class PostgresRecorder(Recorder):
     """
 
     path: Path | None = None
-    """None: there is no file beside which artifacts could lie."""
+    """None: a database is no file beside which artifacts could lie."""
     leaves_gaps: bool = True
 
     def __init__(self, settings: Settings) -> None:
-        """Connect, and make the tables where they are missing."""
+        """Connect, and make the tables if they are missing."""
         self._pool = Pool(settings, _statements(settings.schema))
         self._where = settings.where
         self._gaps = Gaps(self._pool, self._where)
@@ -164,7 +164,7 @@ class PostgresRecorder(Recorder):
     # Asking.
 
     def _reading(self, question: Callable[[Connection], Answer]) -> Answer:
-        """Ask something that changes nothing; on a second connection, where the first one was lost."""
+        """Ask something that changes nothing; if the connection was lost, ask again on another one."""
         connection = None
         try:
             with self._pool.use() as connection:
@@ -204,12 +204,12 @@ class PostgresRecorder(Recorder):
         return range(first, first + len(rows))
 
     def _end(self, lost: Connection) -> None:
-        """End what was sent on a lost connection: what the stream holds afterwards is what it came to."""
+        """End the session of a lost connection, so that the stream then shows for good what the append came to."""
         with contextlib.suppress(StoreError), self._pool.use() as connection:
             connection.ask("end_session", lost.backend)
 
     def _appended(self, connection: Connection, rows: Sequence[Row]) -> int | None:
-        """Append, and return the first position; None where the first row is there already."""
+        """Append, and return the first position, or None if the first row is there already."""
         if len(rows) == 1:
             found = connection.ask("append", *rows[0])
             return found[0][0] if found else None
@@ -222,7 +222,7 @@ class PostgresRecorder(Recorder):
         raise StoreError(msg, hint="Let the sequence stored_positions count in steps of 1.")
 
     def _notify(self, connection: Connection) -> None:
-        """Tell listeners that something was recorded: a hint, so that nothing depends on it."""
+        """Notify listeners that something was recorded. It is a hint: nothing depends on it."""
         now_s = time.monotonic()
         if now_s - self._notified_s >= NOTIFY_S:
             self._notified_s = now_s
@@ -250,7 +250,7 @@ class PostgresRecorder(Recorder):
         return now_us() + self.server_offset_us()
 
     def server_offset_us(self) -> int:
-        """Return how far the server's clock is ahead of this machine's; 0 where they can't be told apart.
+        """Return by how much the server's clock is ahead of this machine's, 0 if they can't be told apart.
 
         It is looked at with every connection, once a minute, and when this machine's clock was set.
         """
@@ -277,7 +277,7 @@ class PostgresRecorder(Recorder):
                 connection.roll_back()
 
     def _begun(self, stack: contextlib.ExitStack) -> tuple[Connection, int]:
-        """Begin a transaction that sees all up to the position returned; again, where the connection was lost."""
+        """Begin a transaction that sees everything up to the position returned; retry once on a lost connection."""
         connection = stack.enter_context(self._pool.use())
         try:
             return connection, self._gaps.begin_snapshot(connection)
@@ -311,7 +311,7 @@ class PostgresRecorder(Recorder):
 
 
 def migrate(settings: Settings) -> None:
-    """Make the schema and its tables where they are missing, or bring them to the form of this release.
+    """Make the schema and its tables if they are missing, or bring them to the form of this release.
 
     Opening a store does the same. Called beforehand by the owner of the database, it lets others open the store who may
     only read and write the tables.
@@ -359,7 +359,7 @@ def _migrate(connection: Connection, settings: Settings) -> None:
 
 
 def _version(connection: Connection, settings: Settings) -> int | None:
-    """Return the version of the tables, None where there are none.
+    """Return the version of the tables, or None if there are none.
 
     Raises:
         NewerFormatError: it is one of a newer release.

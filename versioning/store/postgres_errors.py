@@ -1,6 +1,6 @@
 """What went wrong in PostgreSQL, as an error with a sentence and a hint.
 
-To add one: its line in `__SENTENCES`, by SQLSTATE or by the class of a SQLSTATE.
+To add one: its line in `_SENTENCES`, by SQLSTATE or by the class of a SQLSTATE.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SENTENCES: Final = {
     "58": ("can't be read or written", "Look at the server's disk and at its log."),
     "XX": ("is damaged", "Keep a copy of it, look at the server's log, and restore a backup."),
 }
-"""By SQLSTATE, or by its class."""
+"""Sentence and hint by SQLSTATE, or by the class of a SQLSTATE."""
 _REACHED: Final = (
     (re.compile("too many (?:clients|connections)|remaining connection slots"), "53300"),
     (re.compile("permission denied"), "42501"),
@@ -49,7 +49,7 @@ _REACHED: Final = (
     (re.compile("the database system is"), "57"),
     (re.compile("server is in hot standby mode"), "25006"),
 )
-"""While connecting, libpq gives the server's words only."""
+"""SQLSTATEs by the server's words, which are all that libpq has while it connects."""
 
 
 def store_error(where: str, state: str, message: str = "", constraint: str | None = None) -> StoreError:

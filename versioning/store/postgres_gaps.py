@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from versioning.store.postgres_libpq import Connection
 
 PAUSE_S_MAX: Final = 0.02
-"""Longest pause of a reader before it looks again whether the writers that it waits for are over."""
+"""Longest pause of a reader between two looks at the writers that it waits for."""
 COUNTED_MAX: Final = 1_000
-"""Rows that are counted to find out that none is missing; behind more, the writers are looked at instead."""
+"""Most rows that are counted to see that none is missing; if there are more, the writers are looked at instead."""
 
 
 class Gaps:
-    """What is settled of one log."""
+    """The settled part of one log, and how it grows."""
 
     def __init__(self, pool: Pool, where: str) -> None:
         """Begin with nothing settled; `where` names the database in errors."""
@@ -73,7 +73,7 @@ class Gaps:
         return cast("int", position)
 
     def _await_writers(self, connection: Connection, writers: set[str]) -> None:
-        """Wait until these transactions are over; others that began later do not matter."""
+        """Wait until these transactions are over; those that began later do not matter."""
         timeout_s = self._pool.settings.lock_timeout_s
         deadline = time.monotonic() + timeout_s
         pause_s = 0.000_5

@@ -27,7 +27,7 @@ HOT_S: Final = 0.1
 POLL_S: Final = 0.01
 """Pause between two looks of a hot listener, and of those for whom another one listens."""
 LOOK_S: Final = 0.5
-"""Pause between two looks whatever is heard, because a notification can be lost."""
+"""Pause between two looks at the log itself, because a notification can be lost."""
 SLICE_S: Final = 0.05
 """Longest time until a waiter notices that it was closed."""
 
@@ -50,7 +50,7 @@ class Listener:
         FORKABLES.add(self)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: the connection is the parent's."""
+        """Start again without the parent's connection."""
         if self._connection is not None:
             self._connection.abandon()
         self._turn, self._connection = threading.Lock(), None
@@ -106,10 +106,10 @@ class Listener:
 
 
 class Waiter(recorder.Waiter):
-    """Waits for the listener, and listens itself while nobody else does."""
+    """A waiter that waits for the listener, and listens itself while nobody else does."""
 
     def __init__(self, listener: Listener) -> None:
-        """Begin now: what is recorded from here on is noticed by the first `wait`."""
+        """Start: the first `wait` notices what is recorded from here on."""
         super().__init__()
         self._listener = listener
         self._seen = listener.heard

@@ -35,7 +35,7 @@ def statements(engine: str) -> dict[str, str]:
 
 
 class WouldWaitError(Exception):
-    """A lock is held by somebody else, and was not to be waited for."""
+    """Somebody else holds a lock, and the caller did not want to wait for it."""
 
 
 class Session(Protocol):
@@ -49,10 +49,10 @@ class Session(Protocol):
 
 
 class Snapshot(contract.Snapshot):
-    """The log and the kept views as of one moment; an engine says how they are asked."""
+    """The log and the kept views as of one moment; an engine defines how they are asked."""
 
     def __init__(self, end: int = INTEGER_MAX) -> None:
-        """Begin; rows behind the position `end` are not seen."""
+        """Start; rows behind the position `end` are not seen."""
         self._end = end
         self._views: dict[str, tuple[int, int, int] | None] = {}
 
@@ -66,7 +66,7 @@ class Snapshot(contract.Snapshot):
 
     @abstractmethod
     def texts(self, texts: Sequence[str]) -> object:
-        """Return a list of texts in the form in which statements take it."""
+        """Return a list of texts in the form that statements take."""
 
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         if after >= self._end:
@@ -115,10 +115,10 @@ def _kept(rows: list[Any]) -> list[KeptRow]:
 
 
 class Waiter(contract.Waiter):
-    """Waits by looking again and again; an engine says what it looks at and how it pauses."""
+    """A waiter that looks again and again; an engine defines what it looks at and how it pauses."""
 
     def __init__(self) -> None:
-        """Begin."""
+        """Start."""
         self.closed = threading.Event()
 
     @abstractmethod
@@ -127,7 +127,7 @@ class Waiter(contract.Waiter):
 
     @abstractmethod
     def pause(self, left_s: float) -> None:
-        """Wait a moment, at most so long, and not much longer than until it is closed."""
+        """Wait for a moment, at most this long, and return soon when the waiter is closed."""
 
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
@@ -160,7 +160,7 @@ class Recorder(contract.Store):
         """Return a transaction that alone changes the views of these names; it is committed unless the block raises.
 
         Raises:
-            WouldWaitError: somebody else holds a lock, and this `waits` not.
+            WouldWaitError: somebody else holds a lock, and `waits` is false.
         """
 
     def tail(self, stream: str, after: int, upto: int | None = None, limit: int | None = None) -> list[TailRow]:

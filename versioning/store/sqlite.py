@@ -45,22 +45,23 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 5.0
 WAL_RESET_MENDED: Final = (3, 51, 3)
-"""The first SQLite whose reset of the write-ahead log loses nothing that another connection commits just then."""
+"""First SQLite that loses no commit of another connection when it resets the write-ahead log."""
 POLL_S: Final = 0.005
-"""Pause between two looks of a waiter, which take 3 µs each."""
+"""Pause between two looks of a waiter. A look takes 3 µs."""
 ROWS_AT_ONCE: Final = 100
-"""Rows of one statement, of five values each: half of the 999 variables that the oldest SQLite takes."""
+"""Most rows of one statement. They have five values each, so this is half of the 999 that the oldest SQLite takes."""
 
+_APPEND: Final = SQL["append"]
 _ONE_MORE: Final = f",({','.join('?' * len(Row._fields))})"
 
 _warned: Final = threading.Event()
 
 
 class Waiter(recorder.Waiter):
-    """Waits by asking SQLite for its count of commits."""
+    """A waiter that asks SQLite for its count of commits."""
 
     def __init__(self, version: Callable[[], object]) -> None:
-        """Begin now: what is recorded from here on is noticed by the first `wait`."""
+        """Start: the first `wait` notices what is recorded from here on."""
         super().__init__()
         self._version = version
         self._seen = version()
@@ -77,10 +78,10 @@ class Waiter(recorder.Waiter):
 
 
 class Snapshot(recorder.Snapshot):
-    """A transaction that reads, on a connection of its own; a memory stands still for it, except for this thread."""
+    """A transaction that reads, on a connection of its own. A memory stands still meanwhile, except for this thread."""
 
     def __init__(self, connections: Connections, *, begins: bool) -> None:
-        """Make ready; the block takes a connection, and `begins` a transaction on it."""
+        """Prepare; entering takes a connection, and begins a transaction on it if `begins`."""
         super().__init__()
         self._connections = connections
         self._begins = begins
@@ -142,13 +143,13 @@ class SQLiteRecorder(Recorder):
     leaves_gaps: bool = False
 
     def __init__(self, path: Path | None, *, timeout_s: float = TIMEOUT_S, durability: Durability = "commit") -> None:
-        """Open the file, and make it where it is missing."""
+        """Open the file, and make it if it is missing."""
         self.path: Path | None = None if path is None else Path(os.path.abspath(path))  # noqa: PTH100 - keeps links
         self._connections: Connections = (
             MemoryConnections(timeout_s) if self.path is None else FileConnections(self.path, timeout_s, durability)
         )
         self.durability = durability
-        """When what was recorded survives a power cut."""
+        """Moment from which what was recorded survives a power cut: `commit` or `checkpoint`."""
         self._timeout_s = timeout_s
         weakref.finalize(self, self._connections.close)
 
@@ -166,12 +167,12 @@ class SQLiteRecorder(Recorder):
         if count <= ROWS_AT_ONCE and connections.group is not None:
             end = 1 + connections.group.append(functools.partial(_insert, rows), self._timeout_s)
             return range(end - count, end)
-        with connections.session() as writer:
+        with WriterSession(connections, connections.take_writer()) as writer:
             if count <= ROWS_AT_ONCE:
                 last = _insert(rows, writer)
             else:
                 writer.execute("BEGIN IMMEDIATE")
-                writer.executemany(SQL["append"], rows)
+                writer.executemany(_APPEND, rows)
                 (last,) = writer.execute(SQL["head"]).fetchone()
                 writer.execute("COMMIT")
         return range(last + 1 - count, last + 1)
@@ -228,7 +229,7 @@ class SQLiteRecorder(Recorder):
     # What an operator should know.
 
     def notice_other_writer(self) -> None:
-        """Warn, once a process, where several connections write to a file and SQLite is older than 3.51.3.
+        """Log a warning, once a process, if several connections write to a file and SQLite is older than 3.51.3.
 
         Those releases can, very rarely, lose commits when a write-ahead log is reset while another connection writes.
         """
@@ -259,8 +260,8 @@ def _insert(rows: Sequence[Row], writer: sqlite3.Connection) -> int:
     """Insert rows by one statement, which inserts all or none, and return the last position."""
     last: Any
     if len(rows) == 1:
-        last = writer.execute(SQL["append"], rows[0]).lastrowid
+        last = writer.execute(_APPEND, rows[0]).lastrowid
     else:
-        statement = SQL["append"] + _ONE_MORE * (len(rows) - 1)
+        statement = _APPEND + _ONE_MORE * (len(rows) - 1)
         last = writer.execute(statement, [value for row in rows for value in row]).lastrowid
     return cast("int", last)

@@ -1,12 +1,21 @@
 """The connections to a SQLite file or memory: how they are opened, shared among threads, forked and closed.
 
-The law of this room: whatever goes wrong, **no lock stays taken and no connection in the middle of something**; and
-what went wrong is a StoreError with a sentence and a hint, never a raw sqlite3.Error.
+The law of this room: whatever goes wrong, **no lock stays taken, and no connection stays in the middle of something.**
+What went wrong is a StoreError with a sentence and a hint, never a raw sqlite3.Error.
 
-One connection writes, under a lock. Threads that append at the same time share one transaction, and so one sync of the
-disk (`group_commit.py`). Readings take a connection from a stack of idle ones and put it back: there are as many as
-readings at the same time, whatever threads come and go, and a snapshot keeps its own. A memory store has one connection
-for everything, under a lock.
+*A file.* One connection writes, under a lock. Threads that append at the same time share one transaction, and so one
+sync of the disk (`group_commit.py`). A reader takes a connection from a stack of idle ones and puts it back, so there
+are as many as there were readers at one time, however many threads come and go; a snapshot keeps its own. One more
+connection watches the file for followers.
+
+*A memory.* One connection does everything, under a lock.
+
+*A fork.* SQLite can't be carried across one. Locks on files stay with the parent, while the child inherits what SQLite
+remembers of them; so even a connection that the child opens anew would lack the locks that it believes it holds, and
+the child could take the write-ahead log away from others. So nothing is open while this process forks: `before_fork`
+waits for a bounded time for what other threads do, closes everything and keeps the locks; afterwards parent and child
+each open what they need. If a thread was still busy, the parent goes on undisturbed, and the child is refused: it must
+never use what it inherited, nor open that file, nor even close it (`_keep_for_ever`).
 """
 
 from __future__ import annotations
@@ -36,10 +45,10 @@ Durability: TypeAlias = Literal["commit", "checkpoint"]
 APPLICATION_ID: Final = 0x4D56_4552
 """Marks our files in their header: "MVER"."""
 SCHEMA: Final = 1
-"""Of the tables, kept as the file's user_version."""
+"""Version of the tables, kept as the file's user_version."""
 STATEMENTS_CACHED: Final = 256
 FORK_WAIT_S: Final = 1.0
-"""How long a fork waits for what other threads are doing in the store."""
+"""Longest time that a fork waits for what other threads do in the store."""
 
 SQL: Final = statements("sqlite")
 TABLES: Final = {
@@ -73,9 +82,9 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection, where: str) -> bool:
-    """Say whether our tables are there; a file restored from a dump has the tables without the marks of the header."""
+    """Return whether our tables are there. A file restored from a dump has them without the marks in the header."""
     begins = not connection.in_transaction
-    if begins:  # or, beside a process that makes the tables just now, two questions would see half of it
+    if begins:  # else two questions could see half of what another process is just making
         connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
@@ -113,7 +122,7 @@ class FileConnections:
         self._timeout_s = timeout_s
         self._synchronous = "FULL" if durability == "commit" else "NORMAL"
         self._lost: Callable[[str], StoreError] | None = None
-        """What says why there are no connections any more."""
+        """Makes the error that says why there are no connections any more; None while there are."""
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._opening = threading.Lock()
@@ -122,15 +131,15 @@ class FileConnections:
         self._watching = threading.Lock()
         self._watch: sqlite3.Connection | None = None
         self._watches = 0
-        """How many connections have watched so far: the counts of two can't be compared."""
+        """Number of connections that have watched so far, because the counts of two can't be compared."""
         self._held: list[threading.Lock] = []
         self.group = GroupCommit(self.where, self.session)
-        """Where appends of several threads meet."""
+        """Appends of several threads, in one transaction."""
         self._writer = self._create()
         _STORES.add(self)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        """Open the file of exactly this name; `mode` is SQLite's `rw` or `rwc`."""
+        """Open the file of exactly this name, in SQLite's mode `rw` or `rwc`."""
         if _INHERITED_FILES and _identity(self._path) in _INHERITED_FILES:
             raise forked(self.where)
         connection = sqlite3.connect(
@@ -149,7 +158,7 @@ class FileConnections:
         return connection
 
     def _create(self) -> sqlite3.Connection:
-        """Open the file, or make it; give the connection that writes."""
+        """Open the file, or make it, and return the connection that writes."""
         try:
             has_folder, is_folder = self._path.parent.is_dir(), self._path.is_dir()
         except OSError as error:  # a name that is too long, for example
@@ -166,7 +175,7 @@ class FileConnections:
             try:
                 return self._prepared()
             except sqlite3.Error as error:
-                # SQLite does not wait by itself where several switch to the write-ahead log at the same time.
+                # SQLite itself does not wait when several switch to the write-ahead log at the same time.
                 if primary_code(error) not in BUSY or time.monotonic() > deadline:
                     raise store_error(error, self.where) from error
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - keeps no secret
@@ -187,17 +196,17 @@ class FileConnections:
             raise self._lost(self.where)
 
     def session(self) -> WriterSession:
-        """Return the connection that writes for the length of a block; taken at once, given back at its end."""
+        """Take the connection that writes, for the length of a block."""
         return WriterSession(self, self.take_writer())
 
     def take_writer(self) -> sqlite3.Connection:
-        """Give the connection that writes, to nobody else until it is given back."""
+        """Return the connection that writes; nobody else gets it until it is given back."""
         if not self._writing.acquire(timeout=self._timeout_s):
             raise held_up(self.where, self._timeout_s)
         return self._taken_writer()
 
     def try_writer(self) -> sqlite3.Connection | None:
-        """Give the connection that writes, or None where that means waiting."""
+        """Return the connection that writes, or None if that would mean waiting."""
         return self._taken_writer() if self._writing.acquire(blocking=False) else None
 
     def _taken_writer(self) -> sqlite3.Connection:
@@ -214,7 +223,7 @@ class FileConnections:
         return self._writer
 
     def give_writer(self, *, broken: bool = False) -> None:
-        """Take the connection back; close it where it is broken, or the store was closed in between."""
+        """Take the connection back, and close it if it is broken or the store was closed meanwhile."""
         if broken or self._lost is not None:
             self._close_writer()
         self._writing.release()
@@ -225,7 +234,7 @@ class FileConnections:
             writer.close()
 
     def take_reader(self) -> sqlite3.Connection:
-        """Give a connection that nobody else uses until it is given back."""
+        """Return a connection that nobody else uses until it is given back."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -241,9 +250,9 @@ class FileConnections:
         return connection
 
     def give_reader(self, connection: sqlite3.Connection, *, broken: bool = False) -> None:
-        """Take a connection back; close it where it is broken, or the store was closed in between."""
+        """Take a connection back, and close it if it is broken or the store was closed meanwhile."""
         if connection not in self._readers:
-            return  # of the parent process
+            return  # it belongs to the parent process
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -258,7 +267,7 @@ class FileConnections:
             self._close_idle()
 
     def has(self, connection: sqlite3.Connection) -> bool:
-        """Say whether a connection that was taken is still good: it is not in a forked child."""
+        """Return whether a connection that was taken belongs to this process, and not to its parent."""
         return connection in self._readers
 
     def _close_idle(self) -> None:
@@ -269,7 +278,7 @@ class FileConnections:
                 self._readers.discard(connection)
 
     def version(self) -> object:
-        """Give what is another one after every commit, by whomever."""
+        """Return a value that is another one after every commit, whoever made it."""
         with self._watching:
             self._check_open()
             try:
@@ -288,7 +297,7 @@ class FileConnections:
             watch.close()
 
     def close(self) -> None:
-        """Close what is idle now, and the rest when it is given back."""
+        """Close what is idle now, and everything else when it is given back."""
         self._lost = self._lost or closed
         with self._watching:
             self._close_watch()
@@ -297,12 +306,10 @@ class FileConnections:
             self._close_writer()
             self._writing.release()
 
-    # A fork. SQLite can't be carried across one: locks on files stay with the parent, while what SQLite remembers of
-    # them is inherited, so that even a connection opened anew in the child would be without the locks that it believes
-    # to hold. So nothing is open while this process is forked.
+    # A fork: see the head of this file.
 
     def before_fork(self) -> None:
-        """Close everything, and keep it closed; where another thread is busy, wait for it for a bounded time."""
+        """Close everything and keep it closed; wait for busy threads for a bounded time."""
         deadline = time.monotonic() + FORK_WAIT_S
         for lock in self._locks():
             if lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -320,13 +327,13 @@ class FileConnections:
         return [self._writing, self._opening, self._watching]
 
     def after_fork(self) -> None:
-        """Let things be opened anew."""
+        """Allow connections to be opened again."""
         while self._held:
             self._held.pop().release()
 
     def after_fork_in_child(self) -> None:
-        """Open anew what the parent closed; where the parent could not close everything, refuse."""
-        self.group = GroupCommit(self.where, self.session)  # whoever led the old one is a thread of the parent
+        """Allow connections to be opened again, if the parent could close everything; refuse otherwise."""
+        self.group = GroupCommit(self.where, self.session)  # the old one may be led by a thread of the parent
         if self._held == self._locks() and not self._readers:
             self.after_fork()
             return
@@ -343,7 +350,7 @@ class MemoryConnections:
 
     where = "The store in memory"
     group: None = None
-    """Nothing is synced, so that nothing is to be had by sharing."""
+    """None: nothing is synced, so grouping commits gains nothing."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -373,7 +380,7 @@ class MemoryConnections:
             raise self._lost(self.where)
         return self._connection
 
-    def give_writer(self, *, broken: bool = False) -> None:  # noqa: ARG002 - another connection were another memory
+    def give_writer(self, *, broken: bool = False) -> None:  # noqa: ARG002 - a second connection would be a second memory
         self._writes += 1
         self._using.release()
 
@@ -417,7 +424,7 @@ _INHERITED_FILES: Final[set[tuple[int, int] | None]] = set()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Say which file it is, as SQLite tells files apart."""
+    """Return what SQLite tells files apart by."""
     try:
         status = path.stat()
     except OSError:
@@ -426,7 +433,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _keep_for_ever(connections: list[sqlite3.Connection | None]) -> None:
-    """Never let Python close these, not even when the process ends: SQLite would change files that the parent uses."""
+    """Keep Python from closing these, even when the process ends: SQLite would change files that the parent uses."""
     import ctypes  # noqa: PLC0415 - hardly any process needs it
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connections))
@@ -455,7 +462,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 
 
 def fetch(connection: sqlite3.Connection, where: str, statement: str, values: Sequence[Any]) -> list[Any]:
-    """Read rows.
+    """Run a statement that reads, and return its rows.
 
     Raises:
         CorruptLogError: a text in the log is not UTF-8.
@@ -470,7 +477,7 @@ def fetch(connection: sqlite3.Connection, where: str, statement: str, values: Se
 
 
 def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
-    """Find the row whose text is not UTF-8."""
+    """Return the error that names the row whose text is not UTF-8."""
     texts = connection.execute(SQL["all_texts"])
     for position, *columns in texts:
         try:
@@ -482,12 +489,12 @@ def _undecodable(connection: sqlite3.Connection, where: str) -> VersioningError:
 
 
 class WriterSession:
-    """The connection that writes, given back when the block ends; what failed is rolled back, and told as ours."""
+    """The connection that writes, for one block; if that fails, it is rolled back, and the error is one of ours."""
 
     __slots__ = ("_connections", "_writer")
 
     def __init__(self, connections: Connections, writer: sqlite3.Connection) -> None:
-        """Take charge of a connection that was taken."""
+        """Take charge of a connection that was taken from these connections."""
         self._connections = connections
         self._writer = writer
 

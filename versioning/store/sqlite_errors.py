@@ -31,11 +31,11 @@ LOST: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""After these, the connection is given up and another one opened."""
+"""Codes after which the connection is closed and another one opened."""
 
 
 def primary_code(error: BaseException | None) -> int:
-    """Give SQLite's code for what went wrong, without its details; 0 where it is not SQLite's."""
+    """Return SQLite's primary code for an error, or 0 if the error is not SQLite's."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -46,7 +46,7 @@ def store_error(error: sqlite3.Error, where: str) -> StoreError:
 
 
 def forked(where: str) -> StoreError:
-    """Say that a store can't be used in this child of another process."""
+    """Return the error of a store that can't be used in this child of another process."""
     msg = f"{where} was in use while this process was forked, so it can't be used here."
     hint = "Fork before it is opened, or while no thread reads or writes; what is in memory can't be shared at all."
     return StoreError(msg, hint=hint)
@@ -63,7 +63,7 @@ def held_up(where: str, timeout_s: float) -> StoreError:
 
 
 def told(error: sqlite3.Error, where: str) -> AppendConflict | StoreError:
-    """Tell what went wrong with something that was written."""
+    """Return what SQLite's error about a write means: somebody else was first, or the database failed."""
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
         return AppendConflict("Somebody else was first.")
     return store_error(error, where)
