@@ -119,13 +119,13 @@ class ScannedStream:
             misfit = OUT_OF_SEQUENCE
         elif link.hex() != fact.chain:
             misfit = UNLINKED
-        elif fact.model_name != self.name or fact.workspace != self.workspace:
-            misfit = MISNAMED
         elif folds and self.state is not None:
             try:
                 laws.apply(self.state, fact)
             except CorruptLogError:
-                misfit = UNFOLDABLE
+                misfit = UNFOLDABLE if self._is_named_by(fact) else MISNAMED
+        elif not self._is_named_by(fact):
+            misfit = MISNAMED
         if misfit is not None:
             self.state = None
             if misfit.breaks_chain:
@@ -133,6 +133,9 @@ class ScannedStream:
                 link = bytes.fromhex(fact.chain)
         self.link, self.sequence, self.position = link, sequence, fact.position
         return misfit
+
+    def _is_named_by(self, fact: Fact | Recorded) -> bool:
+        return fact.model_name == self.name and fact.workspace == self.workspace
 
 
 class AppendRow(NamedTuple):
@@ -154,8 +157,8 @@ class AppendRow(NamedTuple):
 
     def is_followed_by(self, then: AppendRow) -> bool:
         """Return whether a row is the next one of the same append, and stands right behind."""
-        wanted = self._replace(position=self.position + 1, sequence=self.sequence + 1, place=self.place + 1)
-        return then == wanted
+        position, stream, sequence, command_id, place, length = self
+        return then == (position + 1, stream, sequence + 1, command_id, place + 1, length)
 
 
 class AppendOrder:
