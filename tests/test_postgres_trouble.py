@@ -180,6 +180,19 @@ class TestTrouble:
                 connection.ask_text("SELECT pg_sleep(5)")
             assert connection.is_idle
 
+    def test_a_statement_that_is_cancelled_is_an_error_and_leaves_its_connection(
+        self, server: PostgresServer, recorder: PostgresRecorder
+    ) -> None:
+        with recorder._pool.use() as connection:
+            ((pid,),) = connection.ask_text("SELECT pg_backend_pid()")
+            timer = threading.Timer(0.1, server.admin, [f"SELECT pg_cancel_backend({pid})"])
+            timer.start()
+            with pytest.raises(StoreError, match="an administrator cancelled the statement"):
+                connection.ask_text("SELECT pg_sleep(20)")
+            timer.join()
+            assert connection.is_idle
+            assert connection.ask_text("SELECT pg_backend_pid()") == [(pid,)]
+
     def test_a_silent_server_is_an_error_in_time(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"postgresql://u:hunter2@127.0.0.1:{silent.getsockname()[1]}/d?connect_timeout_s=0.2"

@@ -30,7 +30,10 @@ _SENTENCES: Final = {
         "Try again; lock_timeout_s in the URL says how long to wait.",
     ),
     "57": ("is stopping or starting", "Try again in a moment."),
-    "57014": ("took too long", "Try again; statement_timeout_s in the URL says how long a statement may take."),
+    "57014": (
+        "took too long, or an administrator cancelled the statement",
+        "Try again; statement_timeout_s in the URL says how long a statement may take.",
+    ),
     "57P01": ("ended the connection: it is stopping, or an administrator ended it", "Try again in a moment."),
     "58": ("can't be read or written", "Look at the server's disk and at its log."),
     "XX": ("is damaged", "Keep a copy of it, look at the server's log, and restore a backup."),
