@@ -55,6 +55,10 @@ class TestOpening:
         with pytest.raises(StoreError, match="is a folder"):
             SQLiteRecorder(tmp_path)
 
+    def test_a_name_that_is_too_long_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="can't be opened: File name too long"):
+            SQLiteRecorder(tmp_path / ("x" * 5_000) / "models.db")
+
     def test_a_file_that_is_no_database_is_left_alone(self, path: Path) -> None:
         path.write_bytes(b"not a database, but somebody's text " * 100)
         before = path.read_bytes()

@@ -103,7 +103,7 @@ class Envelope(
 
 
 UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {}
-"""For each older topic: the topic that follows it, and a function from the old payload, plain JSON, to its."""
+"""For each older topic: the topic that follows it, and a function that makes its payload of the older one."""
 
 _encode_body: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_old: Final = msgspec.json.Decoder(Envelope[dict[str, Any]]).decode
