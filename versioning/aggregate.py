@@ -88,8 +88,7 @@ class Version(Value):
 
     def with_effect(self, effect: Effect) -> Version:
         """Return the same version with what a command recorded, which is not a part of its value."""
-        copy = object.__new__(Version)
-        copy.__dict__.update(self.__dict__)
+        copy = _copied(self)
         copy.__dict__["_effect"] = effect
         return copy
 
@@ -128,6 +127,13 @@ class Version(Value):
     def published_at(self) -> datetime | None:
         """Moment of its publication, in UTC; None for a draft."""
         return None if self.published_at_us is None else moment_of(self.published_at_us)
+
+
+def _copied(version: Version) -> Version:
+    """Return a version that may be changed before it is handed out."""
+    copy = object.__new__(Version)
+    object.__setattr__(copy, "__dict__", version.__dict__.copy())  # a third of the time of `__dict__.update`
+    return copy
 
 
 @attrs.frozen
@@ -322,9 +328,7 @@ class ModelAggregate:
     def _change(self, version_id: str, **changes: object) -> None:
         now = self.versions[version_id]
         if self._own is None or version_id not in self._own:
-            was, now = now, object.__new__(Version)
-            now.__dict__.update(was.__dict__)
-            self.versions[version_id] = now
+            now = self.versions[version_id] = _copied(now)
             if self._own is not None:
                 self._own.add(version_id)
         now.__dict__.update(changes)

@@ -70,17 +70,17 @@ BATCH_REQUESTS: Final = 500
 class Effect:
     """What one call recorded; its facts are decoded from their rows only when somebody asks for them."""
 
-    __slots__ = ("_recorded", "_rows", "repeated")
+    __slots__ = ("_appended", "_recorded", "repeated")
 
     def __init__(
         self,
-        rows: Sequence[tuple[int, Row]] = (),
-        recorded: tuple[Recorded, ...] | None = None,
+        appended: tuple[Sequence[int], Sequence[Row], slice] | None = None,
+        recorded: tuple[Recorded, ...] = (),
         *,
         repeated: bool = False,
     ) -> None:
-        """Hold rows with their positions, or facts that are decoded already."""
-        self._rows = rows
+        """Hold the positions and rows of an append and which of them are the call's own, or facts decoded already."""
+        self._appended = appended
         self._recorded = recorded
         self.repeated = repeated
         """Whether the call only repeated an earlier one with the same key (R21)."""
@@ -88,8 +88,10 @@ class Effect:
     @property
     def recorded(self) -> tuple[Recorded, ...]:
         """Facts that the call recorded, in order."""
-        if self._recorded is None:
-            self._recorded = tuple(decode(position, *row[:4]) for position, row in self._rows)
+        if self._appended is not None:
+            positions, rows, own = self._appended
+            self._recorded = tuple(decode(at, *row[:4]) for at, row in zip(positions[own], rows[own], strict=True))
+            self._appended = None
         return self._recorded
 
 
@@ -118,8 +120,9 @@ class Outcome:
     @property
     def version(self) -> Version:
         """The version as it is after the request, with what the call recorded."""
-        with self._cached.lock:
-            self.settle(self._cached.aggregate)
+        if self._version is None:
+            with self._cached.lock:
+                self.settle(self._cached.aggregate)
         assert self._version is not None  # noqa: S101 - only a command on a model names no version
         return self._version.with_effect(self.effect)
 
@@ -181,6 +184,16 @@ class _Planned:
             last.outcome.settle(self._fork)
             self._unsettled = None
         return self.cached.aggregate if self._fork is None else self._fork
+
+    def apply(self) -> None:
+        """Apply to the cache what was recorded, unless it was read meanwhile."""
+        last, fork = self.appends[-1], self._fork
+        with self.cached.lock:
+            if self.cached.aggregate.sequence == self.sequence:
+                if fork is not None:
+                    self.cached.aggregate = fork
+                self.cached.aggregate.take(last.events, last.actor)
+                self.cached.aggregate.link = self.link
 
     def add(self, append: _Append, sequence: int, link: bytes) -> None:
         """Plan what a request records after a sequence; `link` is that of its last row."""
@@ -439,8 +452,8 @@ class Deciding:
         for one in planned.values():
             if one.appends:
                 for append in one.appends:
-                    append.outcome.effect = Effect(tuple(zip(positions[append.rows], rows[append.rows], strict=True)))
-                one.cached.apply_own(one.sequence, [(append.events, append.actor) for append in one.appends], one.link)
+                    append.outcome.effect = Effect((positions, rows, append.rows))
+                one.apply()
                 self._streams.keep(one.cached)
         return True
 
@@ -479,12 +492,16 @@ def _take_turns(cached: Sequence[CachedStream]) -> list[threading.Lock]:
 
     They are taken in the order of their streams, so that no two commands wait for each other.
     """
-    deadline = time.monotonic() + PAUSE_S_MAX * TRIES_MAX
     held: list[threading.Lock] = []
+    deadline = 0.0
     try:
         for one in cached:
-            if one.turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                held.append(one.turn)  # noqa: PERF401 - what is held must be known when a wait is interrupted
+            free = one.turn.acquire(blocking=False)
+            if not free:
+                deadline = deadline or time.monotonic() + PAUSE_S_MAX * TRIES_MAX
+                free = one.turn.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            if free:
+                held.append(one.turn)
     except BaseException:
         for turn in held:
             turn.release()

@@ -37,10 +37,10 @@ from versioning.reading.views import MODELS, PRESENT
 from versioning.store.format import decode, facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from versioning.aggregate import Version
-    from versioning.events import Event, Recorded
+    from versioning.events import Recorded
     from versioning.reading.kept import Views
     from versioning.reading.views import Past
     from versioning.store.contract import Store, TailRow
@@ -264,14 +264,6 @@ class CachedStream:
         self.lock = threading.Lock()
         self.turn = threading.Lock()
         """Lock of the command that runs on this model: several in one process would only conflict."""
-
-    def apply_own(self, after: int, appends: Iterable[tuple[Sequence[Event], str | None]], link: bytes) -> None:
-        """Fold what this process recorded after a sequence, and by whom, unless it was read meanwhile."""
-        with self.lock:
-            if self.aggregate.sequence == after:
-                for events, actor in appends:
-                    self.aggregate.take(events, actor)
-                self.aggregate.link = link
 
     def apply(self, facts: Iterable[Fact]) -> None:
         """Fold what was read from the log; events that the state holds already are passed over."""
