@@ -14,6 +14,7 @@ import pytest
 
 from tests import registry_tools, stores
 from tests.audit_tools import dice, forge, kinds, only, relink, stream
+from tests.campaign import untraced
 from tests.registry_tools import deploy
 from tests.tampering import FIRST, WAYS, Trial, fill, forged, rewritten, set_state
 from versioning import ModelRegistry
@@ -57,10 +58,11 @@ class TestTampering:
 
     @pytest.mark.parametrize("way", FIRST)
     def test_the_plainest_way_of_each_kind_on_every_row(self, trial: Trial, way: str) -> None:
-        assert list(trial.misses(way, range(len(trial.rows)))) == []
+        with untraced():
+            assert list(trial.misses(way, range(len(trial.rows)))) == []
 
-    @pytest.mark.parametrize("way", [way for way in WAYS if way not in FIRST])
-    def test_every_other_way_on_some_rows(self, trial: Trial, way: str) -> None:
+    @pytest.mark.parametrize("way", WAYS)
+    def test_every_way_on_some_rows(self, trial: Trial, way: str) -> None:
         last = len(trial.rows) - 1
         assert list(trial.misses(way, [0, 1, 2, *range(7, last - 2, 19), last - 2, last - 1, last])) == []
 

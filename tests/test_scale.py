@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.campaign import untraced
 from tests.registry_tools import DAY, noted
 from tests.stores import START, STORES, Clock
 from versioning import ModelRegistry
@@ -44,10 +45,11 @@ Work = collections.Counter[str]
 
 def grow(registry: ModelRegistry, versions: int) -> None:
     """Deploy and publish until there are so many; every fifth one is stopped, so that not all are alike."""
-    for number in range(versions):
-        version = registry.deploy(URI, model_name=NAME, publish=True)
-        if number % 5 == 4:
-            registry.deactivate(version.version_id)
+    with untraced():
+        for number in range(versions):
+            version = registry.deploy(URI, model_name=NAME, publish=True)
+            if number % 5 == 4:
+                registry.deactivate(version.version_id)
 
 
 def commands(registry: ModelRegistry) -> Iterator[tuple[str, Callable[[], object]]]:
