@@ -28,7 +28,16 @@ from tests.provision import NOT_HAD, NotHadError, starts
 from tests.running import Run, pytest
 
 FAST: Final = ("-m", "not slow")
-HOUSE: Final = ("tests", "examples", "pyproject.toml", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE")
+HOUSE: Final = (
+    "tests",
+    "examples",
+    "pyproject.toml",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+)
 """What the tests of a wheel have beside them: all but the package."""
 LOWER_BOUND: Final = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)")
 SUPPORTED: Final = re.compile(r"Programming Language :: Python :: 3\.(\d+)")

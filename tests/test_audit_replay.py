@@ -316,7 +316,7 @@ class TestDifference:
         deploy(registry), deploy(registry)
         second = store.clock.tick()
         for then, now in ((2, 1), (second, first)):
-            with pytest.raises(InvalidArgumentError, match="lies behind"):
+            with pytest.raises(InvalidArgumentError, match="comes after"):
                 registry.diff(then, now)
         with pytest.raises(InvalidArgumentError, match="ends at position 2"):
             registry.diff(0, 3)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+import versioning
 from versioning.cli.words import WORDS
 from versioning.errors import PYTHON, ModelNotFoundError, VersioningError, verbatim, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE: Final = Path(__file__).resolve().parent.parent / "versioning"
+PACKAGE: Final = Path(versioning.__file__).parent
 CALL: Final = re.compile(r"\w\(|pathlib|\bpass a Path")
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 FACES: Final = {"Python": PYTHON, "the command line": WORDS}

@@ -263,7 +263,7 @@ class TestSuggestions:
                     use(registry, "chrun")
                 assert caught.value.suggestions == ("churn",)
                 assert "Did you mean 'churn'?" in str(caught.value)
-                assert caught.value.to_dict()["suggestions"] == ("churn",)
+                assert caught.value.to_dict()["suggestions"] == ["churn"]
         with pytest.raises(ModelNotFoundError) as caught:
             registry.primary("CHURN RATE")
         assert caught.value.suggestions == ("Churn rate",)
