@@ -42,7 +42,7 @@ from versioning.events import (
 from versioning.ids import activation_id_of
 from versioning.projections import UsageLine, VersionLedger
 from versioning.reading import kept, questions, streams, views
-from versioning.reading.streams import CachedStream, CachedStreams
+from versioning.reading.streams import CachedStreams
 from versioning.registry import ModelRegistry
 from versioning.rules import Policy, Transition, always
 from versioning.store import sqlite
@@ -510,10 +510,13 @@ def the_cache_refuses(patch: pytest.MonkeyPatch) -> None:
     """A refusal, or that there is nothing to do, is answered from the cache."""
     original = Deciding._believed
 
-    def hasty(batch: Sequence[Request], cached: dict[str, CachedStream], fresh: bool) -> dict[str, Any]:
-        return dict(original(batch, cached, fresh or batch[0].why.idempotency_key is None))
+    def hasty(self: Deciding, batch: Sequence[Request], *, is_single: bool) -> dict[str, Any]:
+        planned = original(self, batch, is_single=is_single)
+        for one in planned.values():
+            one.is_final = one.is_final or batch[0].why.idempotency_key is None
+        return planned
 
-    patch.setattr(Deciding, "_believed", staticmethod(hasty))
+    patch.setattr(Deciding, "_believed", hasty)
 
 
 @bug

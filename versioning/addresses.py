@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from versioning.aggregate import Version
 from versioning.commands import Expect
 from versioning.errors import InvalidArgumentError, VersionNotFoundError, shown
-from versioning.ids import parse_version_id
+from versioning.ids import is_version_id
 from versioning.limits import checked_name
 from versioning.numbers import exact_number
 from versioning.resolving import PRIMARY, numbered, primary_of
@@ -64,7 +64,7 @@ def target_of(version: object, argument: str = "version_id") -> str | Address:
         msg = f"{argument} is a version_id, an address or a Version, not {shown(version)}."
         raise InvalidArgumentError(msg, rule="R5", hint=_HINT, argument=argument)
     text = str.__str__(version)  # an exact text: of another class, it could not be written
-    if parse_version_id(text) is not None:
+    if is_version_id(text):
         return text
     name, at, word = text.rpartition("@")
     if not at or not word:

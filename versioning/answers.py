@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from versioning.errors import InvalidArgumentError, shown
 from versioning.events import Recorded, moment_of
-from versioning.ids import parse_version_id
+from versioning.ids import is_version_id
 from versioning.limits import checked_limit, checked_position
 from versioning.reading.questions import Questions
 from versioning.sentences import sentence_of
@@ -59,7 +59,7 @@ class Answers(Questions):
         about, ask = name_model_id_or_version_id, super().history
         behind, most = checked_position(after, "after"), checked_limit(limit)
         first = ask(about, behind, most)
-        is_whole = about is not None and parse_version_id(about) is None and behind == 0 and most is None
+        is_whole = about is not None and not is_version_id(about) and behind == 0 and most is None
         return History(first, lambda: ask(about, behind, most), self._timeline if is_whole else None)
 
     def timeline(
@@ -86,7 +86,7 @@ class Answers(Questions):
             msg = f"format is html or svg, not {shown(format)}."
             raise InvalidArgumentError(msg, hint="For example {svg}.", argument="format")
         about = name_model_id_or_version_id
-        if parse_version_id(about) is not None:
+        if is_version_id(about):
             about = self.version(about).model_id
         timeline = self._timeline(self._events_of(about))
         drawn = timeline.svg() if chosen == "svg" else timeline.html()

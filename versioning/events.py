@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -231,8 +231,7 @@ EVENTS: dict[str, type[Event]] = {
 TOPICS: dict[type[Event], str] = {event: topic for topic, event in EVENTS.items()}
 
 
-@attrs.frozen
-class Meta:
+class Meta(NamedTuple):
     """Facts shared by all events of one append: the model, and who asked for them, why, and with which key."""
 
     workspace: str

@@ -87,6 +87,11 @@ def looks_like_id(text: object) -> bool:
     )
 
 
+def is_version_id(text: object) -> bool:
+    """Return whether a text has the form of a version_id."""
+    return isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and _VERSION.fullmatch(text) is not None
+
+
 def parse_version_id(text: object) -> VersionAddress | None:
     """Split a version_id into its parts; return None if it is malformed."""
     if isinstance(text, str) and len(text) <= ID_CHARACTERS_MAX and (found := _VERSION.fullmatch(text)):
@@ -107,7 +112,7 @@ def checked_version_id(text: object, argument: str = "version_id") -> str:
     Raises:
         InvalidArgumentError: it is malformed, for example a name or a number.
     """
-    if not isinstance(text, str) or len(text) > ID_CHARACTERS_MAX or not _VERSION.fullmatch(text):
+    if not (isinstance(text, str) and is_version_id(text)):
         msg = f"{argument} is not the id of a version: {shown(text)}."
         hint = "A version_id starts with ver_; {number} finds a version by its number."
         raise InvalidArgumentError(msg, rule="R5", hint=hint, argument=argument)

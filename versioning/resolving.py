@@ -22,7 +22,7 @@ from versioning.errors import (
     VersionNotFoundError,
     shown,
 )
-from versioning.ids import parse_version_id
+from versioning.ids import is_version_id
 from versioning.numbers import Range, exact_number, parse_range, parts_of
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def wanted_of(version: object) -> Wanted:
     text = str.__str__(version)
     if text == f"@{PRIMARY}":
         return THE_PRIMARY
-    if parse_version_id(text) is not None:
+    if is_version_id(text):
         return TheVersion(text)
     exact = exact_number(text)
     return TheHighestIn(text, parse_range(text)) if exact is None else TheNumber(exact)

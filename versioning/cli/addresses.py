@@ -33,7 +33,7 @@ from versioning.errors import (
     shown,
     verbatim,
 )
-from versioning.ids import parse_version_id
+from versioning.ids import is_version_id
 from versioning.numbers import exact_number, parse_range
 from versioning.resolving import PRIMARY
 
@@ -60,7 +60,7 @@ class Address:
 
 def parse_address(text: str) -> Address:
     """Split a word into a name and a version; any text is at least a name."""
-    if parse_version_id(text) is not None:
+    if is_version_id(text):
         return Address(None, text)
     name, at, version = text.rpartition("@")
     if at and (not version or version == PRIMARY or _names_numbers(version)):

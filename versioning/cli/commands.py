@@ -26,7 +26,7 @@ from versioning.cli.options import COMMAND, EITHER, FILE, VERSION, YES, verb
 from versioning.cli.rows import CHANGED_MODEL, CHANGED_VERSION, PREVIEWED
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, VersionNotActiveError, shown
 from versioning.events import Recorded
-from versioning.ids import parse_version_id, stream_of
+from versioning.ids import is_version_id, stream_of
 from versioning.limits import checked_name
 from versioning.reading.replay import transitions
 from versioning.resolving import PRIMARY
@@ -134,7 +134,7 @@ def _expected(name: str, text: str | None) -> Mapping[str, str | None]:
         return {}
     if text == NO_PRIMARY:
         return {"expected_primary": None}
-    is_whole = "@" in text or parse_version_id(text) is not None
+    is_whole = "@" in text or is_version_id(text)
     return {"expected_primary": text if is_whole else f"{name}@{text}"}
 
 

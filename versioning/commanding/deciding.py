@@ -153,11 +153,11 @@ class _Planned:
 
     __slots__ = ("_fork", "_unsettled", "appends", "cached", "is_final", "link", "sequence", "used_keys")
 
-    def __init__(self, cached: CachedStream, used_keys: dict[str, Fact], *, is_final: bool) -> None:
+    def __init__(self, cached: CachedStream, *, is_final: bool = False) -> None:
         self.cached = cached
         self.is_final = is_final
         """Whether the store was read in this attempt, so that a refusal is final."""
-        self.used_keys = used_keys
+        self.used_keys: dict[str, Fact] = {}
         """First events of the appends that used a key of this batch before, by key."""
         self.appends: list[_Append] = []
         self.sequence = 0
@@ -273,11 +273,8 @@ class Deciding:
             VersioningError: whatever the command itself would raise.
         """
         stream = request.ref.stream
-        cached, is_fresh = self._streams.current(stream)
-        if is_fresh and request.why.idempotency_key is None:
-            planned = _Planned(cached, {}, is_final=True)
-        else:
-            planned = self._looked([request], {stream: cached})[stream]
+        believed = self._believed([request], is_single=True)
+        planned = believed[stream] if believed[stream].is_final else self._looked([request], believed)[stream]
         self._plan(planned, request, "", self._now_us(), [])
         return planned.appends[0].events if planned.appends else ()
 
@@ -294,13 +291,14 @@ class Deciding:
             first: the index of the first deployment of many; None for a single command.
             looks: whether the first attempt looks at the store already.
         """
-        cached, fresh = self._states(batch, is_single=first is None)
-        turns = _take_turns(list(cached.values()))
+        planned = self._believed(batch, is_single=first is None)
+        turns = _take_turns(planned)
         try:
             for tries in range(int(looks), TRIES_MAX if first is None else 2):
                 if tries > 1:
                     _pause(tries)
-                planned = self._looked(batch, cached) if tries else self._believed(batch, cached, fresh)
+                if tries:
+                    planned = self._looked(batch, planned)
                 outcomes = self._attempt(batch, ids, planned, first)
                 if outcomes is not None:
                     return outcomes
@@ -309,35 +307,30 @@ class Deciding:
                 turn.release()
         return None
 
-    def _states(self, batch: Sequence[Request], *, is_single: bool) -> tuple[dict[str, CachedStream], bool]:
-        """Return the states of a batch in the order of their streams, and whether they were read just now.
+    def _believed(self, batch: Sequence[Request], *, is_single: bool) -> dict[str, _Planned]:
+        """Plan on what is in memory; what would be a refusal is looked at again in the next attempt.
 
         In a batch of many, a name that is not cached is taken for new.
         """
         if is_single:
-            stream = batch[0].ref.stream
+            request = batch[0]
+            stream = request.ref.stream
             cached, is_fresh = self._streams.current(stream)
-            return {stream: cached}, is_fresh
+            return {stream: _Planned(cached, is_final=is_fresh and request.why.idempotency_key is None)}
         known = self._streams.known
         streams = sorted({request.ref.stream for request in batch})
-        return {stream: known(stream) or CachedStream(ModelAggregate(stream)) for stream in streams}, False
+        return {stream: _Planned(known(stream) or CachedStream(ModelAggregate(stream))) for stream in streams}
 
-    @staticmethod
-    def _believed(batch: Sequence[Request], cached: dict[str, CachedStream], fresh: bool) -> dict[str, _Planned]:  # noqa: FBT001 - an answer passed on
-        """Plan on what is in memory; what would be a refusal is looked at again in the next attempt."""
-        is_final = fresh and batch[0].why.idempotency_key is None
-        return {stream: _Planned(one, {}, is_final=is_final) for stream, one in cached.items()}
-
-    def _looked(self, batch: Sequence[Request], cached: dict[str, CachedStream]) -> dict[str, _Planned]:
+    def _looked(self, batch: Sequence[Request], believed: dict[str, _Planned]) -> dict[str, _Planned]:
         """Plan on what the store holds now: the use of each key, then the tail of each stream, which includes it."""
-        planned = {stream: _Planned(one, {}, is_final=True) for stream, one in cached.items()}
+        planned = {stream: _Planned(one.cached, is_final=True) for stream, one in believed.items()}
         for stream, key in {(request.ref.stream, request.why.idempotency_key) for request in batch}:
             if key is not None and (used := self._streams.find_key(stream, key)):
                 planned[stream].used_keys[key] = used
-        if len(cached) == 1:
-            self._streams.catch_up(next(iter(cached.values())))
+        if len(planned) == 1:
+            self._streams.catch_up(next(iter(planned.values())).cached)
         else:
-            self._streams.catch_up_all(cached)
+            self._streams.catch_up_all({stream: one.cached for stream, one in planned.items()})
         return planned
 
     def _attempt(
@@ -405,8 +398,7 @@ class Deciding:
             fingerprint,
         )  # fmt: skip
         own = encode(ref.stream, sequence, link, events, meta)
-        made = None if request.is_about_model else getattr(events[0], "version_id", None)
-        outcome = Outcome(cached, made, generation)
+        outcome = Outcome(cached, getattr(events[0], "version_id", None), generation)
         place = slice(len(rows), len(rows) + len(own))
         planned.add(_Append(outcome, command_id, why.actor, events, place), sequence, link_of(own[-1].state))
         rows += own
@@ -483,11 +475,10 @@ def _repeated(request: Request, used: Fact, cached: CachedStream) -> Outcome:
         key = request.why.idempotency_key
         msg = f"The idempotency key {shown(key)} was used at position {used.position} for another command."
         raise IdempotencyConflictError(msg, idempotency_key=key, position=used.position)
-    version_id = None if request.is_about_model else getattr(used.event, "version_id", None)
-    return Outcome(cached, version_id, used.envelope.generation, REPEATED)
+    return Outcome(cached, getattr(used.event, "version_id", None), used.envelope.generation, REPEATED)
 
 
-def _take_turns(cached: Sequence[CachedStream]) -> list[threading.Lock]:
+def _take_turns(planned: dict[str, _Planned]) -> list[threading.Lock]:
     """Wait until no other command of this process runs on one of these, for a bounded time; return the held locks.
 
     They are taken in the order of their streams, so that no two commands wait for each other.
@@ -495,13 +486,13 @@ def _take_turns(cached: Sequence[CachedStream]) -> list[threading.Lock]:
     held: list[threading.Lock] = []
     deadline = 0.0
     try:
-        for one in cached:
-            free = one.turn.acquire(blocking=False)
-            if not free:
+        for one in planned.values():
+            turn = one.cached.turn
+            if not turn.acquire(blocking=False):
                 deadline = deadline or time.monotonic() + PAUSE_S_MAX * TRIES_MAX
-                free = one.turn.acquire(timeout=max(0.0, deadline - time.monotonic()))
-            if free:
-                held.append(one.turn)
+                if not turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                    continue
+            held.append(turn)
     except BaseException:
         for turn in held:
             turn.release()

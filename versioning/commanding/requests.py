@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, cast
 
 import attrs
 
@@ -60,8 +60,7 @@ if TYPE_CHECKING:
     from versioning.reading.streams import Streams
 
 
-@attrs.frozen
-class Attribution:
+class Attribution(NamedTuple):
     """Who gives a command, why, with what key, and what it belongs to in the caller's system."""
 
     actor: str | None = None
@@ -115,11 +114,6 @@ class Request:
     def name(self) -> str:
         """Name of the command, as users call it."""
         return NAMES[type(self.command)]
-
-    @property
-    def is_about_model(self) -> bool:
-        """Whether the answer is a model."""
-        return isinstance(self.command, DeleteModel)
 
     @property
     def fingerprint(self) -> str:
@@ -281,7 +275,7 @@ class Deployment(_Needed, total=False):
 
 
 _TAKEN: Final = frozenset(Deployment.__annotations__)
-_WHY: Final = frozenset(field.name for field in attrs.fields(Attribution))
+_WHY: Final = frozenset(Attribution._fields)
 _DEFAULTS: Final = {"version_bump": "MINOR", "publish": False, "promote": None, "metadata": None}
 
 

@@ -279,6 +279,8 @@ class CachedStreams(Streams):
         """Begin with an empty cache."""
         super().__init__(store, workspace, views)
         self._cached: collections.OrderedDict[str, CachedStream] = collections.OrderedDict()
+        self.known: Callable[[str], CachedStream | None] = self._cached.get
+        """Function that returns the state of a stream if it is cached; nothing is read."""
         self._lock = threading.Lock()
 
     def at(self, past: Past) -> Streams:
@@ -304,10 +306,6 @@ class CachedStreams(Streams):
         if cached.aggregate.sequence:
             self.keep(cached)
         return cached, True
-
-    def known(self, stream: str) -> CachedStream | None:
-        """Return the state of a stream if it is cached; nothing is read."""
-        return self._cached.get(stream)
 
     def keep(self, cached: CachedStream) -> None:
         """Cache a state that has a history; if there is one for the stream already, that one stays."""
