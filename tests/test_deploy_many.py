@@ -157,6 +157,26 @@ class TestEquivalence:
         holds()
         assert registry.verify().ok
 
+    def test_a_repeat_is_answered_as_before_the_next_of_its_batch(
+        self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small_batches(monkeypatch, 2)
+        first: Deployment = {"model_or_reference": URI, "model_name": "a", "idempotency_key": "k", "publish": True}
+        draft: Deployment = {"model_or_reference": URI, "model_name": "a"}
+        versions = registry.deploy_many([first, draft, first, {**draft, "publish": True}])
+        assert [version.is_primary for version in versions] == [True, False, True, True]
+        assert versions[2].repeated
+
+    def test_a_repeat_at_the_end_of_a_batch_changes_nothing_in_memory(
+        self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small_batches(monkeypatch, 2)
+        first: Deployment = {"model_or_reference": URI, "model_name": "a", "idempotency_key": "k"}
+        draft: Deployment = {"model_or_reference": URI, "model_name": "a"}
+        registry.deploy_many([first, draft, {**draft, "publish": True}, first])
+        assert registry.model("a") == registry.at(registry.position()).model("a")
+        assert registry.deploy(URI, model_name="a").number == "0.4.0"
+
     def test_several_of_one_name_get_one_number_after_the_other(self, registry: ModelRegistry) -> None:
         first, second, third = registry.deploy_many([
             of(publish=True), of(version_bump="MAJOR", publish=True), of(version_bump="PATCH")

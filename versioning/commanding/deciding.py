@@ -26,7 +26,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from versioning.addresses import Address
 from versioning.aggregate import ModelAggregate
@@ -117,6 +117,11 @@ class Outcome:
         if self._version is None and self.version_id is not None:
             self._version = state.versions[self.version_id]
 
+    def settled(self, state: ModelAggregate) -> Self:
+        """Return this outcome of a request that records nothing, as it is before the next one of the batch."""
+        self.settle(state)
+        return self
+
     @property
     def version(self) -> Version:
         """The version as it is after the request, with what the call recorded."""
@@ -187,13 +192,14 @@ class _Planned:
 
     def apply(self) -> None:
         """Apply to the cache what was recorded, unless it was read meanwhile."""
-        last, fork = self.appends[-1], self._fork
+        last, fork = self._unsettled, self._fork
         with self.cached.lock:
             if self.cached.aggregate.sequence == self.sequence:
                 if fork is not None:
                     self.cached.aggregate = fork
-                self.cached.aggregate.take(last.events, last.actor)
-                self.cached.aggregate.link = self.link
+                if last is not None:  # the fork has it already where a request that records nothing came after it
+                    self.cached.aggregate.take(last.events, last.actor)
+                    self.cached.aggregate.link = self.link
 
     def add(self, append: _Append, sequence: int, link: bytes) -> None:
         """Plan what a request records after a sequence; `link` is that of its last row."""
@@ -376,10 +382,11 @@ class Deciding:
                 if is_ours and why.idempotency_key is not None:
                     used = planned.used_keys.get(why.idempotency_key)
                     if used is not None:
-                        return _repeated(request, used, cached)
+                        return _repeated(request, used, cached).settled(state)
                     for append in planned.appends:
                         if rows[append.rows.start].key == why.idempotency_key:
-                            return Outcome(cached, append.outcome.version_id, append.outcome.generation, REPEATED)
+                            first = append.outcome
+                            return Outcome(cached, first.version_id, first.generation, REPEATED).settled(state)
                 command, events = self._decided(request, state, now_us, is_ours=is_ours)
             except VersioningError as error:
                 refusal = error
@@ -390,7 +397,8 @@ class Deciding:
                 return None
             if refusal is not None:
                 raise self._explained(refusal)
-            return Outcome(cached, getattr(command, "version_id", None), generation)
+            with cached.lock:
+                return Outcome(cached, getattr(command, "version_id", None), generation).settled(state)
         key = why.idempotency_key
         fingerprint = None if key is None else request.fingerprint
         meta = Meta(
