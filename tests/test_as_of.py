@@ -136,6 +136,12 @@ class TestR25AsOf:
         tokyo = START.astimezone(timezone(timedelta(hours=9)))
         assert registry.at(tokyo).models() == registry.at(START).models() != ()
 
+    @pytest.mark.parametrize("wrong", ["2026-03-14", 1.5, None])
+    def test_what_is_neither_a_moment_nor_a_position_is_told_both(self, registry: ModelRegistry, wrong: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="an aware datetime or a position") as refused:
+            registry.at(wrong)
+        assert refused.value.hint == "For example datetime.now(timezone.utc), or 14."
+
     def test_the_future_is_an_error(self, registry: ModelRegistry, store: Store) -> None:
         with refused(registry, InvalidArgumentError, "R25"):
             registry.at(1)

@@ -124,6 +124,10 @@ class TestR4Names:
         assert (error.rule, error.facts) == ("R4", {"argument": "model_name"})
         assert str(error).isprintable()
 
+    def test_an_id_in_the_place_of_a_name_is_told_from_a_name_that_is_too_long(self) -> None:
+        assert refusal(limits.checked_name, VERSION).hint == "Pass the model's name: no model can have such a name."
+        assert "1 to 256 characters" in refusal(limits.checked_name, "a" * 257).hint
+
     def test_a_name_of_another_class_becomes_plain_text(self) -> None:
         name = limits.checked_name(Words.ADA)
         assert (name, type(name)) == ("ada", str)

@@ -88,3 +88,19 @@ def test_what_json_can_not_hold_is_refused() -> None:
     assert as_json({"artifact": ArtifactRef("s3://x")}) == {"artifact": ArtifactRef("s3://x").to_dict()}
     with pytest.raises(TypeError, match="JSON has no form for a bytes"):
         as_json(b"x")
+
+
+def test_what_the_views_are_and_pass_over_and_what_a_policy_chooses(registry: ModelRegistry) -> None:
+    models = registry.views()[0]
+    assert read_back(models) == {
+        "name": models.name, "position": models.position, "behind": 4 - models.position, "stopped_by": None,
+        "problem": None,
+    }  # fmt: skip
+    registry.skip(2, actor="ada", reason="damaged")
+    (skipped,) = registry.skipped()
+    assert read_back(skipped) == {
+        "position": 2, "skipped_at": rfc3339(skipped.skipped_at), "actor": "ada", "reason": "damaged"
+    }  # fmt: skip
+    assert read_back(registry.policy) == {
+        "losing_primary": "fall_back", "publishing_claims": True, "activation": "awaited"
+    }  # fmt: skip

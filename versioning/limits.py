@@ -86,7 +86,7 @@ def checked_name(name: object) -> str:
     Raises:
         InvalidNameError: the name is malformed.
     """
-    problem = None
+    problem, hint = None, ""
     name = exact(name)
     if not isinstance(name, str):
         problem = f"must be text, not {type(name).__name__}"
@@ -105,11 +105,11 @@ def checked_name(name: object) -> str:
         elif name != name.strip():
             problem = "begins or ends with white space"
         elif looks_like_id(name):
-            problem = "has the form of an id"
+            problem, hint = "has the form of an id", "Pass the model's name: no model can have such a name."
         else:
             return name
     msg = f"A model's name {problem}: {shown(name)}."
-    raise InvalidNameError(msg, argument="model_name")
+    raise InvalidNameError(msg, hint=hint, argument="model_name")
 
 
 def checked_text(

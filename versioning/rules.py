@@ -47,6 +47,7 @@ from versioning.events import (
     Event,
     ModelDeleted,
     PrimaryCleared,
+    Value,
     VersionActivated,
     VersionActivationFailed,
     VersionActivationRequested,
@@ -83,7 +84,7 @@ def _yes_or_no(_policy: object, attribute: attrs.Attribute[Any], value: object) 
 
 
 @attrs.frozen
-class Policy:
+class Policy(Value):
     """Choices of the service that embeds the registry. Reading the log never depends on them.
 
     Raises:

@@ -48,12 +48,14 @@ from versioning.errors import (
     StoreError,
     VersioningError,
 )
+from versioning.events import Value, moment_of
 from versioning.reading.views import MODELS, PRESENT, Past, State, View, _encoder, _nothing
 from versioning.store.contract import EVERY, LAST_KEY, KeptRow, RowFilter, Snapshot, ViewPosition
 from versioning.store.format import Envelope, Fact, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     from versioning.aggregate import ModelAggregate
     from versioning.events import Event
@@ -76,7 +78,7 @@ PAGE: Final = 1_000
 
 
 @attrs.frozen
-class ViewStatus:
+class ViewStatus(Value):
     """How far a kept view is."""
 
     name: str
@@ -90,13 +92,21 @@ class ViewStatus:
 
 
 @attrs.frozen
-class Skipped:
+class Skipped(Value):
     """An event that the views pass over, because somebody said so."""
+
+    _MEMBERS = ("position", "skipped_at", "actor", "reason")
 
     position: int
     at_us: int
+    """Moment at which it was skipped, in microseconds since 1970 UTC."""
     actor: str | None = None
     reason: str | None = None
+
+    @property
+    def skipped_at(self) -> datetime:
+        """Moment at which it was skipped, in UTC."""
+        return moment_of(self.at_us)
 
 
 _SKIPPED: Final = "skipped.1"

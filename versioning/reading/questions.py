@@ -9,7 +9,7 @@ To add a question: a method here; it can then be asked of the present and of eve
 from __future__ import annotations
 
 import itertools
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from versioning.addresses import target_of
@@ -37,7 +37,6 @@ from versioning.rules import Policy, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from versioning.addresses import VersionNamed
     from versioning.events import Recorded
@@ -331,6 +330,9 @@ def past_of(moment_or_position: object, head: int, now_us: int, last_at_us: Call
             msg = f"The log ends at position {head}, so nothing is known as of {position}."
             raise InvalidArgumentError(msg, rule="R25", hint="Ask as of a position up to the last.")
         return Past(position=position)
+    if not isinstance(moment_or_position, datetime):
+        msg = f"moment_or_position is an aware datetime or a position, not {shown(moment_or_position)}."
+        raise InvalidArgumentError(msg, rule="R25", hint="For example {now}, or 14.", argument="moment_or_position")
     at_us = checked_moment(moment_or_position, "moment_or_position")
     if at_us > now_us and at_us > last_at_us():
         msg = "The moment lies in the future, so nothing is known as of then."
