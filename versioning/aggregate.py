@@ -268,7 +268,10 @@ class ModelAggregate:
         return self.claims.get(version_id, 0) if version_id is not None else 0
 
     def rollback_index(self) -> int | None:
-        """Return the place in the list of primaries that a rollback would go to, or None (R13)."""
+        """Return the place in the list of primaries that a rollback would go to, or None (R13).
+
+        Whether one is allowed is decided in `rules._rollback`; `_on_promoted` moves the place by the same count.
+        """
         for index in range(self.cursor - (1 if self.primary is None else 2), -1, -1):
             entry = self.trail[index]
             if entry != self.primary and self.versions[entry].status == "active":

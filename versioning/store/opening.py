@@ -3,8 +3,8 @@
 The law of this room: **what a URL says is checked here, once, before anything is opened**, and no error repeats a part
 of it that could be one of a password.
 
-To add an option: its line in the table of its engine. To add a store: its form of a location, and its line in
-`location_of` and in `open_store`.
+To add an option: its line in the table of its engine. To add a store: its form of a location, and its branch in
+`location_of`, `open_store` and `holds_store`.
 """
 
 from __future__ import annotations

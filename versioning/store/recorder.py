@@ -1,7 +1,8 @@
 """What stores on SQL share: how they are asked, how views are kept, how followers wait.
 
 The law of this room: **a question is a name, and its statement stands in `sql/`**, under the same name for every
-engine. An engine answers `ask`, appends, and opens sessions; what is the same for all of them is written here once.
+engine. What is the same for all engines is written here once. An engine adds `ask`, `spans` and `view_session`, and of
+the contract `append`, `now_us`, `snapshot`, `waiter`, `close`, `path` and `leaves_gaps`.
 
 To add a question: its statement in each file of `sql/`, and its method here and in `contract.py`.
 """
