@@ -35,6 +35,7 @@ from versioning import (
 )
 from versioning.commanding.deciding import BATCH_REQUESTS, TRIES_MAX
 from versioning.store.contract import AppendConflict
+from versioning.store.format import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -445,6 +446,41 @@ class TestR22Concurrency:
             (version,) = registry.deploy_many([of()])
             assert live.turn.locked()
         assert version.number == "0.2.0"
+
+    def test_what_is_read_while_a_batch_is_decided_makes_it_decide_again(
+        self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry, other = shared_store(), shared_store()
+        deploy(registry)
+
+        def read_meanwhile(*args: Any) -> Any:
+            monkeypatch.setattr("versioning.commanding.deciding.encode", encode)
+            deploy(other)
+            assert len(registry.versions(NAME)) == 2  # a question of another thread
+            return encode(*args)
+
+        monkeypatch.setattr("versioning.commanding.deciding.encode", read_meanwhile)
+        made = registry.deploy_many([of(), of()])
+        assert [version.number for version in made] == ["0.3.0", "0.4.0"]
+        assert [version.number for version in registry.versions(NAME)] == ["0.1.0", "0.2.0", "0.3.0", "0.4.0"]
+        assert registry.verify().ok
+
+    def test_an_interrupt_while_it_waits_for_its_turn_holds_up_nobody(self, registry: ModelRegistry) -> None:
+        class Interrupted:
+            def acquire(self, **_: object) -> bool:
+                raise KeyboardInterrupt
+
+        deploy(registry, "a"), deploy(registry, "b")
+        streams = sorted(registry._streams.ref(name).stream for name in "ab")
+        first, second = (registry._streams.known(stream) for stream in streams)
+        assert first is not None
+        assert second is not None
+        turn, second.turn = second.turn, Interrupted()  # type: ignore[assignment]  # in its place
+        with pytest.raises(KeyboardInterrupt):
+            registry.deploy_many([of("a"), of("b")])
+        assert not first.turn.locked()
+        second.turn = turn
+        assert [version.number for version in registry.deploy_many([of("a"), of("b")])] == ["0.2.0", "0.2.0"]
 
     def test_commands_of_other_threads_on_its_models_wait_their_turn(self, store: Store) -> None:
         registry = store(clock=None)

@@ -475,6 +475,15 @@ class TestApplication:
         with pytest.raises(framework.InfrastructureFactoryError, match="VERSIONING_URL"):
             Application[UUID]({"PERSISTENCE_MODULE": "versioning.store.framework"})
 
+    def test_its_recorders_are_of_one_store(self) -> None:
+        factory: Any = framework.InfrastructureFactory.construct(env("memory:"))
+        factory.application_recorder().insert_events([])
+        assert factory.application_recorder().max_notification_id() is None
+        store = factory._store
+        factory.application_recorder()
+        assert factory._store is store
+        factory.close()
+
     def test_what_the_log_can_not_hold_is_refused(self) -> None:
         factory = framework.InfrastructureFactory.construct(env("memory:"))
         factory.close()  # nothing was opened

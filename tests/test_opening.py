@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,3 +175,15 @@ class TestOpening:
         registry = shared_store()
         in_threads(*[lambda: registry.publish(version.version_id)] * 8)
         assert facts(registry.history()) == ["VersionDeployed", "VersionPublished", "VersionPromoted"]
+
+
+class TestOneInAProgram:
+    """What a programmer meets who looks at a registry, or hands it to another process."""
+
+    def test_its_repr_has_the_place_and_no_secret(self, tmp_path: Path) -> None:
+        with ModelRegistry(tmp_path / "models.db", workspace="ours") as registry:
+            assert repr(registry).endswith("models.db') workspace='ours'>")
+
+    def test_pickling_it_says_what_to_do_instead(self, registry: ModelRegistry) -> None:
+        with pytest.raises(TypeError, match="pass its URL, and open a registry where it is needed"):
+            pickle.dumps(registry)

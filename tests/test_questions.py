@@ -60,6 +60,7 @@ class TestR24Resolve:
     ) -> None:
         assert registry.resolve(NAME, number) == many[number]
         assert registry.resolve(NAME, many[number].version_id) == many[number]
+        assert registry.resolve(NAME, many[number]) == many[number]
 
     def test_what_is_named_exactly_must_be_active(self, registry: ModelRegistry, many: dict[str, Version]) -> None:
         for named in ("1.0.0", many["1.0.0"].version_id):

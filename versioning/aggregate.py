@@ -24,14 +24,13 @@ from versioning.ids import model_id_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    class Effect(Protocol):
+        """What a command recorded, as the value that it returns tells it."""
 
-class Effect(Protocol):
-    """What a command recorded, as the value that it returns tells it."""
-
-    @property
-    def recorded(self) -> tuple[Recorded, ...]: ...
-    @property
-    def repeated(self) -> bool: ...
+        @property
+        def recorded(self) -> tuple[Recorded, ...]: ...
+        @property
+        def repeated(self) -> bool: ...
 
 
 Stage: TypeAlias = Literal["draft", "published"]

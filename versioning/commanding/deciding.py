@@ -114,8 +114,7 @@ class Outcome:
 
     def settle(self, state: ModelAggregate) -> None:
         """Remember the version as it is in a state, before a later request of the same batch changes it."""
-        if self._version is None and self.version_id is not None:
-            self._version = state.versions[self.version_id]
+        self._version = state.versions.get(self.version_id or "")
 
     def settled(self, state: ModelAggregate) -> Self:
         """Return this outcome of a request that records nothing, as it is before the next one of the batch."""

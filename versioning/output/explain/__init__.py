@@ -147,11 +147,12 @@ def _kinds() -> list[type[VersioningError]]:
 
 def _errors() -> Iterator[Explanation]:
     """Explain each error from its own docstring, hint and rule."""
-    for kind in _kinds():
+    kinds = _kinds()
+    for kind in kinds:
         title, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n")
         raised_as = f"Raised as {kind.__name__}; over HTTP it is a {kind.status}."
         text = "\n\n".join(part for part in (_unwrapped(rest), raised_as) if part)
-        below = sorted(child.code for child in kind.__subclasses__())
+        below = sorted(child.code for child in kinds if kind in child.__bases__)
         see = (kind.rule,) if kind.rule else tuple(below)
         yield Explanation("error", kind.code, title.rstrip("."), text, "", kind.hint_text, see)
 
