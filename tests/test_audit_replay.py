@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -35,8 +37,6 @@ from versioning.sentences import _SENTENCES, plain, sentence_of
 from versioning.testing import recorded, recorded_logs
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from tests.stores import Store
 
 store = stores.store
@@ -322,6 +322,48 @@ class TestDifference:
             registry.diff(0, 3)
         with pytest.raises(InvalidArgumentError):
             registry.diff("yesterday")  # type: ignore[arg-type]  # refused
+
+    def test_moments_of_a_repeated_hour_are_in_the_order_of_time(self) -> None:
+        berlin = ZoneInfo("Europe/Berlin")
+        first = datetime(2026, 10, 25, 2, 50, tzinfo=berlin)
+        second = datetime(2026, 10, 25, 2, 10, fold=1, tzinfo=berlin)  # 20 minutes later, by a clock that was set back
+        clock = iter([first, second])
+        registry = ModelRegistry("memory:", clock=lambda: next(clock, second))
+        deploy(registry), deploy(registry)
+        found = registry.diff(first, second)
+        assert found.sentences == ("0.2.0 of churn is new: draft, active",)
+        assert (found.then, found.now) == (first.astimezone(UTC), second.astimezone(UTC))
+        assert (found.then.tzinfo, found.now.tzinfo) == (UTC, UTC)  # type: ignore[union-attr]  # two moments
+        with pytest.raises(InvalidArgumentError, match="comes after"):
+            registry.diff(second, first)
+
+    def test_a_position_and_a_moment_are_ordered_too(self, store: Store) -> None:
+        registry = store()
+        moments = [store.clock.tick()]
+        for _ in range(3):
+            moments.append(store.clock.tick())
+            deploy(registry)
+        for then, now in ((2, moments[1]), (moments[2], 1), (3, moments[0]), (moments[3], 0)):
+            with pytest.raises(InvalidArgumentError, match="comes after") as refused:
+                registry.diff(then, now)
+            assert "name two positions" in refused.value.hint
+        for place in range(4):
+            assert registry.diff(place, moments[3]).changes == registry.diff(place, 3).changes
+            assert registry.diff(moments[place], 3).changes == registry.diff(place, 3).changes
+            assert registry.diff(place, moments[place]).changes == registry.diff(moments[place], place).changes == ()
+        assert registry.diff(moments[3]).changes == ()
+        assert ModelRegistry("memory:").diff(0, datetime(1960, 1, 1, tzinfo=UTC)).changes == ()
+
+    def test_where_clocks_ran_apart_a_position_and_a_moment_may_have_no_order(self) -> None:
+        fast, slow = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (12, 9))
+        clock = iter([fast, slow])
+        registry = ModelRegistry("memory:", clock=lambda: next(clock, fast))
+        registry.deploy(URI, model_name="ahead")
+        registry.deploy(URI, model_name="behind")
+        for then, now in ((1, slow), (slow, 1)):
+            with pytest.raises(InvalidArgumentError, match="comes after"):
+                registry.diff(then, now)
+        assert registry.diff(slow, 2).sentences[0] == "ahead is new"
 
     def test_of_a_model_that_never_was(self, registry: ModelRegistry) -> None:
         with pytest.raises(ModelNotFoundError):

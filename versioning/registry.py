@@ -24,7 +24,7 @@ from versioning.commanding import requests
 from versioning.commanding.deciding import Deciding
 from versioning.commanding.requests import Deployment, because
 from versioning.commands import Expect
-from versioning.errors import InvalidArgumentError, ModelNotFoundError, shown
+from versioning.errors import ModelNotFoundError, shown
 from versioning.limits import (
     checked_actor,
     checked_clock,
@@ -39,10 +39,10 @@ from versioning.limits import (
 from versioning.reading.diff import Difference, changes_between
 from versioning.reading.follower import Follower
 from versioning.reading.kept import Skipped, Views
-from versioning.reading.questions import past_of
+from versioning.reading.questions import check_order, past_of
 from versioning.reading.recent import RecentAnswers
 from versioning.reading.streams import CachedStreams
-from versioning.reading.views import MODELS, VIEWS
+from versioning.reading.views import VIEWS, Past
 from versioning.rules import Policy, checked_policy
 from versioning.store.opening import DEFAULT_URL, open_store
 
@@ -431,14 +431,13 @@ class ModelRegistry(Answers):
         Raises:
             InvalidArgumentError: a moment without a time zone, or one that lies in the future.
         """
-        now_us = self._now()
-        past = past_of(moment_or_position, self._store.head(), now_us, self._last_at_us)
-        return AsOf(self._streams.at(past), self.policy, now_us if past.at_us is None else past.at_us)
+        return self._as_of(self._past_of(moment_or_position))
 
-    def _last_at_us(self) -> int:
-        """Return the latest timestamp in the workspace; clocks differ, so it need not be the last event's."""
-        with self._views.reading(MODELS) as reading:
-            return reading.latest_us(self.workspace)
+    def _past_of(self, moment_or_position: object) -> Past:
+        return past_of(moment_or_position, self._store.head(), self._now(), self._views, self.workspace)
+
+    def _as_of(self, past: Past) -> AsOf:
+        return AsOf(self._streams.at(past), self.policy, self._now() if past.at_us is None else past.at_us)
 
     def diff(
         self, then: datetime | int, now: datetime | int | None = None, model_name: str | None = None
@@ -451,18 +450,18 @@ class ModelRegistry(Answers):
             model_name: the model to compare; without it, all models of the workspace.
 
         Raises:
-            InvalidArgumentError: they are in the wrong order, or lie in the future.
+            InvalidArgumentError: they are in the wrong order (`then` has an event that `now` lacks), or in the future.
             ModelNotFoundError: there was never a model with this name.
         """
         if model_name is not None:
             self._streams.require_history(self._streams.ref(model_name))
-        later = self.position() if now is None else now
-        before, after = self.at(then), self.at(later)
-        if isinstance(then, int) == isinstance(later, int) and then > later:  # type: ignore[operator]  # both of one kind
-            msg = "The first of the two comes after the second."
-            raise InvalidArgumentError(msg, rule="R25", hint="Swap then and now.", argument="then")
-        changes = changes_between(_models_of(before, model_name), _models_of(after, model_name))
-        return Difference(then, later, changes)
+        earlier = self._past_of(then)
+        before = _models_of(self._as_of(earlier), model_name)
+        later = Past(position=self.position()) if now is None else self._past_of(now)
+        if now is not None:
+            check_order(earlier, later, self._views, self.workspace)
+        changes = changes_between(before, _models_of(self._as_of(later), model_name))
+        return Difference(earlier.point, later.point, changes)
 
     def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
         """Follow the log: return an endless iterator over events as they come; `close()` ends it.

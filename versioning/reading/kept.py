@@ -48,7 +48,7 @@ from versioning.errors import (
     StoreError,
     VersioningError,
 )
-from versioning.events import Value, moment_of
+from versioning.events import EARLIEST_US, Value, moment_of
 from versioning.reading.views import MODELS, PRESENT, Past, State, View, _encoder, _nothing
 from versioning.store.contract import EVERY, LAST_KEY, KeptRow, RowFilter, Snapshot, ViewPosition
 from versioning.store.format import Envelope, Fact, read
@@ -160,10 +160,19 @@ class Reading(Generic[State]):
         return (self._state(one) for _, _, one in self._found(workspace, among))
 
     def latest_us(self, workspace: str) -> int:
-        """Return the latest moment of a workspace; 0 if there is none."""
+        """Return the latest moment of a workspace; the earliest that there can be if it has no events."""
         found = self._found(workspace, EVERY)
         return max(
-            (one.last_us if isinstance(one, KeptRow) else self.view.span(one)[3] for _, _, one in found), default=0
+            (one.last_us if isinstance(one, KeptRow) else self.view.span(one)[3] for _, _, one in found),
+            default=EARLIEST_US,
+        )
+
+    def latest_position(self, workspace: str) -> int:
+        """Return the position of the last event of a workspace; 0 if there is none."""
+        found = self._found(workspace, EVERY)
+        return max(
+            (one.last_position if isinstance(one, KeptRow) else self.view.span(one)[2] for _, _, one in found),
+            default=0,
         )
 
     def _state(self, one: State | KeptRow) -> State:

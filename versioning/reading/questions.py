@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from versioning.addresses import VersionNamed
     from versioning.events import Recorded
+    from versioning.reading.kept import Views
     from versioning.reading.streams import Streams
     from versioning.resolving import VersionWanted
 
@@ -312,14 +313,15 @@ def _would_do(state: ModelAggregate, command: Command, policy: Policy) -> bool:
     return True
 
 
-def past_of(moment_or_position: object, head: int, now_us: int, last_at_us: Callable[[], int]) -> Past:
+def past_of(moment_or_position: object, head: int, now_us: int, views: Views, workspace: str) -> Past:
     """Return the past that `at` was given (R25).
 
     Args:
         moment_or_position: an aware datetime, or a position.
         head: the position of the last event.
         now_us: the present, in microseconds since 1970.
-        last_at_us: returns the latest timestamp of the workspace, in microseconds since 1970.
+        views: the views of the store, which know the latest timestamp of a workspace.
+        workspace: the workspace that is asked about.
 
     Raises:
         InvalidArgumentError: a moment without a time zone, or anything that lies in the future.
@@ -334,7 +336,30 @@ def past_of(moment_or_position: object, head: int, now_us: int, last_at_us: Call
         msg = f"moment_or_position is an aware datetime or a position, not {shown(moment_or_position)}."
         raise InvalidArgumentError(msg, rule="R25", hint="For example {now}, or 14.", argument="moment_or_position")
     at_us = checked_moment(moment_or_position, "moment_or_position")
-    if at_us > now_us and at_us > last_at_us():
-        msg = "The moment lies in the future, so nothing is known as of then."
-        raise InvalidArgumentError(msg, rule="R25", hint="Ask as of now or earlier.")
+    if at_us > now_us:  # clocks differ, so the latest timestamp need not be the last event's
+        with views.reading(MODELS) as reading:
+            if at_us > reading.latest_us(workspace):
+                msg = "The moment lies in the future, so nothing is known as of then."
+                raise InvalidArgumentError(msg, rule="R25", hint="Ask as of now or earlier.")
     return Past(at_us=at_us)
+
+
+def check_order(then: Past, now: Past, views: Views, workspace: str) -> None:
+    """Check that a past has no event that a later one lacks; each ends at a position or at a moment (R25).
+
+    Raises:
+        InvalidArgumentError: it has one.
+    """
+    hint = "Swap then and now."
+    if then.position is not None and now.position is not None:
+        is_late = then.position > now.position
+    elif then.at_us is not None and now.at_us is not None:
+        is_late = then.at_us > now.at_us
+    else:
+        with views.reading(MODELS, then) as reading:
+            last = reading.latest_position(workspace), reading.latest_us(workspace)
+        is_late = not now.holds(*last)
+        hint += " If clocks ran apart, each can have an event that the other lacks: then name two positions."
+    if is_late:
+        msg = "The first of the two comes after the second."
+        raise InvalidArgumentError(msg, rule="R25", hint=hint, argument="then")

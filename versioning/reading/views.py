@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 import msgspec
@@ -20,11 +20,14 @@ from versioning.aggregate import ModelAggregate, Version
 from versioning.errors import (
     StoreError,
 )
-from versioning.events import Recorded
+from versioning.events import Recorded, moment_of
 from versioning.limits import INTEGER_MAX
 from versioning.projections import LEDGER_EVENTS, VersionLedger, evolve_ledger
 from versioning.store.contract import KeptRow, RowFilter
 from versioning.store.format import Fact
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 State = TypeVar("State")
 Seen: TypeAlias = Recorded | Fact
@@ -44,6 +47,13 @@ class Past:
     def holds(self, position: int, at_us: int) -> bool:
         """Return whether an event belongs to the prefix."""
         return (self.position is None or position <= self.position) and (self.at_us is None or at_us <= self.at_us)
+
+    @property
+    def point(self) -> int | datetime:
+        """Position or moment at which the prefix ends; the present ends at the last position that there can be."""
+        if self.at_us is not None:
+            return moment_of(self.at_us)
+        return INTEGER_MAX if self.position is None else self.position
 
     @property
     def among(self) -> RowFilter:
