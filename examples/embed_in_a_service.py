@@ -80,7 +80,11 @@ def start(version: Version) -> None:
 
 
 def respond(call: Callable[[], Version]) -> tuple[int, dict[str, Any]]:
-    """Return an HTTP status and a JSON body; a refusal is a problem document as RFC 9457 describes."""
+    """Return an HTTP status and a JSON body; a refusal is a problem document as RFC 9457 describes.
+
+    With a status of 503, a service sends `error.retry_after_s` as the header Retry-After. It logs the error itself,
+    since what clients are told names no file and no server.
+    """
     try:
         version = call()
     except VersioningError as error:

@@ -121,7 +121,8 @@ class TestWhatAnErrorTells:
         assert document["type"].startswith("urn:")
         assert document["title"]
         assert not document["title"].endswith(".")
-        assert (document["status"], document["detail"], document["argument"]) == (error.status, "So it is.", "x")
+        told = error.outside or "So it is."
+        assert (document["status"], document["detail"], document["argument"]) == (error.status, told, "x")
 
     def test_a_class_without_a_docstring_has_no_title(self) -> None:
         bare = type("Bare", (VersioningError,), {"__doc__": None})

@@ -53,10 +53,11 @@ class TestErrors:
         for error in self._raised(registry):
             document = json.loads(json.dumps(error.to_dict()))
             assert document["type"] == f"urn:model-versioning:error:{error.code}"
-            assert document["detail"] == error.sentence
+            assert document["detail"] == (error.outside or error.sentence)
             assert document["title"]
             assert 400 <= document["status"] < 600
-            assert (document["code"], document["rule"], document["hint"]) == (error.code, error.rule, error.hint)
+            assert (document["code"], document["rule"]) == (error.code, error.rule)
+            assert document["hint"]
             assert error.sentence in str(error)
             assert error.sentence.endswith(".")
             codes.add(error.code)

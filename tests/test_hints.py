@@ -11,7 +11,7 @@ import pytest
 
 import versioning
 from versioning.cli.words import WORDS
-from versioning.errors import PYTHON, ModelNotFoundError, VersioningError, verbatim, worded
+from versioning.errors import OUTSIDE, PYTHON, ModelNotFoundError, VersioningError, verbatim, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PACKAGE: Final = Path(versioning.__file__).parent
 CALL: Final = re.compile(r"\w\(|pathlib|\bpass a Path")
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
-FACES: Final = {"Python": PYTHON, "the command line": WORDS}
+FACES: Final = {"Python": PYTHON, "the command line": WORDS, "a client of a service": OUTSIDE}
 
 
 def _literals(node: ast.AST) -> Iterator[str]:
@@ -83,8 +83,9 @@ def test_no_hint_names_a_call_but_by_a_placeholder(path: str) -> None:
     assert [hint for hint in HINTS[path] if CALL.search(hint)] == []
 
 
-def test_the_words_of_the_command_line_are_no_python() -> None:
-    assert [words for words in WORDS.values() if CALL.search(words) or PLACEHOLDER.search(words)] == []
+@pytest.mark.parametrize("face", [WORDS, OUTSIDE], ids=["the command line", "a client of a service"])
+def test_the_words_of_other_faces_are_no_python(face: dict[str, str]) -> None:
+    assert [words for words in face.values() if CALL.search(words) or PLACEHOLDER.search(words)] == []
 
 
 def test_the_words_of_python_are_calls_of_it() -> None:
@@ -95,7 +96,8 @@ def test_a_hint_is_worded_for_each_face() -> None:
     error = ModelNotFoundError("There is no model 'x'.")
     assert error.hint == "Names are case-sensitive and belong to one workspace; models() lists them."
     assert error.hint_in(WORDS) == "Names are case-sensitive and belong to one workspace; `ls` lists them."
-    assert error.to_dict()["hint"] == error.hint
+    assert error.to_dict()["hint"] == error.hint_in(OUTSIDE)
+    assert error.to_dict(PYTHON)["hint"] == error.hint
     assert error.to_dict(WORDS)["hint"] == error.hint_in(WORDS)
     assert str(error).endswith(error.hint)
 

@@ -193,5 +193,6 @@ def _write_picture(path: Path, drawn: str) -> None:
             beginning = file.read(len(_PICTURES[0]))
         if beginning and not beginning.startswith(_PICTURES):
             msg = f"The file {shown(str(path))} is not a picture of ours, so it is not replaced."
-            raise InvalidArgumentError(msg, hint="Name another file, or remove it first.", argument="path")
+            hint, outside = "Name another file, or remove it first.", "The file is not a picture of ours."
+            raise InvalidArgumentError(msg, hint=hint, outside=outside, argument="path")
     path.write_text(drawn, encoding="utf-8", newline="\n")

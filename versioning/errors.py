@@ -10,7 +10,10 @@ rule behind it if there is one, and a `hint` that says what to do next. Its bran
 - `StorageError`: the operator of the store, or of the artifacts folder.
 
 A hint is data. It names a call by a placeholder, such as `{models}`, and each face words it: Python by `PYTHON` below,
-the command line by a table of its own.
+a client of a service by `OUTSIDE`, the command line by a table of its own.
+
+**A client of a service learns nothing of the machine:** `to_dict()` has no path of a file, no address of a server and
+no call of Python. An error that could name one has a second sentence, `outside`, and the first stays in the log.
 
 To add an error: write a class with a docstring, a `code` and a `hint_text`, and raise it. To add a placeholder: give it
 words in every face. Tests compare the codes with the table in README.md and with the places that raise them, and the
@@ -55,6 +58,34 @@ PYTHON: Final[Mapping[str, str]] = {
     "views": "views()",
 }
 """Words of the library for the placeholders that hints use."""
+OUTSIDE: Final[Mapping[str, str]] = {
+    "artifacts": "the artifacts folder",
+    "checkpoint": "the checkpoint",
+    "clock": "a clock that tells UTC",
+    "literally": "as in every URL",
+    "models": "the list of models",
+    "now": "2026-01-31T14:03:00Z",
+    "number": "name@1.2.0",
+    "policy": "losing_primary refuse",
+    "predict": "a method predict",
+    "private_key": "a tool for Ed25519 keys",
+    "publish": "publish",
+    "rebuild": "a rebuild",
+    "seen": 'its version_id, or an address such as "fraud@1.2.0"',
+    "serializer": "a serializer",
+    "skops": "the serializer skops and its trusted types",
+    "stores": "the form that the documentation shows",
+    "svg": "svg",
+    "take_checkpoint": "the service that has the log",
+    "ten_minutes": "10 minutes",
+    "trusted": "that you trust it",
+    "version": 'a version_id, or an address such as "fraud@1.2.0" or "fraud@primary"',
+    "versions": "the list of versions",
+    "views": "the state of the views",
+}
+"""Words for a client of a service, who sees neither Python nor the command line."""
+_OUTSIDE_FACTS: Final = frozenset({"argument", "index", "line", "position", "uri"})
+"""Facts that a client may see of an error whose sentence it may not."""
 _PLACEHOLDER: Final = re.compile(r"\{\{|\{([a-z_]+)\}")
 
 
@@ -88,8 +119,22 @@ class VersioningError(Exception):
     """Number of the rule behind the error, such as "R13"."""
     hint_text: str = ""
     """What to do next, with a `{placeholder}` for each call."""
+    outside: str | None = None
+    """Sentence for a client of a service, where `sentence` may name a file, a server or a library."""
+    outside_hint: ClassVar[str | None] = None
+    """What such a client can do next, where that is not what `hint_text` of the class says."""
+    retry_after_s: ClassVar[int | None] = None
+    """Seconds after which to try again, for the header Retry-After of an answer 503."""
 
-    def __init__(self, sentence: str, *, rule: str | None = None, hint: str | None = None, **facts: object) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        rule: str | None = None,
+        hint: str | None = None,
+        outside: str | None = None,
+        **facts: object,
+    ) -> None:
         """Keep the sentence; `facts` become attributes and members of `to_dict()`."""
         super().__init__(sentence)
         self.sentence = sentence
@@ -97,6 +142,8 @@ class VersioningError(Exception):
             self.rule = rule
         if hint:
             self.hint_text = hint
+        if outside is not None:
+            self.outside = outside
         self.facts = facts
         for name, value in facts.items():
             setattr(self, name, value)
@@ -116,23 +163,33 @@ class VersioningError(Exception):
         """Return what to do next, in the words of another face."""
         return worded(self.hint_text, words)
 
-    def to_dict(self, words: Mapping[str, str] = PYTHON) -> dict[str, Any]:
+    def to_dict(self, words: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the members of an RFC 9457 problem document, plus `code`, `rule`, `hint` and the error's own facts.
 
+        It is fit for a client of a service: what names a file, a server or a library is only in the error itself, for
+        the log. An error of status 503 has `retry_after_s`.
+
         Args:
-            words: the face that the hint is worded for.
+            words: the words of a face whose users run the store themselves; for them it says all.
         """
-        known = {name: value for name, value in self.facts.items() if value is not None}
-        facts = {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+        detail, hint, facts = self.sentence, self.hint_in(OUTSIDE if words is None else words), self.facts
+        if words is None and self.outside is not None:
+            detail, hint = self.outside, worded(self.outside_hint or type(self).hint_text, OUTSIDE)
+            facts = {name: value for name, value in facts.items() if name in _OUTSIDE_FACTS}
+        known = {"retry_after_s": self.retry_after_s, **facts}
         return {
             "type": f"urn:model-versioning:error:{self.code}",
             "title": (type(self).__doc__ or "").split("\n", 1)[0].rstrip("."),
             "status": self.status,
-            "detail": self.sentence,
+            "detail": detail,
             "code": self.code,
             "rule": self.rule,
-            "hint": self.hint_in(words),
-            **facts,
+            "hint": hint,
+            **{
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in known.items()
+                if value is not None
+            },
         }
 
 
@@ -290,6 +347,7 @@ class TryAgainError(VersioningError):
 
     code = "try-again"
     status = 503
+    retry_after_s = 1
 
 
 class ConcurrencyError(TryAgainError):
@@ -307,6 +365,8 @@ class StorageError(VersioningError):
     """The store or the artifacts folder can't do what was asked."""
 
     code = "storage"
+    outside = "The store or the artifacts folder can't do what was asked."
+    outside_hint = "Whoever runs the service finds the details in its log."
 
 
 class StoreError(StorageError):
@@ -314,6 +374,12 @@ class StoreError(StorageError):
 
     code = "store"
     status = 503
+    retry_after_s = 5
+    outside = "The database or the artifacts folder can't be used now."
+    outside_hint = (
+        "Try again in a moment. Whether a command was recorded may not be known: "
+        "with an idempotency key it can safely be sent again."
+    )
     hint_text = "Check the database. A command with an idempotency key can safely be sent again."
 
 
@@ -321,6 +387,7 @@ class CorruptLogError(StorageError):
     """A row of the log is not as this library wrote it."""
 
     code = "corrupt-log"
+    outside = "A part of the log can't be read."
     hint_text = "Nothing was imported or built from it. Keep a copy of the database, and compare it with a backup."
     position: int | None = None
     """Position of the row in the log."""
@@ -330,6 +397,7 @@ class NewerFormatError(StorageError):
     """A newer release of this library wrote this row."""
 
     code = "newer-format"
+    outside = "A newer release of this library wrote what was asked for."
     hint_text = "Upgrade model-versioning in this process."
     position: int | None = None
 
@@ -338,5 +406,6 @@ class ArtifactDamagedError(StorageError):
     """The contents of an artifact differ from what was deployed."""
 
     code = "artifact-damaged"
+    outside = "The contents of the artifact differ from what was deployed."
     rule = "R26"
     hint_text = "Restore the file from a backup, or deploy the model again."

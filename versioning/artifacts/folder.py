@@ -53,7 +53,8 @@ def checked_folder(artifacts: object) -> Path | None:
     if isinstance(artifacts, str) and artifacts.strip() and "\0" not in artifacts:
         return Path(str.__str__(artifacts))
     msg = f"artifacts is the path of a folder, not {shown(artifacts)}."
-    raise InvalidArgumentError(msg, hint="Pass a Path, or none.", argument="artifacts")
+    outside = "The path of the artifacts folder can't be accepted."
+    raise InvalidArgumentError(msg, hint="Pass a Path, or none.", outside=outside, argument="artifacts")
 
 
 def folder_for(given: Path | None, store: Path | None) -> Path | None:
@@ -308,7 +309,8 @@ def chunks_of(path: Path) -> Iterator[bytes]:
         problem = f"can't be read: {error.strerror or shown(error)}"
     hint = "Pass the path of a file; pack a folder into one file first. For a place elsewhere, pass its URI as text."
     msg = f"{shown(str(path))} {problem}."
-    raise InvalidArgumentError(msg, hint=hint, argument="model_or_reference")
+    outside = "The file can't be read, or is not a file."
+    raise InvalidArgumentError(msg, hint=hint, outside=outside, argument="model_or_reference")
 
 
 def _make(folder: Path) -> None:

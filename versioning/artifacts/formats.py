@@ -28,10 +28,16 @@ _PICKLE_PROTOCOL: Final = 5
 
 
 def refuse(
-    argument: str, sentence: str, *, rule: str | None = None, hint: str = "", cause: Exception | None = None
+    argument: str,
+    sentence: str,
+    *,
+    rule: str | None = None,
+    hint: str = "",
+    outside: str | None = None,
+    cause: Exception | None = None,
 ) -> NoReturn:
     """Raise `InvalidArgumentError`."""
-    raise InvalidArgumentError(sentence, rule=rule, hint=hint, argument=argument) from cause
+    raise InvalidArgumentError(sentence, rule=rule, hint=hint, outside=outside, argument=argument) from cause
 
 
 class Serializer(Protocol):
@@ -104,7 +110,14 @@ def _skops() -> ModuleType:
         return importlib.import_module("skops.io")
     except ImportError as error:
         hint = "Install it in this environment: pip install skops"
-        refuse("serializer", 'The serializer "skops" needs the package skops.', hint=hint, cause=error)
+        outside = "This service has no serializer skops."
+        refuse(
+            "serializer",
+            'The serializer "skops" needs the package skops.',
+            hint=hint,
+            outside=outside,
+            cause=error,
+        )
 
 
 class BytesSerializer:

@@ -188,7 +188,8 @@ def _calling(serializer: Serializer, argument: str, deed: str) -> Iterator[None]
     except Exception as error:  # noqa: BLE001 - formats and objects can raise anything; it becomes the cause
         hint = "Use a serializer that fits, where the object's modules can be imported; or pass bytes, or a Path."
         problem = f"The serializer {shown(serializer.name)} can't {deed}: {shown(error)}."
-        refuse(argument, problem, hint=hint, cause=error)
+        outside = f"The serializer {shown(serializer.name)} can't {deed}."
+        refuse(argument, problem, hint=hint, outside=outside, cause=error)
 
 
 def _present(folder: ArtifactFolder | None) -> ArtifactFolder:

@@ -210,7 +210,7 @@ def _contents(path: Path, argument: str) -> bytes:
         raise unreadable(path, error, argument) from error
     if len(contents) > FILE_BYTES_MAX:
         msg = f"{shown(str(path))} is too long to be a {argument.replace('_', ' ')}."
-        raise InvalidArgumentError(msg, argument=argument)
+        raise InvalidArgumentError(msg, outside="The file is too long.", argument=argument)
     return contents
 
 
@@ -220,7 +220,8 @@ def _ed25519() -> Any:  # noqa: ANN401 - a module of an extra
         return importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
     except ImportError as error:
         msg = "Signatures need cryptography, which is not installed."
-        raise InvalidArgumentError(msg, hint='pip install "model-versioning[sign]"') from error
+        hint, outside = 'pip install "model-versioning[sign]"', "This service can't check signatures."
+        raise InvalidArgumentError(msg, hint=hint, outside=outside) from error
 
 
 def _key(given: Key, kind: str) -> Any:  # noqa: ANN401 - a key of an extra

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def unreadable(path: str | Path, error: Exception, argument: str) -> InvalidArgumentError:
     """Return the error for a file that can't be read, which the caller named in an argument."""
-    return InvalidArgumentError(f"{shown(str(path))} can't be read: {cause_of(error)}.", argument=argument)
+    msg = f"{shown(str(path))} can't be read: {cause_of(error)}."
+    return InvalidArgumentError(msg, outside="The file can't be read.", argument=argument)
 
 
 def unwritable(path: str | Path, error: Exception) -> StoreError:

@@ -211,7 +211,8 @@ def _opened_to_write(target: File) -> Iterator[BinaryIO]:
     try:
         if path.exists():
             msg = f"The file {shown(str(path))} exists already."
-            raise InvalidArgumentError(msg, hint="Choose another path, or remove the file first.", argument="target")
+            hint, outside = "Choose another path, or remove the file first.", "The file exists already."
+            raise InvalidArgumentError(msg, hint=hint, outside=outside, argument="target")
         try:
             with part.open("wb") as file:
                 yield file
@@ -230,7 +231,8 @@ def _checked_file(file: object, can_be_used: Callable[[BinaryIO], object]) -> Bi
         if can_be_used(cast("BinaryIO", file)) is not None:
             return cast("BinaryIO", file)
     msg = f"This is neither a path nor an open binary file: {shown(file)}."
-    raise InvalidArgumentError(msg, hint="Pass a path, or a file opened in binary mode.", argument="file")
+    hint, outside = "Pass a path, or a file opened in binary mode.", "This is not a file that can be used."
+    raise InvalidArgumentError(msg, hint=hint, outside=outside, argument="file")
 
 
 # Import.

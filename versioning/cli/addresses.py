@@ -97,7 +97,7 @@ def explained(error: NotFoundError, text: str) -> NotFoundError:
     if parse_address(text) != Address(text, None) or "@" not in text:
         return error
     hint = f"What follows the @ is no version. Write @primary, @1.2.0 or @^1.2. {error.hint_text}"
-    return type(error)(error.sentence, rule=error.rule, hint=hint, **error.facts)
+    return type(error)(error.sentence, rule=error.rule, hint=hint, outside=error.outside, **error.facts)
 
 
 @contextlib.contextmanager

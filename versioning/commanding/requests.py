@@ -321,4 +321,6 @@ _nothing: Final[dict[str, str | None]] = {"idempotency_key": None}
 def numbered(error: VersioningError, index: int) -> VersioningError:
     """Return an error with the index of the deployment that it is about."""
     msg = f"Deployment {index}: {error.sentence}"
-    return type(error)(msg, rule=error.rule, hint=error.hint_text, **{**error.facts, "index": index})
+    outside = error.outside and f"Deployment {index}: {error.outside}"
+    facts = {**error.facts, "index": index}
+    return type(error)(msg, rule=error.rule, hint=error.hint_text, outside=outside, **facts)

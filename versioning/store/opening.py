@@ -135,7 +135,7 @@ def location_of(place: object) -> Location:
 
 
 def _invalid(sentence: str, hint: str = _URL_HINT) -> InvalidArgumentError:
-    return InvalidArgumentError(sentence, hint=hint, argument="url")
+    return InvalidArgumentError(sentence, hint=hint, outside="The URL of the store can't be accepted.", argument="url")
 
 
 # Options.
