@@ -600,8 +600,8 @@ class TestWhatItTells:
 OWN = {
     "sqlite": {"all_texts"},
     "postgres": {
-        "append_all", "clock", "create_schema_version", "end_session", "has_version", "holders", "lock_view", "notify",
-        "settle", "try_lock_view", "version",
+        "append_all", "clock", "create_schema_version", "end_session", "has_version", "holders", "lock_view",
+        "mend_sequence", "notify", "sequence", "sequence_start", "settle", "try_lock_view", "version",
     },
 }  # fmt: skip
 """Names of what one engine alone is asked."""

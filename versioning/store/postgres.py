@@ -22,7 +22,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from versioning.errors import NewerFormatError, StoreError, shown
+from versioning.errors import NewerFormatError, StoreError, shown, verbatim
 from versioning.limits import INTEGER_MAX
 from versioning.store import recorder
 from versioning.store.contract import AppendConflict
@@ -130,7 +130,7 @@ class PostgresRecorder(Recorder):
     """The log and the kept views in one schema of a PostgreSQL database.
 
     Raises:
-        StoreError: the database can't be reached, or is not ours.
+        StoreError: the database can't be reached, or is not ours, or its sequence is behind the log.
         NewerFormatError: a newer release wrote it.
     """
 
@@ -150,6 +150,7 @@ class PostgresRecorder(Recorder):
         try:
             with self._pool.use() as connection:
                 _migrate(connection, settings)
+                _check_sequence(connection, settings)
         except BaseException:
             self.close()
             raise
@@ -196,6 +197,8 @@ class PostgresRecorder(Recorder):
         except StoreError as error:
             if error.facts.get("constraint") in {"stored_events_by_sequence", "stored_events_by_key"}:
                 raise AppendConflict(_CONFLICT) from error
+            if error.facts.get("constraint") == "stored_events_pkey":
+                raise _behind(self._pool.settings) from error
             if connection is not None and connection.is_broken:
                 self._end(connection)
             raise
@@ -305,6 +308,33 @@ class PostgresRecorder(Recorder):
 
     def _view_lock(self, name: str) -> tuple[int, int, str]:
         return _VIEWS, _digest(self._pool.settings.schema, name), f"{int(IDLE_TIMEOUT_S * 1_000)}ms"
+
+
+# The sequence of the positions.
+
+
+def _check_sequence(connection: Connection, settings: Settings) -> None:
+    """Check that no position before the last one will be given again.
+
+    Backups of single tables and logical replicas do not carry a sequence. Its next position is then one that is taken,
+    or one in an old gap, which readers have passed.
+
+    Raises:
+        StoreError: the sequence is behind the log.
+    """
+    ((drawn, head, may_look),) = connection.ask("sequence")
+    if drawn is None:  # nobody has drawn yet; only who may look knows where it begins
+        ((drawn,),) = connection.ask("sequence_start") if may_look else ((0,),)
+    if drawn < head:
+        raise _behind(settings)
+
+
+def _behind(settings: Settings) -> StoreError:
+    mend = " ".join(_statements(settings.schema)["mend_sequence"].decode().split())
+    msg = (
+        f"{settings.where} has a sequence stored_positions that is behind its log, as after a restore of tables alone."
+    )
+    return StoreError(msg, hint=f"While nothing else writes, let the owner of the tables run: {verbatim(mend)}")
 
 
 # The tables.

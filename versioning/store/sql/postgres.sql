@@ -63,6 +63,23 @@ JOIN pg_namespace ON pg_namespace.oid=relnamespace WHERE nspname=$1 AND relname=
 -- Version of the tables.
 SELECT max(version) FROM {schema}.schema_version;
 
+-- name: sequence
+-- The last position that was drawn, NULL if none was; the last that is recorded, looked at before; and whether this
+-- user may look closer. Who may not draw can't be behind.
+SELECT CASE WHEN has_sequence_privilege(sequence,'USAGE,SELECT') THEN pg_sequence_last_value(sequence) ELSE head END,
+head,has_sequence_privilege(sequence,'SELECT') FROM (
+    SELECT '{schema_text}.stored_positions'::regclass AS sequence,coalesce(max(position),0) AS head
+    FROM {schema}.stored_events
+) AS found;
+
+-- name: sequence_start
+-- The position before the one that a sequence which nobody has drawn from gives first.
+SELECT last_value-1 FROM {schema}.stored_positions;
+
+-- name: mend_sequence
+-- Set the sequence to the last position. Nobody runs it but an operator, who reads it in a hint.
+SELECT setval('{schema_text}.stored_positions',(SELECT max(position) FROM {schema}.stored_events));
+
 -- name: append
 -- Record one row. No row passes the condition without the lock, so the lock comes before the position.
 INSERT INTO {schema}.stored_events (originator_id,originator_version,topic,state,idempotency_key)
