@@ -223,6 +223,17 @@ class TestCommands:
         assert (first.actor, first.reason, first.idempotency_key, first.correlation_id) == ("u-1", "r", "k", "c")
         assert (published.actor, deactivated.actor) == ("u-2", None)
 
+    @pytest.mark.parametrize("option", ["--actor", "--reason", "--idempotency-key", "--correlation-id"])
+    def test_a_blank_one_asks_whether_a_variable_is_unset_and_records_nothing(self, option: str) -> None:
+        for blank in ("", " "):
+            told = run("deploy", "fraud", "s3://x", option, blank)
+            assert told.code == 2
+            assert told.err.splitlines()[:2] == [
+                f"Error: {option[2:].replace('-', '_')} is blank. [invalid-argument, R28]",
+                "Hint: Is a variable of the shell unset? Leave the option out if there is nothing to say.",
+            ]
+        assert done("ls").out == ""
+
     def test_an_idempotency_key_does_a_thing_once(self) -> None:
         first = deployed("--idempotency-key", "k")
         assert deployed("--idempotency-key", "k") == first

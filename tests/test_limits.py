@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from versioning import limits
+from versioning.cli.words import WORDS
 from versioning.commands import Expect
 from versioning.errors import InvalidArgumentError, InvalidNameError, VersioningError, shown
 from versioning.events import moment_of
@@ -176,7 +177,7 @@ class TestR28Texts:
         self, check: Check, argument: str, control: str
     ) -> None:
         if argument in {"reason", "correlation_id"}:
-            assert check(control) == control
+            assert check(f"a{control}") == f"a{control}"
         else:
             assert refusal(check, control).sentence == f"{argument} contains control characters."
 
@@ -192,18 +193,22 @@ class TestR28Texts:
         else:
             assert check(None) is None
 
-    @pytest.mark.parametrize("check", [limits.checked_workspace, limits.checked_key])
     @pytest.mark.parametrize("blank", ["", " ", "\u3000"], ids=ascii)
-    def test_a_workspace_and_a_key_are_not_blank(self, check: Check, blank: str) -> None:
-        assert "is blank" in refusal(check, blank).sentence
+    @each_text
+    def test_it_is_not_blank(self, check: Check, argument: str, blank: str) -> None:
+        error = refusal(check, blank)
+        assert (error.sentence, error.rule) == (f"{argument} is blank.", "R28")
+        assert error.hint == "Leave it out if there is nothing to say."
+        assert error.hint_in(WORDS).startswith("Is a variable of the shell unset?")
+
+    @pytest.mark.parametrize("check", [limits.checked_reason, limits.checked_correlation])
+    def test_line_breaks_alone_are_blank_too(self, check: Check) -> None:
+        assert "is blank" in refusal(check, "\r\n\t").sentence
 
     @pytest.mark.parametrize("check", [limits.checked_workspace, limits.checked_actor, limits.checked_reason])
     def test_a_text_of_another_class_becomes_plain_text(self, check: Check) -> None:
         text = check(Words.ADA)
         assert (text, type(text)) == ("ada", str)
-
-    def test_an_empty_one_is_kept(self) -> None:
-        assert limits.checked_actor("") == limits.checked_reason("") == limits.checked_correlation("") == ""
 
     def test_it_is_not_normalized(self) -> None:
         assert limits.checked_actor("cafe\u0301 ") == "cafe\u0301 "

@@ -61,6 +61,12 @@ class TestR28Limits:
         with refused(registry, InvalidArgumentError, "R28"):
             deploy(registry, **{argument: "a\ud800"})
 
+    @pytest.mark.parametrize("argument", ["actor", "reason", "idempotency_key", "correlation_id"])
+    def test_blank_is_not_left_out(self, registry: ModelRegistry, argument: str) -> None:
+        for text in ("", " ", "\u3000"):
+            with refused(registry, InvalidArgumentError, "R28"):
+                deploy(registry, **{argument: text})
+
     @pytest.mark.parametrize("argument", ["reason", "correlation_id"])
     def test_reasons_and_correlations_may_have_any_other_character(
         self, registry: ModelRegistry, argument: str

@@ -33,6 +33,7 @@ SHOWN_CHARACTERS_MAX = 120
 
 PYTHON: Final[Mapping[str, str]] = {
     "artifacts": "artifacts=",
+    "blank": "Leave it out",
     "checkpoint": "checkpoint=",
     "clock": "clock=lambda: datetime.now(timezone.utc)",
     "literally": "or pass a pathlib.Path, which is taken literally",
@@ -60,6 +61,7 @@ PYTHON: Final[Mapping[str, str]] = {
 """Words of the library for the placeholders that hints use."""
 OUTSIDE: Final[Mapping[str, str]] = {
     "artifacts": "the artifacts folder",
+    "blank": "Leave it out",
     "checkpoint": "the checkpoint",
     "clock": "a clock that tells UTC",
     "literally": "as in every URL",

@@ -124,7 +124,8 @@ def checked_text(
         return value
     text = exact(value)
     if problem := text_problem(text, characters_max, controls=controls, blank=blank):
-        _refuse(argument, problem)
+        hint = "{blank} if there is nothing to say." if problem == BLANK else ""
+        _refuse(argument, problem, hint=hint)
     return cast("str", text)
 
 
@@ -145,7 +146,11 @@ def text_problem(value: object, characters_max: int, *, controls: bool = False, 
         return "contains half of a surrogate pair"
     if not controls and has_controls(value):
         return "contains control characters"
-    return None if blank or value.strip() else "is blank"
+    return None if blank or value.strip() else BLANK
+
+
+BLANK: Final = "is blank"
+"""Problem of a text that consists of white space alone, or of nothing; that is not the same as leaving it out."""
 
 
 def checked_workspace(value: object) -> str:
@@ -155,12 +160,14 @@ def checked_workspace(value: object) -> str:
 
 def checked_actor(value: object) -> str | None:
     """Return the actor, if there is one."""
-    return None if value is None else checked_text(value, "actor", LABEL_CHARACTERS_MAX)
+    return None if value is None else checked_text(value, "actor", LABEL_CHARACTERS_MAX, blank=False)
 
 
 def checked_reason(value: object) -> str | None:
     """Return the reason, if there is one; it may have several lines."""
-    return None if value is None else checked_text(value, "reason", REASON_CHARACTERS_MAX, controls=True)
+    if value is None:
+        return None
+    return checked_text(value, "reason", REASON_CHARACTERS_MAX, controls=True, blank=False)
 
 
 def checked_key(value: object) -> str | None:
@@ -170,7 +177,9 @@ def checked_key(value: object) -> str | None:
 
 def checked_correlation(value: object) -> str | None:
     """Return the correlation, if there is one."""
-    return None if value is None else checked_text(value, "correlation_id", LABEL_CHARACTERS_MAX, controls=True)
+    if value is None:
+        return None
+    return checked_text(value, "correlation_id", LABEL_CHARACTERS_MAX, controls=True, blank=False)
 
 
 def checked_failure(value: object) -> str:
