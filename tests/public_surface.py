@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
 def opening(path: Path) -> None:
     policy = Policy(losing_primary="leave_none", publishing_claims=False, activation="awaited")
-    with ModelRegistry(path, workspace="acme", policy=policy, artifacts=path.parent, serializer=None) as registry:
+    with ModelRegistry(
+        path, workspace="acme", policy=policy, artifacts=path.parent, serializer=None, objects_max=8
+    ) as registry:
         assert_type(registry, ModelRegistry)
         assert_type(registry.workspace, str)
         assert_type(registry.policy, Policy)

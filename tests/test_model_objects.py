@@ -15,9 +15,12 @@ from versioning import (
     ArtifactUntrustedError,
     InvalidArgumentError,
     ModelRegistry,
+    SkopsSerializer,
+    VersionDeletedError,
     VersionNotActiveError,
 )
 from versioning.artifacts.loading import load_artifact
+from versioning.artifacts.objects import _named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,11 @@ class Doubling:
 
     def predict(self, inputs: list[int]) -> list[int]:
         return [2 * value for value in inputs]
+
+
+def held(registry: ModelRegistry) -> set[str]:
+    """Return the versions whose objects are in memory."""
+    return {version_id for version_id, _ in registry._objects._held}
 
 
 class TestModelObjects:
@@ -101,12 +109,60 @@ class TestModelObjects:
         for version in versions:
             registry.invoke(NAME, [1], version.version_id, trusted=True)
         registry.deactivate(versions[0].version_id)
-        assert set(registry._objects._held) == {version.version_id for version in versions[1:]}
+        assert held(registry) == {version.version_id for version in versions[1:]}
         other.delete(versions[1].version_id)
-        registry.invoke(NAME, [1], trusted=True)
-        assert set(registry._objects._held) == {version.version_id for version in versions[2:]}
+        with refused(registry, VersionDeletedError):
+            registry.invoke(NAME, [1], versions[1].version_id, trusted=True)
+        assert held(registry) == {version.version_id for version in versions[2:]}
         with refused(registry, VersionNotActiveError):
             registry.invoke(NAME, [1], versions[0].version_id, trusted=True)
+
+    def test_it_is_dropped_when_its_model_is_deleted_here_or_elsewhere(
+        self, shared_store: Store, tmp_path: Path
+    ) -> None:
+        registry, other = shared_store(artifacts=tmp_path / "c"), shared_store(artifacts=tmp_path / "c")
+        for name in ("here", "elsewhere", "left"):
+            registry.deploy(Doubling(), model_name=name, publish=True)
+        for name in ("here", "elsewhere"):
+            registry.invoke(name, [1], trusted=True)
+        registry.delete_model("here")
+        assert held(registry) == {one.version_id for one in registry.active("elsewhere")}
+        other.delete_model("elsewhere")
+        registry.invoke("left", [1], trusted=True)
+        assert held(registry) == {one.version_id for one in registry.active("left")}
+
+    def test_a_call_with_a_wrong_serializer_changes_no_later_call(self, registry: ModelRegistry) -> None:
+        registry.deploy(Doubling(), model_name=NAME, publish=True)
+        for _ in range(2):
+            with refused(registry, InvalidArgumentError):
+                registry.invoke(NAME, [1], trusted=True, serializer="bytes")
+            assert not registry._objects._held
+        assert registry.invoke(NAME, [1], trusted=True) == [2]
+        with refused(registry, InvalidArgumentError):
+            registry.invoke(NAME, [1], trusted=True, serializer="bytes")
+        assert registry.invoke(NAME, [1], trusted=True, serializer="pickle") == [2]
+        with refused(registry, ArtifactUntrustedError):
+            registry.invoke(NAME, [1], serializer="pickle")
+        assert len(registry._objects._held) == 2
+
+    def test_so_many_are_held_and_the_one_invoked_longest_ago_goes_first(self, store: Store, tmp_path: Path) -> None:
+        registry = store(artifacts=tmp_path, objects_max=2)
+        versions = [registry.deploy(Doubling(), model_name=NAME, publish=True).version_id for _ in range(3)]
+        for index in (0, 1, 0, 2):
+            registry.invoke(NAME, [1], versions[index], trusted=True)
+        assert held(registry) == {versions[0], versions[2]}
+
+    @pytest.mark.parametrize(("objects_max", "count"), [(0, 0), (1, 1), (None, 40)])
+    def test_none_may_be_held_or_all(self, store: Store, tmp_path: Path, objects_max: int | None, count: int) -> None:
+        registry = store(artifacts=tmp_path, objects_max=objects_max)
+        for _ in range(40):
+            version = registry.deploy(Doubling(), model_name=NAME, publish=True)
+            assert registry.invoke(NAME, [1], version.version_id, trusted=True) == [2]
+        assert len(held(registry)) == count
+
+    def test_serializers_of_skops_are_told_apart_by_what_they_trust(self) -> None:
+        one, same, other = SkopsSerializer(["a"]), SkopsSerializer(["a"]), SkopsSerializer(["b"])
+        assert _named(one) == _named(same) != _named(other)
 
     def test_what_can_not_be_called_is_an_error(self, registry: ModelRegistry) -> None:
         registry.deploy(b"weights", model_name=NAME, publish=True)

@@ -253,12 +253,12 @@ def checked_position(value: object, argument: str) -> int:
     _refuse(argument, f"must be a position, a whole number from 0, not {shown(value)}", rule="R25")
 
 
-def checked_limit(value: object) -> int | None:
+def checked_limit(value: object, argument: str = "limit") -> int | None:
     """Return the largest number of items wanted; None means all."""
     value = exact(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INTEGER_MAX):
         return value
-    _refuse("limit", f"must be a whole number from 0, or None, not {shown(value)}", rule=None)
+    _refuse(argument, f"must be a whole number from 0, or None, not {shown(value)}", rule=None)
 
 
 def checked_seconds(value: object, argument: str) -> float:

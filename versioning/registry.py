@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, c
 
 from versioning.answers import Answers, AsOf
 from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
-from versioning.artifacts.objects import ModelObjects
+from versioning.artifacts.objects import HELD_MAX, ModelObjects
 from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
 from versioning.audit.log_file import ExportScope, LogFile, export_log, import_log
 from versioning.audit.verify import Verification, verify
@@ -78,6 +78,7 @@ class ModelRegistry(Answers):
             server.
         artifacts: the folder for contents; without one, a folder beside a SQLite file, and none for other stores.
         serializer: how model objects become bytes, unless `deploy` says otherwise.
+        objects_max: most objects that `invoke` holds (None: all); the one invoked longest ago is dropped first.
 
     Raises:
         InvalidArgumentError: an argument can't be accepted.
@@ -94,11 +95,12 @@ class ModelRegistry(Answers):
         clock: Callable[[], datetime] | None = None,
         artifacts: str | Path | None = None,
         serializer: str | Serializer | None = "pickle",
+        objects_max: int | None = HELD_MAX,
     ) -> None:
         """Open the store, and create its tables if they are missing."""
         workspace, policy = checked_workspace(workspace), checked_policy(policy)
         self._clock = checked_clock(clock)
-        self._objects = ModelObjects(None, serializer)
+        self._objects = ModelObjects(None, serializer, objects_max)
         place = os.environ.get("VERSIONING_URL") or DEFAULT_URL if url is None else url
         folder = checked_folder(artifacts)
         self._store = open_store(place)
@@ -142,13 +144,10 @@ class ModelRegistry(Answers):
     # Commands.
 
     def _run(self, request: Request) -> Version:
-        version = self._deciding.run(request).version
-        if version.status != "active":
-            self._objects.drop(version.version_id)
-        return version
+        return self._objects.after_command(self._deciding.run(request).version)
 
     def _run_on_model(self, request: Request) -> Model:
-        return self._deciding.run(request).model
+        return self._objects.after_deletion(self._deciding.run(request).model)
 
     def _stored(self, model: object, serializer: str | Serializer | None) -> ArtifactRef:
         return self._objects.store(model, serializer)
@@ -626,13 +625,14 @@ class ModelRegistry(Answers):
     ) -> Any:  # noqa: ANN401 - whatever the model answers
         """Call the primary, or the version that is named, in this process: its `predict`, or the object itself.
 
-        Its object is loaded once, and dropped when the version is no longer active.
+        Its object is loaded once for each serializer, and dropped when the version is no longer active.
 
         Raises:
             InvalidArgumentError: the object has no `predict` and can't be called.
             VersioningError: whatever `resolve` and `load` raise.
         """
-        return self._objects.invoke(self.resolve(model_name, version), inputs, trusted, serializer, self.active)
+        resolve = functools.partial(self.resolve, model_name, version)
+        return self._objects.invoke(resolve, inputs, trusted, serializer, self.active)
 
     def collect_artifacts(self) -> tuple[str, ...]:
         """Erase contents that are older than a day and belong to no version that is left; return their digests (R26).

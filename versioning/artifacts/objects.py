@@ -6,31 +6,58 @@ never handed to a caller who gave none.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from versioning.artifacts.formats import checked_serializer
+from versioning.artifacts.formats import SkopsSerializer, checked_serializer
 from versioning.artifacts.loading import as_artifact, load_artifact
-from versioning.errors import InvalidArgumentError, shown
-from versioning.limits import checked_flag
+from versioning.errors import (
+    InvalidArgumentError,
+    ModelNotFoundError,
+    NoPrimaryVersionError,
+    VersionDeletedError,
+    VersionNotActiveError,
+    VersionNotFoundError,
+    shown,
+)
+from versioning.limits import checked_flag, checked_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from versioning.aggregate import Version
+    from versioning.aggregate import Model, Version
     from versioning.artifacts.folder import ArtifactFolder
-    from versioning.artifacts.formats import AnySerializer
+    from versioning.artifacts.formats import AnySerializer, Serializer
     from versioning.events import ArtifactRef
+
+
+_REFUSED: Final = (
+    ModelNotFoundError,
+    NoPrimaryVersionError,
+    VersionDeletedError,
+    VersionNotActiveError,
+    VersionNotFoundError,
+)
+HELD_MAX: Final = 32
+"""Most model objects that are held, unless the caller says otherwise; the one invoked longest ago is dropped first."""
+_Key: TypeAlias = tuple[str, str | int | None]
+"""What shapes an object: its version, and the serializer that the caller chose."""
 
 
 class _Held:
     """A model object that was loaded to be invoked, and the lock that makes it load once."""
 
-    __slots__ = ("is_harmless", "lock", "model")
+    __slots__ = ("call", "is_harmless", "lock", "model_name", "serializer")
 
-    def __init__(self) -> None:
+    def __init__(self, model_name: str, serializer: Serializer | None) -> None:
         self.lock = threading.Lock()
-        self.model: object = None
+        self.model_name = model_name
+        self.serializer = serializer
+        """It stays alive as long as its id is part of a key."""
+        self.call: Callable[[object], Any] | None = None
+        """The object's `predict`, or the object itself; None until it was loaded and can be called."""
         self.is_harmless = False
         """Whether it was loaded without trust."""
 
@@ -38,16 +65,21 @@ class _Held:
 class ModelObjects:
     """The model objects of a registry, and how they are stored, loaded and invoked."""
 
-    def __init__(self, folder: ArtifactFolder | None, serializer: AnySerializer | None) -> None:
+    def __init__(
+        self, folder: ArtifactFolder | None, serializer: AnySerializer | None, held_max: object = HELD_MAX
+    ) -> None:
         """Keep contents in a folder, if there is one.
 
         Args:
             folder: the folder for contents, or None.
             serializer: how objects become bytes if the caller does not say.
+            held_max: most objects that are held; with 0, each call loads its own, and None means all.
         """
+        self.held_max = checked_limit(held_max, "objects_max")
         self.folder = folder
         self.serializer = None if serializer is None else checked_serializer(serializer)
-        self._held: dict[str, _Held] = {}
+        self._held: collections.OrderedDict[_Key, _Held] = collections.OrderedDict()
+        self._lock = threading.Lock()
 
     def store(self, model: object, serializer: AnySerializer | None, *, preview: bool = False) -> ArtifactRef:
         """Return the reference that the event keeps; contents are stored first, unless it is a preview.
@@ -70,13 +102,13 @@ class ModelObjects:
         return load_artifact(version.artifact, self.folder, trusted=trusted, serializers=ours, serializer=serializer)
 
     def invoke(
-        self, version: Version, inputs: object, trusted: object, serializer: AnySerializer | None,
+        self, resolve: Callable[[], Version], inputs: object, trusted: object, serializer: AnySerializer | None,
         active: Callable[[str], tuple[Version, ...]],
     ) -> Any:  # noqa: ANN401 - whatever the model answers  # fmt: skip
         """Call a version's object, or its `predict`; it is loaded once.
 
         Args:
-            version: the version to call.
+            resolve: returns the version to call.
             inputs: what the object is called with.
             trusted: whether formats that can run code may be loaded.
             serializer: the caller's serializer, for a format that this library does not know.
@@ -84,45 +116,87 @@ class ModelObjects:
 
         Raises:
             InvalidArgumentError: the object has no `predict` and can't be called.
+            VersioningError: whatever `resolve` raises.
         """
-        model = self._model(version, trusted=checked_flag(trusted, "trusted"), serializer=serializer, active=active)
-        call = getattr(model, "predict", model)
+        is_trusted = checked_flag(trusted, "trusted")
+        chosen = None if serializer is None else checked_serializer(serializer)
+        try:
+            version = resolve()
+        except _REFUSED:
+            self._drop_idle(active)
+            raise
+        return self._callable(version, is_trusted, chosen, active)(inputs)
+
+    def _callable(
+        self,
+        version: Version,
+        trusted: bool,  # noqa: FBT001 - private
+        serializer: Serializer | None,
+        active: Callable[[str], tuple[Version, ...]],
+    ) -> Callable[[object], Any]:
+        key = (version.version_id, _named(serializer))
+        with self._lock:
+            held = self._held.setdefault(key, _Held(version.model_name, serializer))
+            self._held.move_to_end(key)
+            while self.held_max is not None and len(self._held) > self.held_max:
+                self._held.popitem(last=False)
+        with held.lock:
+            if held.call is None or not (trusted or held.is_harmless):
+                self._drop_idle(active)
+                try:
+                    held.call = self._loaded(version, trusted, serializer)
+                    held.is_harmless = not trusted
+                finally:
+                    if held.call is None:
+                        self._drop([key])
+            return held.call
+
+    def _loaded(self, version: Version, trusted: bool, serializer: Serializer | None) -> Callable[[object], Any]:  # noqa: FBT001 - private
+        model = self.load(version, trusted=trusted, serializer=serializer)
+        call: Any = getattr(model, "predict", model)
         if not callable(call):
             msg = f"{version.number} of {shown(version.model_name)} is a {type(model).__name__}, which can't be called."
             raise InvalidArgumentError(msg, hint="Deploy an object with {predict}, or a function.")
-        return call(inputs)
+        return cast("Callable[[object], Any]", call)
 
-    def _model(
-        self,
-        version: Version,
-        *,
-        trusted: bool,
-        serializer: AnySerializer | None,
-        active: Callable[[str], tuple[Version, ...]],
-    ) -> object:
-        self._drop_idle(version, active)
-        held = self._held.setdefault(version.version_id, _Held())
-        with held.lock:
-            if held.model is None or not (trusted or held.is_harmless):
-                held.model = self.load(version, trusted=trusted, serializer=serializer)
-                held.is_harmless = not trusted
-            return held.model
+    def _drop_idle(self, active: Callable[[str], tuple[Version, ...]]) -> None:
+        """Drop the objects of all versions that are no longer active, whoever changed that."""
+        with self._lock:
+            held = {key: one.model_name for key, one in self._held.items()}
+        serving: set[str] = set()
+        for model_name in set(held.values()):
+            with contextlib.suppress(ModelNotFoundError):
+                serving.update(version.version_id for version in active(model_name))
+        self._drop(key for key in held if key[0] not in serving)
 
-    def _drop_idle(self, version: Version, active: Callable[[str], tuple[Version, ...]]) -> None:
-        """Drop the objects of this model's versions that are no longer active."""
-        ours = version.model_id.rpartition("_")[0].replace("mdl_", "ver_", 1)
-        held = tuple(self._held)  # commands in other threads take theirs out
-        idle = [one for one in held if one.startswith(ours) and one != version.version_id]
-        if idle:
-            serving = {one.version_id for one in active(version.model_name)}
-            for version_id in idle:
-                if version_id not in serving:
-                    self.drop(version_id)
+    def _drop(self, keys: Iterable[_Key]) -> None:
+        with self._lock:
+            for key in keys:
+                self._held.pop(key, None)
 
-    def drop(self, version_id: str) -> None:
-        """Drop the object of a version, if it is held."""
-        self._held.pop(version_id, None)
+    def after_command(self, version: Version) -> Version:
+        """Return a version that a command left; its objects are dropped if it is no longer active."""
+        if version.status != "active":
+            self._drop_where(lambda key, _: key[0] == version.version_id)
+        return version
+
+    def after_deletion(self, model: Model) -> Model:
+        """Return a model that was deleted; the objects of its versions are dropped."""
+        self._drop_where(lambda _, held: held.model_name == model.name)
+        return model
+
+    def _drop_where(self, is_wanted: Callable[[_Key, _Held], bool]) -> None:
+        with self._lock:
+            for key in [key for key, held in self._held.items() if is_wanted(key, held)]:
+                del self._held[key]
 
     def collect(self, referenced: Callable[[], set[str]]) -> tuple[str, ...]:
         """Erase contents that are not referred to and are older than a day; return their digests."""
         return () if self.folder is None else tuple(self.folder.collect(referenced))
+
+
+def _named(serializer: Serializer | None) -> str | int | None:
+    """Return what tells a serializer from others: what one of skops trusts, or else which object it is."""
+    if serializer is None:
+        return None
+    return repr(serializer) if type(serializer) is SkopsSerializer else id(serializer)
