@@ -52,6 +52,19 @@ class TestCommands:
         told = done(*words, "--json").json
         assert told == {**first, "recorded": [], "repeated": True}
 
+    def test_a_key_of_a_model_that_was_deleted_since_is_told_so(self) -> None:
+        words = ("deploy", NAME, URI, "--idempotency-key", "k")
+        done(*words)
+        assert "deleted since" not in run(*words).err
+        done("deploy", NAME, URI)
+        done("delete", f"{NAME}@0.1.0", "--yes")
+        assert "The version was deleted since, so it does not serve." in run(*words).err
+        gone = ("delete", NAME, "--all", "--yes", "--idempotency-key", "d")
+        done(*gone)
+        again = run(*words)
+        assert (again.code, "The model was deleted since, so nothing of it serves." in again.err) == (0, True)
+        assert "deleted since" not in run(*gone).err
+
     def test_with_a_key_the_same_words_are_the_same_command_whatever_moved(self) -> None:
         first, second = deployed("--publish"), deployed("--publish")
         words = ("deactivate", f"{NAME}@primary", "--idempotency-key", "k")

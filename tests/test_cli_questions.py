@@ -70,6 +70,10 @@ class TestQuestions:
             run(*words, "--as-of", "yesterday"), 2, "--as-of is not a moment", "for --as-of", "a position of the log"
         )
         refused(run(*words, "--as-of", "99"), 2, "[invalid-argument, R25]")
+        said = ("the year 2025 or position 2025", "position:2025", "2025-01-31T14:03:00Z")
+        refused(run(*words, "--as-of", "2025"), 2, *said)
+        refused(run(*words, "--as-of", "position:2025"), 2, "ends at position 7")
+        assert run(*words, "--as-of", "position:5").out == run(*words, "--as-of", "5").out
 
     def test_show_tells_all_of_a_model_or_a_version(self) -> None:
         version = dict(line for line in done("show", f"{NAME}@0.1.0").lines)
@@ -173,6 +177,8 @@ class TestQuestions:
         assert done("diff", "5", "--model", NAME).lines[0][2] == "primary"
         assert (done("diff", "7").out, done("diff", "7", "7", "--json").json["changes"]) == ("", [])
         refused(run("diff", "7", "1"), 2, "comes after the second")
+        refused(run("diff", "1", "2025"), 2, "NOW could be the year 2025 or position 2025")
+        assert done("diff", "position:5").out == done("diff", "5").out
         refused(run("diff", "x"), 2, "THEN is not a moment")
         refused(run("diff", "1", "--model", "nobody"), 3, "R24")
 

@@ -89,8 +89,9 @@ class Range(NamedTuple):
 def parse_range(text: str) -> Range:
     """Parse a range such as `>=1.2.0,<2.0.0`, `^1.2` or `~1.2.3` (R24).
 
-    All comparators of a comma-separated list must hold. A missing part counts as 0. `^` keeps the leftmost part that is
-    not 0 (`^0.1` means `>=0.1.0,<0.2.0`). `~` keeps the minor part, or the major part if only that is given.
+    All comparators of a comma-separated list must hold. One with parts left out is about all numbers that begin so:
+    `=0.2` means `>=0.2.0,<0.3.0`, `<=0.2` `<0.3.0`, and `>0.2` `>=0.3.0`. `^` keeps the leftmost part that is not 0
+    (`^0.1` means `>=0.1.0,<0.2.0`). `~` keeps the minor part, or the major part if only that is given.
 
     Raises:
         InvalidArgumentError: the text is malformed.
@@ -106,31 +107,29 @@ def parse_range(text: str) -> Range:
             raise InvalidArgumentError(msg, rule="R24", hint=hint, argument="version")
         sign, given = found[1], [int(part) for part in found.groups()[1:] if part is not None]
         number: Parts = (*given, 0, 0)[:3]  # type: ignore[assignment]
-        if sign in "^~":
-            end = _raised(number, _kept(sign, given))
-            tests += [number.__le__, end.__gt__]
-            highs.append(end)
-        else:
-            tests.append(getattr(number, _MIRRORED[sign]))
+        end = _raised(number, _kept(sign, given))
+        """First number behind all those that the comparator names."""
+        if sign == "!=":
+            tests.append(lambda tested, low=number, end=end: not low <= tested < end)  # type: ignore[misc]  # bound here
         if sign in _BOUNDED_BELOW:
-            lows.append(number)
+            lows.append(end if sign == ">" else number)
+            tests.append(lows[-1].__le__)
         if sign in _BOUNDED_ABOVE:
-            highs.append(number)
+            highs.append(number if sign == "<" else end)
+            tests.append(highs[-1].__gt__)
     return Range(tuple(tests), max(lows), min(highs, default=None))
 
 
-_MIRRORED: Final = {
-    ">=": "__le__", "<=": "__ge__", ">": "__lt__", "<": "__gt__", "!=": "__ne__", "=": "__eq__", "==": "__eq__",
-}  # fmt: skip
-"""Comparison to call on the comparator's own number, with the tested number as argument."""
 _BOUNDED_BELOW: Final = frozenset({">=", ">", "=", "==", "^", "~"})
-_BOUNDED_ABOVE: Final = frozenset({"<=", "<", "=", "=="})
+_BOUNDED_ABOVE: Final = frozenset({"<=", "<", "=", "==", "^", "~"})
 
 
 def _kept(sign: str, given: list[int]) -> int:
     """Return the place of the last part that a range keeps."""
     if sign == "~":
         return min(len(given) - 1, 1)
+    if sign != "^":
+        return len(given) - 1
     return next((place for place, part in enumerate(given) if part), len(given) - 1)
 
 

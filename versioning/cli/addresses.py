@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+|sha256:[0-9a-f]{64}", re.DOTALL)
 _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
-_POSITION: Final = re.compile(r"[0-9]{1,19}")
+_POSITION: Final = re.compile(r"(?:position:)?([0-9]{1,19})")
+_YEAR: Final = re.compile(r"(?:19|20|21)[0-9]{2}")
+"""Numbers that somebody could write for a year."""
 _MONTHS: Final = 12
 _YEAR_MAX: Final = 9999
 
@@ -138,13 +140,17 @@ def parse_moment(text: str, argument: str, *, hint: str = "") -> datetime:
 
 
 def parse_point(text: str, argument: str) -> int | datetime:
-    """Read a position of the log, which is a whole number, or a moment.
+    """Read a position of the log, or a moment. A bare number that could be a year is neither, but `position:2025` is.
 
     Raises:
-        InvalidArgumentError: the text is neither.
+        InvalidArgumentError: the text is neither, or could be both.
     """
-    if _POSITION.fullmatch(text):
-        return int(text)
+    if _YEAR.fullmatch(text):
+        msg = f"{argument} could be the year {text} or position {text} of the log."
+        hint = f"Write position:{text}, or a moment such as {text}-01-31T14:03:00Z."
+        raise InvalidArgumentError(msg, rule="R25", hint=hint, argument=argument.lstrip("-").lower())
+    if found := _POSITION.fullmatch(text):
+        return int(found[1])
     return parse_moment(text, argument, hint="; or write a position of the log, as 42")
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from versioning.aggregate import Version
     from versioning.cli.given import Given
+    from versioning.cli.tables import Stage
     from versioning.events import Event
     from versioning.reading.replay import Transition
     from versioning.registry import ModelRegistry, Preview
@@ -56,7 +57,7 @@ Act: TypeAlias = "Callable[[ModelRegistry | Preview], Version | Model | tuple[Ev
 """One command, to be done or only previewed."""
 
 
-def _perform(given: Given, registry: ModelRegistry, name: str, act: Act) -> None:
+def _perform(given: Given, registry: ModelRegistry, name: str, act: Act, *, deletes: bool = False) -> None:
     """Run a command and show what it recorded, or only show what it would record."""
     stage = given.stage()
     if given.dry_run:
@@ -65,6 +66,8 @@ def _perform(given: Given, registry: ModelRegistry, name: str, act: Act) -> None
     became = cast("Version | Model", act(registry))
     if became.repeated:
         stage.tell("This idempotency key was used before, so nothing was recorded.")
+        if not deletes:
+            _tell_of_deletion(stage, registry, became)
     elif not became.recorded:
         stage.tell("Nothing changed, so nothing was recorded.")
     if stage.look == "text" and stage.is_terminal:
@@ -73,6 +76,14 @@ def _perform(given: Given, registry: ModelRegistry, name: str, act: Act) -> None
         stage.one(CHANGED_MODEL, became)
     else:
         stage.one(CHANGED_VERSION, became)
+
+
+def _tell_of_deletion(stage: Stage, registry: ModelRegistry, became: Version | Model) -> None:
+    """Report that what an earlier command made or changed was deleted since."""
+    if registry.model(became.model_id).deleted_at is not None:
+        stage.tell("The model was deleted since, so nothing of it serves.")
+    elif not isinstance(became, Model) and became.status == "deleted":
+        stage.tell("The version was deleted since, so it does not serve.")
 
 
 def _previewed(given: Given, registry: ModelRegistry, name: str, act: Act) -> Iterator[Transition]:
@@ -349,7 +360,7 @@ def delete(given: Given, address: str, *, everything: bool, yes: bool, expected_
             sentences = [step.sentence for step in _previewed(given, registry, name, act)]
             given.stage().tell("This would be recorded:", *(f"  {sentence}" for sentence in sentences))
             given.stage().confirm(f"Delete {what} for ever?", "Nothing was deleted, as you said.")
-        _perform(given, registry, name, act)
+        _perform(given, registry, name, act, deletes=True)
 
 
 VERBS: Final = (

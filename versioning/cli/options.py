@@ -82,7 +82,9 @@ FORMS: Final = group(
     click.option("--csv", "csv", is_flag=True, help="Answer with CSV that is safe in a spreadsheet."),
 )
 AS_OF: Final = click.option(
-    "--as-of", metavar="WHEN", help="Ask about the past: a moment (2026-01-31T14:03Z) or a position of the log."
+    "--as-of",
+    metavar="WHEN",
+    help="Ask about the past: a moment (2026-01-31T14:03Z) or a position of the log (42 or position:42).",
 )
 DRY: Final = click.option("--dry-run", is_flag=True, help="Only show the events that would be recorded.")
 YES: Final = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
