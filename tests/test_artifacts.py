@@ -6,6 +6,8 @@ import functools
 import hashlib
 import importlib
 import pickle
+import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 folder = artifact_tools.folder
+
+
+class TestNamesOfMain:
+    """A class or function of the program that was started is only a name when it is pickled."""
+
+    @pytest.fixture(params=["__main__", "__mp_main__"])
+    def main(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a class
+        module = types.ModuleType(request.param)
+        exec("class Model:\n    class Part: pass\ndef predict(x): return x", module.__dict__)  # noqa: S102 - as in a notebook
+        monkeypatch.setitem(sys.modules, request.param, module)
+        return module
+
+    @pytest.mark.parametrize("serializer", ["pickle", "skops"])
+    def test_it_is_refused(self, main: Any, serializer: str, folder: ArtifactFolder) -> None:  # noqa: ANN401 - a module
+        model = main.Model
+        for thing in (model(), model, [Note, model(), model()], {"a": "b" * 70_000, "b": main.predict}):
+            save = functools.partial(as_artifact, thing, serializer, None, folder)
+            assert f"'{main.__name__}." in refusal_of(save).sentence
+
+    def test_so_is_one_inside_another_or_named_a_second_time(self, main: Any) -> None:  # noqa: ANN401 - a module
+        for thing in ([main.Model.Part(), 1], [(main.__name__, "predict"), Note, main.predict]):
+            save = functools.partial(PickleSerializer().dumps, thing)
+            assert f"'{main.__name__}." in refusal_of(save).sentence
+
+    def test_text_is_no_name(self) -> None:
+        for thing in ("__main__", ["__main__", "Model"], [Note, "__main__", "Note", Note], b"__main__"):
+            assert PickleSerializer().dumps(thing)
 
 
 class TestReferences:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import pickle
+import pickletools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, TypeGuard, cast
 
 import attrs
 
@@ -19,12 +20,15 @@ from versioning.errors import ArtifactUntrustedError, InvalidArgumentError, show
 from versioning.limits import exact, text_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
 MEDIA_TYPE_CHARACTERS_MAX: Final = 200
 _PICKLE_PROTOCOL: Final = 5
 """Fixed, so that the digest of an object does not depend on the release of Python."""
+
+_STARTED: Final = ("__main__", "__mp_main__")
+"""Modules that are whatever program was started."""
 
 
 def refuse(
@@ -74,7 +78,9 @@ class PickleSerializer:
     runs_code = True
 
     def dumps(self, model: object, /) -> bytes:
-        return pickle.dumps(model, protocol=_PICKLE_PROTOCOL)
+        contents = pickle.dumps(model, protocol=_PICKLE_PROTOCOL)
+        _refuse_names_of_main(_names_in_pickle(contents))
+        return contents
 
     def loads(self, contents: bytes, /) -> object:
         return pickle.loads(contents)  # noqa: S301 - load_artifact comes here with trusted=True only
@@ -92,7 +98,9 @@ class SkopsSerializer:
     runs_code = False
 
     def dumps(self, model: object, /) -> bytes:
-        contents: bytes = _skops().dumps(model)
+        skops = _skops()
+        contents: bytes = skops.dumps(model)
+        _refuse_names_of_main(skops.get_untrusted_types(data=contents))
         return contents
 
     def loads(self, contents: bytes, /) -> object:
@@ -103,6 +111,35 @@ class SkopsSerializer:
             raise ArtifactUntrustedError(msg, hint=hint, types=types)
         model: object = skops.loads(contents, trusted=list(self.trusted_types))
         return model
+
+
+def _names_in_pickle(contents: bytes) -> Iterator[str]:
+    """Yield the full names of what a pickle finds by its name, if one could be of a program that was started."""
+    if not any(module.encode() in contents for module in _STARTED):
+        return
+    memo: list[object] = []
+    before: object = None
+    last: object = None
+    for opcode, argument, _ in pickletools.genops(contents):
+        if opcode.name == "MEMOIZE":
+            memo.append(last)
+        elif opcode.name == "STACK_GLOBAL":
+            yield f"{before}.{last}"
+            last = None
+        elif opcode.name != "FRAME":
+            is_again = opcode.name in {"BINGET", "LONG_BINGET"}
+            before, last = last, (memo[cast("int", argument)] if is_again else argument)
+
+
+def _refuse_names_of_main(names: Iterable[str]) -> None:
+    """Refuse names of the program that was started: in another one, or once edited, they name something else."""
+    for name in names:
+        if name.partition(".")[0] in _STARTED:
+            refuse(
+                "model_or_reference",
+                f"Only the name of {shown(name)} would be kept, and in another program it names something else.",
+                hint="Define it in a module and import it, or use a serializer of your own that calls cloudpickle.",
+            )
 
 
 def _skops() -> ModuleType:
