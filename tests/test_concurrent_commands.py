@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -37,12 +37,18 @@ from versioning import (
     Version,
     VersionDeletedError,
 )
+from versioning.aggregate import ModelAggregate
 from versioning.commanding import deciding
+from versioning.commanding.deciding import Deciding
 from versioning.events import VersionDeployed
 from versioning.store.contract import AppendConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from versioning.commanding.deciding import Outcome
+    from versioning.commanding.requests import Request
+    from versioning.events import Event
 
 store = stores.store
 shared_store = stores.shared_store
@@ -392,3 +398,68 @@ class TestR22ExpectedPrimary:
     def test_it_is_the_id_of_a_version(self, registry: ModelRegistry, expected: Any) -> None:
         with refused(registry, InvalidArgumentError, "R5"):
             registry.rollback(NAME, expected_primary=expected)
+
+
+class TestInterrupts:
+    """Ctrl-C between a commit and what memory learns of it."""
+
+    def test_the_next_command_follows_what_was_recorded(
+        self, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deploy(registry)
+        end_folding = ModelAggregate.end_folding
+
+        def interrupted(_: ModelAggregate) -> None:
+            monkeypatch.setattr(ModelAggregate, "end_folding", end_folding)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ModelAggregate, "end_folding", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            deploy(registry)
+        assert [version.number for version in registry.versions(NAME)] == ["0.1.0", "0.2.0"]
+        assert deploy(registry).number == "0.3.0"
+        assert registry.verify().ok
+
+    def test_what_was_read_halfway_is_read_again(self, shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        registry, other = shared_store(), shared_store()
+        version = deploy(registry)
+        other.deactivate(version)
+        evolve = ModelAggregate.evolve
+
+        def interrupted(state: ModelAggregate, event: Event, actor: str | None = None) -> NoReturn:
+            evolve(state, event, actor)
+            state.sequence -= 1  # as if it came before the number was counted
+            monkeypatch.setattr(ModelAggregate, "evolve", evolve)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ModelAggregate, "evolve", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            registry.version(version.version_id)
+        assert registry.activate(version).status == "active"
+        assert registry.verify().ok
+
+
+def test_what_a_command_returns_is_as_the_command_left_it(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, other = shared_store(), shared_store()
+    run = Deciding.run
+
+    def overtaken(self: Deciding, request: Request) -> Outcome:
+        monkeypatch.setattr(Deciding, "run", run)
+        outcome = run(self, request)
+        other.deactivate(f"{NAME}@0.1.0")
+        assert registry.model(NAME).active == ()
+        return outcome
+
+    monkeypatch.setattr(Deciding, "run", overtaken)
+    version = deploy(registry, publish=True)
+    assert (version.status, version.is_primary) == ("active", True)
+
+
+@pytest.mark.parametrize("expected", ["ghost@1.0.0", "ghost@0.1.0"])
+def test_an_expected_address_without_a_living_model_is_not_found(registry: ModelRegistry, expected: str) -> None:
+    with refused(registry, ModelNotFoundError):
+        registry.rollback("ghost", expected_primary=expected)
+    version = deploy(registry, "ghost")
+    registry.delete_model("ghost")
+    with refused(registry, ModelNotFoundError):
+        registry.delete(version.version_id, expected_primary=expected)

@@ -40,7 +40,7 @@ from versioning.errors import (
     shown,
 )
 from versioning.events import Meta
-from versioning.reading.streams import CachedStream
+from versioning.reading.streams import CachedStream, StreamRef
 from versioning.rules import decide
 from versioning.store.contract import AppendConflict
 from versioning.store.format import decode, encode, link_of
@@ -199,6 +199,7 @@ class _Planned:
                 if last is not None:  # the fork has it already where a request that records nothing came after it
                     self.cached.aggregate.take(last.events, last.actor)
                     self.cached.aggregate.link = self.link
+                    last.outcome.settle(self.cached.aggregate)
 
     def add(self, append: _Append, sequence: int, link: bytes) -> None:
         """Plan what a request records after a sequence; `link` is that of its last row."""
@@ -417,8 +418,9 @@ class Deciding:
         """Return the command with its addresses found, and what it records in a state."""
         if not is_ours and request.ref.model_name is None:
             raise self._streams.no_version(getattr(request.command, "version_id", ""))
-        if not state.exists and isinstance(request.target, Address):
-            raise self._streams.no_model(request.ref)
+        for address in (request.target, request.expected):
+            if not state.exists and isinstance(address, Address):
+                raise self._streams.no_model(StreamRef(request.ref.stream, address.model_name))
         command = request.command_in(state)
         return command, decide(state, command, self._policy, now_us)
 
@@ -452,7 +454,11 @@ class Deciding:
             if one.appends:
                 for append in one.appends:
                     append.outcome.effect = Effect((positions, rows, append.rows))
-                one.apply()
+                try:
+                    one.apply()
+                except BaseException:  # an interrupt: it is recorded, but only the log knows how far it was applied
+                    self._streams.forget(one.cached)
+                    raise
                 self._streams.keep(one.cached)
         return True
 

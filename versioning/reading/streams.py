@@ -317,10 +317,13 @@ class CachedStreams(Streams):
             if len(self._cached) > CACHED_MODELS_MAX:
                 self._cached.popitem(last=False)
 
-    def forget(self, stream: str) -> None:
-        """Drop the state of a stream, so that it is read anew."""
+    def forget(self, cached: CachedStream) -> None:
+        """Drop the state of a stream that may be half applied, also for who holds it, so that it is read anew."""
+        stream = cached.aggregate.stream
         with self._lock:
             self._cached.pop(stream, None)
+        with cached.lock:
+            cached.aggregate = ModelAggregate(stream)
 
     def catch_up(self, cached: CachedStream, after: int | None = None) -> list[Fact]:
         """Apply and return what anybody recorded since, or after a sequence.
@@ -345,8 +348,8 @@ class CachedStreams(Streams):
         try:
             facts = list(facts_of(stream, rows))
             cached.apply(facts)
-        except VersioningError:
-            self.forget(stream)
+        except BaseException:  # an interrupt may come between an event and its number
+            self.forget(cached)
             raise
         self.keep(cached)
         return facts
