@@ -4,19 +4,34 @@ The law of this room: **what can't have been recorded after the events before it
 position, because a log is read as it is, and `evolve` never refuses. The cache, the kept views, answers as of a past,
 replay, verification, import and the test kit all fold through here.
 
-To add a law: a line in `apply`, with a log that breaks it in the tests.
+There are two doors. `apply` asks of every fact what the fold itself has to know, for everybody. `broken` asks besides
+whether the rules could have recorded it (SPEC, section 3): verification and import ask, once for each event, whatever
+policy the log was recorded under.
+
+To add a law: a line in `apply` or in `broken`, with a log that breaks it in the tests.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from versioning.errors import CorruptLogError
+from versioning.events import (
+    ModelDeleted,
+    PrimaryCleared,
+    VersionActivated,
+    VersionActivationFailed,
+    VersionActivationRequested,
+    VersionDeployed,
+    VersionPromoted,
+    VersionPublished,
+)
+from versioning.numbers import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from versioning.aggregate import ModelAggregate
+    from versioning.aggregate import ModelAggregate, Version
     from versioning.events import Event
 
     class Fact(Protocol):
@@ -80,6 +95,83 @@ def fold(state: ModelAggregate, facts: Iterable[Fact]) -> None:
         state.end_folding()
         if chain is not None:
             state.link = bytes.fromhex(chain)
+
+
+def broken(state: ModelAggregate, event: Event, generation: int, led_by: str | None) -> str | None:
+    """Return which rule an event breaks, as what is said of the event; None where the rules could have recorded it.
+
+    What the fold itself refuses (see `apply`) is not looked for, so an event about an unknown version passes.
+
+    Args:
+        state: what the events before it fold to.
+        event: the event.
+        generation: the life of the name that it says it belongs to.
+        led_by: the version that was primary before its append, or None.
+    """
+    if event.at_us < state.last_at_us:
+        return "is earlier than the one before it (R23)"
+    if not state.exists and not isinstance(event, VersionDeployed):
+        return "is about a model that is not there"
+    if generation != state.generation + (not state.exists):
+        return "belongs to another life of its name"
+    if isinstance(event, VersionDeployed):
+        return _deployed(state, event)
+    if isinstance(event, VersionPromoted | PrimaryCleared) and event.previous != led_by:
+        return "names another version than the one that was primary before (R12)"
+    return _living(state, event)
+
+
+def unended(state: ModelAggregate) -> str | None:
+    """Return which rule an append breaks with its last event, as what is said of that event, or None."""
+    return "leaves a model without a version (R17)" if state.exists and not state.left else None
+
+
+def _deployed(state: ModelAggregate, event: VersionDeployed) -> str | None:
+    if event.version_id in state.versions:
+        return "deploys a version that was deployed before (R6)"
+    if state.highest is not None and parts_of(event.number) <= parts_of(state.highest):
+        return f"gives a number that is not above {state.highest} (R2)"
+    return None
+
+
+def _living(state: ModelAggregate, event: Event) -> str | None:
+    """Return which rule an event breaks that is about a model that is there, or about one of its versions."""
+    if isinstance(event, ModelDeleted):
+        return "deletes a model that has versions left (R17)" if state.left else None
+    version = None if isinstance(event, PrimaryCleared | VersionDeployed) else state.versions.get(event.version_id)
+    if version is None:
+        return None
+    if version.version_id not in state.left:
+        return "is about a version that was deleted (R17)"
+    law = _OF_VERSIONS.get(type(event))
+    return None if law is None else law(version, event)
+
+
+def _published(version: Version, _event: VersionPublished) -> str | None:
+    return None if version.stage == "draft" else "publishes a version that is published (R3)"
+
+
+def _promoted(version: Version, _event: VersionPromoted) -> str | None:
+    return None if version.is_serving else f"makes a version primary that is {version.status}, {version.stage} (R8)"
+
+
+def _requested(version: Version, _event: VersionActivationRequested) -> str | None:
+    return None if version.status == "inactive" else f"starts a version that is {version.status} (R20)"
+
+
+def _answered(version: Version, event: VersionActivated | VersionActivationFailed) -> str | None:
+    if version.status == "active":
+        return "ends the start of a version that is active (R15)"
+    return None if event.activation_id == version.activation_id else "answers another start than the last one (R15)"
+
+
+_OF_VERSIONS: Final[dict[type[Event], Callable[[Version, Any], str | None]]] = {
+    VersionPublished: _published,
+    VersionPromoted: _promoted,
+    VersionActivationRequested: _requested,
+    VersionActivated: _answered,
+    VersionActivationFailed: _answered,
+}
 
 
 def missing(sequence: int, stream: str, position: int) -> CorruptLogError:

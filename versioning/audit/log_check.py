@@ -4,10 +4,9 @@ The law of this room: **the first event that is wrong ends it.** Nothing may lea
 that does not follow. Each row is judged as `scan` judges those of a store for `verify`, which reports all that is
 wrong.
 
-So an event has to be the next one of its stream, continue the chain, follow from the state, and stand together with the
-rest of its append. Besides, it has to belong to the workspace and model that are asked for, stand in the stream of its
-name, be no earlier than the event before it (R23), belong to the right life of its name, and have a key that no earlier
-one has (R21).
+So an event has to be the next one of its stream, continue the chain, follow from the state as the rules have it
+(`laws`), and stand together with the rest of its append. Besides, it has to belong to the workspace and model that are
+asked for, stand in the stream of its name, and have a key that no earlier one has (R21).
 
 To add a check: a line in `LogCheck._problem` or, if `verify` is to make it too, in `ScannedStream.take`; and a forged
 file in the tests.
@@ -100,11 +99,10 @@ class LogCheck:
             if problem := _misnamed(recorded):
                 return problem
             self._begin(recorded)
-        out_of_time = _out_of_time(recorded, self._states[recorded.stream])
         misfit = self._streams[recorded.stream].take(recorded, *row[3:])
         if misfit is not None:
             return misfit.said
-        return self._out_of_order(recorded) or out_of_time or self._used(recorded)
+        return self._out_of_order(recorded) or self._used(recorded)
 
     def _begin(self, recorded: Recorded) -> None:
         stream, workspace, name = recorded.stream, recorded.workspace, recorded.model_name
@@ -142,14 +140,6 @@ def exported_versions(models: Iterable[Model]) -> list[ExportedVersion]:
         for model in models
         for one in model.versions
     ]
-
-
-def _out_of_time(recorded: Recorded, state: ModelAggregate) -> str | None:
-    if recorded.event.at_us < state.last_at_us and state.sequence:
-        return "is earlier than the one before it (R23)"
-    if recorded.generation != state.generation + (not state.exists):
-        return "belongs to another life of its name"
-    return None
 
 
 def _misnamed(recorded: Recorded) -> str | None:

@@ -10,7 +10,7 @@ How a row is judged:
 
 *Streams.* Each row is hashed behind the last link of its stream. It has to carry that hash as its own link, and the
 next sequence. From the first row that does not, the stream is *broken*, and no more of it is folded. Rows that fit are
-folded into the state of their stream (`laws.apply`).
+folded into the state of their stream (`laws.apply`), if the rules could have recorded them (`laws.broken`).
 
 *Appends.* Facts that were recorded together stand at neighbouring positions. A row whose append should go on with the
 next row and doesn't is *unfinished*. A row that goes on with an append which isn't that of the row before it is
@@ -82,6 +82,7 @@ class ScannedStream:
         "broke_at",
         "first_position",
         "is_ours",
+        "led_by",
         "link",
         "name",
         "position",
@@ -97,6 +98,8 @@ class ScannedStream:
         self.is_ours = state is not None
         self.state = state
         """State that its rows fold to; None in other workspaces, and once something is wrong."""
+        self.led_by: str | None = None
+        """Primary before the append of the last row."""
         self.sequence = 0
         self.first_position = self.position = 0
         """Positions of its first and its last row."""
@@ -120,10 +123,7 @@ class ScannedStream:
         elif link.hex() != fact.chain:
             misfit = UNLINKED
         elif folds and self.state is not None:
-            try:
-                laws.apply(self.state, fact)
-            except CorruptLogError:
-                misfit = UNFOLDABLE if self._is_named_by(fact) else MISNAMED
+            misfit = self._fold(self.state, fact)
         elif not self._is_named_by(fact):
             misfit = MISNAMED
         if misfit is not None:
@@ -133,6 +133,21 @@ class ScannedStream:
                 link = bytes.fromhex(fact.chain)
         self.link, self.sequence, self.position = link, sequence, fact.position
         return misfit
+
+    def _fold(self, state: ModelAggregate, fact: Fact | Recorded) -> Misfit | None:
+        """Fold a row that fits, and return what is wrong with it, or None."""
+        if not fact.index:
+            self.led_by = state.primary
+        if not self._is_named_by(fact):
+            return MISNAMED
+        said = laws.broken(state, fact.event, fact.generation, self.led_by)
+        if said is None:
+            try:
+                laws.apply(state, fact)
+            except CorruptLogError:
+                return UNFOLDABLE
+            said = laws.unended(state) if fact.ends_append else None
+        return None if said is None else Misfit("rewritten", said)
 
     def _is_named_by(self, fact: Fact | Recorded) -> bool:
         return fact.model_name == self.name and fact.workspace == self.workspace

@@ -14,7 +14,7 @@ which kind:
 | missing | any row before another of its stream, or in SQLite of the log | its stream's last, others moved up |
 | doubled | any row | its stream's last row, where its link was made anew |
 | truncated | the end of an append, what a kept view has seen | any row |
-| rewritten | a stream that does not belong to its name, an append that is not whole | any row |
+| rewritten | a stream that does not belong to its name, an append that is not whole, what breaks a rule | any row |
 | unreadable | any row | |
 | view | any kept row of this workspace that a replay does not give | |
 

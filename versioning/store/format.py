@@ -262,6 +262,18 @@ class Fact:
         return model_id_of(self.stream, self.envelope.generation)
 
     @property
+    def generation(self) -> int:
+        return self.envelope.generation
+
+    @property
+    def index(self) -> int:
+        return self.envelope.index
+
+    @property
+    def ends_append(self) -> bool:
+        return self.envelope.index == self.envelope.count - 1
+
+    @property
     def actor(self) -> str | None:
         return self.envelope.actor
 

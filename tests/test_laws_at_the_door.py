@@ -1,0 +1,158 @@
+"""A log that no command could have recorded: `verify` reports it and `import_log` refuses it, at the wrong event.
+
+Each log here has a whole chain: only its events are wrong. To add a law: a log that breaks it with its last append.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+
+from tests.registry_tools import NAME
+from versioning import CorruptLogError, ModelRegistry
+from versioning.aggregate import NO_LINK
+from versioning.audit.log_file import check_log
+from versioning.events import (
+    ArtifactRef,
+    Event,
+    Meta,
+    ModelDeleted,
+    PrimaryCleared,
+    VersionActivated,
+    VersionActivationFailed,
+    VersionActivationRequested,
+    VersionDeactivated,
+    VersionDeleted,
+    VersionDeployed,
+    VersionPromoted,
+    VersionPublished,
+)
+from versioning.ids import stream_of
+from versioning.store.format import encode, link_of
+from versioning.testing import recorded, recorded_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from versioning import Recorded
+    from versioning.store.contract import Row
+
+
+@pytest.fixture
+def registry() -> Iterator[ModelRegistry]:
+    with ModelRegistry("memory:") as registry:
+        yield registry
+
+
+STREAM = stream_of("default", NAME)
+A, B = (f"ver_{STREAM}_{ordinal}_00000000" for ordinal in (1, 2))
+WAIT, OTHER_WAIT = f"act_{A[4:]}_1", f"act_{A[4:]}_2"
+
+Append = tuple[Event, ...]
+
+
+def deployed(version_id: str, number: str, *, published: bool = False, wait: str | None = None, at: int = 0) -> Event:
+    return VersionDeployed(version_id, number, ArtifactRef("s3://x"), published, activation_id=wait, at_us=at)
+
+
+DRAFT: Append = (deployed(A, "0.1.0"),)
+PRIMARY: Append = (deployed(A, "0.1.0", published=True), VersionPromoted(A, None, "default", at_us=0))
+SECOND: Append = (deployed(B, "0.2.0", published=True),)
+STARTING: Append = (deployed(A, "0.1.0", wait=WAIT),)
+STOPPED: Append = (VersionDeactivated(A, at_us=0),)
+GONE: Append = (VersionDeleted(A, at_us=0), ModelDeleted(at_us=0))
+
+LAWS: dict[str, tuple[list[Append], str]] = {
+    "time that goes back": ([DRAFT, (deployed(B, "0.2.0", at=-1),)], "is earlier than the one before it"),
+    "a version that is deployed twice": ([DRAFT, (deployed(A, "0.2.0"),)], "was deployed before"),
+    "a version of an earlier life": ([DRAFT, GONE, (deployed(A, "0.1.0"),)], "was deployed before"),
+    "a number that falls": ([SECOND, (deployed(A, "0.1.9"),)], "is not above 0.2.0"),
+    "a number that is given again": ([DRAFT, (deployed(B, "0.1.0"),)], "is not above 0.1.0"),
+    "a number that falls as a number": ([(deployed(A, "0.10.0"),), (deployed(B, "0.9.0"),)], "is not above 0.10.0"),
+    "a draft as primary": ([DRAFT, (VersionPromoted(A, None, "requested", at_us=0),)], "is active, draft"),
+    "an inactive primary": (
+        [SECOND, (VersionDeactivated(B, at_us=0),), (VersionPromoted(B, None, "requested", at_us=0),)],
+        "is inactive, published",
+    ),
+    "a starting primary": (
+        [(deployed(A, "0.1.0", published=True, wait=WAIT),), (VersionPromoted(A, None, "default", at_us=0),)],
+        "is activating, published",
+    ),
+    "a deleted primary": (
+        [PRIMARY, SECOND, (VersionDeleted(A, at_us=0), VersionPromoted(A, A, "requested", at_us=0))],
+        "is about a version that was deleted",
+    ),
+    "another primary before": ([PRIMARY, SECOND, (VersionPromoted(B, None, "default", at_us=0),)], "another version"),
+    "another primary that is lost": ([PRIMARY, SECOND, (PrimaryCleared(B, at_us=0),)], "another version"),
+    "a deleted version that is stopped": ([DRAFT, SECOND, (VersionDeleted(A, at_us=0),), STOPPED], "was deleted"),
+    "a version that is deleted twice": ([DRAFT, SECOND, *[(VersionDeleted(A, at_us=0),)] * 2], "was deleted"),
+    "a version of a deleted model": ([DRAFT, GONE, (deployed(B, "0.1.0"),), STOPPED], "was deleted"),
+    "a model that is not there": ([DRAFT, GONE, STOPPED], "not there"),
+    "a model that is deleted twice": ([DRAFT, GONE, (ModelDeleted(at_us=0),)], "not there"),
+    "a model deleted before its versions": ([DRAFT, (ModelDeleted(at_us=0),)], "has versions left"),
+    "a model that outlives its versions": ([DRAFT, (VersionDeleted(A, at_us=0),)], "without a version"),
+    "a version that is published twice": ([PRIMARY, (VersionPublished(A, at_us=0),)], "that is published"),
+    "a start of what is active": ([DRAFT, (VersionActivationRequested(A, WAIT, at_us=0),)], "that is active"),
+    "a start that nobody asked for": ([DRAFT, (VersionActivated(A, at_us=0),)], "that is active"),
+    "a start of what is starting": ([STARTING, (VersionActivationRequested(A, OTHER_WAIT, at_us=0),)], "activating"),
+    "an answer that is stale": ([STARTING, (VersionActivated(A, OTHER_WAIT, at_us=0),)], "another start"),
+    "a failure that is stale": ([STARTING, (VersionActivationFailed(A, OTHER_WAIT, "", at_us=0),)], "another start"),
+    "a failure of what was stopped": (
+        [STARTING, STOPPED, (VersionActivationFailed(A, WAIT, "", at_us=0),)],
+        "another start",
+    ),
+}
+
+
+def written(log: list[Recorded]) -> list[Row]:
+    """The rows of a log, with a whole chain."""
+    rows: list[Row] = []
+    append: list[Event] = []
+    for one in log:
+        append.append(one.event)
+        if one.ends_append:
+            meta = Meta(one.workspace, one.model_name, one.generation, one.command_id)
+            link = link_of(rows[-1].state) if rows else NO_LINK
+            rows += encode(one.stream, len(rows), link, append, meta)
+            append = []
+    return rows
+
+
+def exported(rows: list[Row]) -> io.BytesIO:
+    """The file that an export of these rows would be."""
+    header = {"format": "model-versioning.log.1", "workspace": "default", "model_name": NAME, "position": len(rows)}
+    lines = [json.dumps(header | {"moment": "2026-01-01T00:00:00+00:00"}, separators=(",", ":")).encode()]
+    for position, row in enumerate(rows, 1):
+        place = {"position": position, "stream": row.stream, "sequence": row.sequence, "topic": row.topic}
+        lines.append(json.dumps(place, separators=(",", ":")).encode()[:-1] + b',"state":' + row.state + b"}")
+    contents = b"".join(line + b"\n" for line in lines)
+    end = {"events": len(rows), "versions": 0, "digest": hashlib.sha256(contents).hexdigest()}
+    return io.BytesIO(contents + json.dumps(end, separators=(",", ":")).encode() + b"\n")
+
+
+@pytest.mark.parametrize("what", LAWS)
+def test_a_log_that_breaks_a_law(registry: ModelRegistry, what: str) -> None:
+    appends, sentence = LAWS[what]
+    rows = written(recorded(*appends, model_name=NAME))
+    with pytest.raises(CorruptLogError, match=sentence) as refused:
+        registry.import_log(exported(rows))
+    assert (registry.position(), refused.value.to_dict()["line"]) == (0, len(rows) + 1)
+    registry._store.append(rows)
+    found = registry.verify().findings
+    assert [(one.kind, one.position, one.sequence) for one in found] == [("rewritten", len(rows), len(rows))]
+    assert sentence in found[0].sentence
+
+
+def test_another_life_of_a_name_is_told_by_verify_too(registry: ModelRegistry) -> None:
+    registry._store.append(encode(STREAM, 0, NO_LINK, DRAFT, Meta("default", NAME, 2, "x")))
+    assert [(one.kind, one.position) for one in registry.verify().findings] == [("rewritten", 1)]
+
+
+@given(recorded_logs(model_names=(NAME,)))
+def test_a_log_of_any_policy_is_taken(log: list[Recorded]) -> None:
+    assert check_log(exported(written(log))).events == len(log)
