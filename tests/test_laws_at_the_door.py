@@ -5,6 +5,7 @@ Each log here has a whole chain: only its events are wrong. To add a law: a log 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 
 from tests.registry_tools import NAME
-from versioning import CorruptLogError, ModelRegistry
+from versioning import CorruptLogError, ModelRegistry, laws
 from versioning.aggregate import NO_LINK
 from versioning.audit.log_file import check_log
 from versioning.events import (
@@ -146,6 +147,20 @@ def test_a_log_that_breaks_a_law(registry: ModelRegistry, what: str) -> None:
     found = registry.verify().findings
     assert [(one.kind, one.position, one.sequence) for one in found] == [("rewritten", len(rows), len(rows))]
     assert sentence in found[0].sentence
+
+
+@pytest.mark.parametrize("part", ["broken", "unended"])
+def test_a_door_that_forgets_the_laws_would_be_noticed(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Planted bug: without the laws each of these logs is taken as one that the rules recorded."""
+    monkeypatch.setattr(laws, part, lambda *_: None)
+    forged = {what: exported(written(recorded(*appends, model_name=NAME))) for what, (appends, _) in LAWS.items()}
+    taken = set()
+    for what, file in forged.items():
+        with contextlib.suppress(CorruptLogError):
+            check_log(file)
+            taken.add(what)
+    ends = {"a model that outlives its versions"}
+    assert taken == (ends if part == "unended" else LAWS.keys() - ends)
 
 
 def test_another_life_of_a_name_is_told_by_verify_too(registry: ModelRegistry) -> None:
