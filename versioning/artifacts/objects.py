@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from versioning.artifacts.formats import SkopsSerializer, checked_serializer
 from versioning.artifacts.loading import as_artifact, load_artifact
-from versioning.errors import (
-    InvalidArgumentError,
-    ModelNotFoundError,
-    NoPrimaryVersionError,
-    VersionDeletedError,
-    VersionNotActiveError,
-    VersionNotFoundError,
-    shown,
-)
+from versioning.errors import InvalidArgumentError, ModelNotFoundError, NotFoundError, RefusedError, shown
 from versioning.limits import checked_flag, checked_limit
 
 if TYPE_CHECKING:
@@ -32,14 +24,6 @@ if TYPE_CHECKING:
     from versioning.artifacts.formats import AnySerializer, Serializer
     from versioning.events import ArtifactRef
 
-
-_REFUSED: Final = (
-    ModelNotFoundError,
-    NoPrimaryVersionError,
-    VersionDeletedError,
-    VersionNotActiveError,
-    VersionNotFoundError,
-)
 HELD_MAX: Final = 32
 """Most model objects that are held, unless the caller says otherwise; the one invoked longest ago is dropped first."""
 _Key: TypeAlias = tuple[str, str | int | None]
@@ -122,7 +106,7 @@ class ModelObjects:
         chosen = None if serializer is None else checked_serializer(serializer)
         try:
             version = resolve()
-        except _REFUSED:
+        except (NotFoundError, RefusedError):
             self._drop_idle(active)
             raise
         return self._callable(version, is_trusted, chosen, active)(inputs)

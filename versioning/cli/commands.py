@@ -139,6 +139,31 @@ def _target(
     return _Target(version.model_name, version.version_id, expected, f"{version.number} of {version.model_name}")
 
 
+def _perform_on(
+    given: Given,
+    address: str,
+    act: Callable[[ModelRegistry | Preview, _Target], Version | tuple[Event, ...]],
+    expected_primary: str | None = None,
+) -> None:
+    """Look a version up once, and run a command on it or only show what it would record."""
+    with given.open() as registry:
+        target = _target(given, registry, address, expected_primary)
+        _perform(given, registry, target.model_name, lambda to: act(to, target))
+
+
+def _answer(
+    given: Given,
+    address: str,
+    activation_id: str | None,
+    act: Callable[[ModelRegistry | Preview, _Target, str], Version | tuple[Event, ...]],
+) -> None:
+    """Answer an activation of a version: the one that is given, or the one that is pending now."""
+    with given.open() as registry:
+        target = _target(given, registry, address)
+        answered = _pending(registry, target.version, activation_id)
+        _perform(given, registry, target.model_name, lambda to: act(to, target, answered))
+
+
 def _expected(name: str, text: str | None) -> Mapping[str, str | None]:
     """Return the argument of the library that --expected-primary stands for."""
     if text is None:
@@ -201,14 +226,7 @@ def deploy(given: Given, name: str, artifact: str, *, reference: bool, metadata:
 @COMMAND
 def publish(given: Given, address: str, *, promote: bool | None) -> None:
     """Publish a draft; it keeps its number."""
-    with given.open() as registry:
-        target = _target(given, registry, address)
-        _perform(
-            given,
-            registry,
-            target.model_name,
-            lambda to: to.publish(target.version, promote=promote, **given.why),
-        )
+    _perform_on(given, address, lambda to, target: to.publish(target.version, promote=promote, **given.why))
 
 
 @verb("Make an active version the primary")
@@ -217,14 +235,12 @@ def publish(given: Given, address: str, *, promote: bool | None) -> None:
 @COMMAND
 def promote(given: Given, address: str, expected_primary: str | None) -> None:
     """Make an active version the primary; a draft is published first."""
-    with given.open() as registry:
-        target = _target(given, registry, address, expected_primary)
-        _perform(
-            given,
-            registry,
-            target.model_name,
-            lambda to: to.promote(target.version, **target.expected, **given.why),
-        )
+    _perform_on(
+        given,
+        address,
+        lambda to, target: to.promote(target.version, **target.expected, **given.why),
+        expected_primary,
+    )
 
 
 @verb("Go back to an earlier primary")
@@ -245,14 +261,12 @@ def rollback(given: Given, name: str, expected_primary: str | None) -> None:
 @COMMAND
 def deactivate(given: Given, address: str, expected_primary: str | None) -> None:
     """Stop a version at once. If it was the primary, the policy decides what follows."""
-    with given.open() as registry:
-        target = _target(given, registry, address, expected_primary)
-        _perform(
-            given,
-            registry,
-            target.model_name,
-            lambda to: to.deactivate(target.version, **target.expected, **given.why),
-        )
+    _perform_on(
+        given,
+        address,
+        lambda to, target: to.deactivate(target.version, **target.expected, **given.why),
+        expected_primary,
+    )
 
 
 @verb("Start an inactive version again")
@@ -260,9 +274,7 @@ def deactivate(given: Given, address: str, expected_primary: str | None) -> None
 @COMMAND
 def activate(given: Given, address: str) -> None:
     """Start an inactive version again."""
-    with given.open() as registry:
-        target = _target(given, registry, address)
-        _perform(given, registry, target.model_name, lambda to: to.activate(target.version, **given.why))
+    _perform_on(given, address, lambda to, target: to.activate(target.version, **given.why))
 
 
 def _pending(registry: ModelRegistry, named: str, activation_id: str | None) -> str:
@@ -290,15 +302,12 @@ def complete_activation(given: Given, address: str, activation_id: str | None) -
 
     Without an ACTIVATION_ID it answers the activation that is pending now. With one, a late answer changes nothing.
     """
-    with given.open() as registry:
-        target = _target(given, registry, address)
-        answered = _pending(registry, target.version, activation_id)
-        _perform(
-            given,
-            registry,
-            target.model_name,
-            lambda to: to.complete_activation(target.version, answered, **given.why),
-        )
+    _answer(
+        given,
+        address,
+        activation_id,
+        lambda to, target, answered: to.complete_activation(target.version, answered, **given.why),
+    )
 
 
 @verb("Report that a version failed to start", name="fail-activation")
@@ -311,15 +320,12 @@ def fail_activation(given: Given, address: str, activation_id: str | None, error
 
     Without an ACTIVATION_ID it answers the activation that is pending now. With one, a late answer changes nothing.
     """
-    with given.open() as registry:
-        target = _target(given, registry, address)
-        answered = _pending(registry, target.version, activation_id)
-        _perform(
-            given,
-            registry,
-            target.model_name,
-            lambda to: to.fail_activation(target.version, answered, error=error, **given.why),
-        )
+    _answer(
+        given,
+        address,
+        activation_id,
+        lambda to, target, answered: to.fail_activation(target.version, answered, error=error, **given.why),
+    )
 
 
 @verb("Delete a version, or a whole model")

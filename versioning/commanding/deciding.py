@@ -418,9 +418,10 @@ class Deciding:
         """Return the command with its addresses found, and what it records in a state."""
         if not is_ours and request.ref.model_name is None:
             raise self._streams.no_version(getattr(request.command, "version_id", ""))
-        for address in (request.target, request.expected):
-            if not state.exists and isinstance(address, Address):
-                raise self._streams.no_model(StreamRef(request.ref.stream, address.model_name))
+        if not state.exists:
+            for address in (request.target, request.expected):
+                if isinstance(address, Address):
+                    raise self._streams.no_model(StreamRef(request.ref.stream, address.model_name))
         command = request.command_in(state)
         return command, decide(state, command, self._policy, now_us)
 
