@@ -117,6 +117,4 @@ class TestPreview:
     @pytest.mark.parametrize("command", COMMANDS)
     def test_it_takes_what_the_command_takes(self, registry: ModelRegistry, command: str) -> None:
         preview, real = (inspect.signature(getattr(one, command)) for one in (registry.preview, registry))
-        assert preview.parameters == real.parameters
-        assert preview.return_annotation == "tuple[Event, ...]"
-        assert real.return_annotation in {"Version", "Model"}
+        assert preview == real

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from versioning.audit.log_file import LogFile as LogFile
     from versioning.audit.verify import Finding as Finding
     from versioning.audit.verify import Verification as Verification
+    from versioning.commanding.calls import Preview as Preview
     from versioning.commanding.requests import Deployment as Deployment
     from versioning.commands import Expect as Expect
     from versioning.defaults import default_registry as default_registry
@@ -84,7 +85,6 @@ if TYPE_CHECKING:
     from versioning.reading.kept import ViewStatus as ViewStatus
     from versioning.reading.replay import Replayed as Replayed
     from versioning.registry import ModelRegistry as ModelRegistry
-    from versioning.registry import Preview as Preview
     from versioning.rules import Policy as Policy
 
 __version__ = "0.1.0"
@@ -96,6 +96,7 @@ _HOMES: Final = {
     "audit.checkpoints": "Checkpoint",
     "audit.log_file": "LogFile",
     "audit.verify": "Finding Verification",
+    "commanding.calls": "Preview",
     "commanding.requests": "Deployment",
     "commands": "Expect",
     "defaults": "default_registry deploy",
@@ -115,7 +116,7 @@ _HOMES: Final = {
     "reading.follower": "Follower",
     "reading.kept": "Skipped ViewStatus",
     "reading.replay": "Replayed",
-    "registry": "ModelRegistry Preview",
+    "registry": "ModelRegistry",
     "rules": "Policy",
 }
 """The public names by their rooms; the type checker reads the list above, and a test compares the two."""

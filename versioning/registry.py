@@ -1,18 +1,16 @@
 """The one object that users hold.
 
-The law of this room: **signatures, docstrings, and one call each.** A command becomes a request
-(`commanding/requests.py`) that is decided and recorded (`commanding/deciding.py`); a question is answered by
-`reading/questions.py`, and by `answers.py` if it is drawn or formatted.
-
-To add a command: its function in `requests.py`, a method here, and its line in `Preview`.
+The law of this room: **signatures, docstrings, and one call each.** A command is a method of `commanding/calls.py`; it
+becomes a request (`commanding/requests.py`) that is decided and recorded (`commanding/deciding.py`). A question is
+answered by `reading/questions.py`, and by `answers.py` if it is drawn or formatted. What is written out here is opening
+and closing, what only the present answers, the care of views and log, and model objects.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import os
-from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from versioning.answers import Answers, AsOf
 from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
@@ -21,9 +19,8 @@ from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_che
 from versioning.audit.log_file import ExportScope, LogFile, export_log, import_log
 from versioning.audit.verify import Verification, verify
 from versioning.commanding import requests
+from versioning.commanding.calls import Commands, Preview
 from versioning.commanding.deciding import Deciding
-from versioning.commanding.requests import Deployment, because
-from versioning.commands import Expect
 from versioning.errors import ModelNotFoundError, shown
 from versioning.limits import (
     checked_actor,
@@ -52,21 +49,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from versioning.addresses import VersionNamed
     from versioning.aggregate import Model, Version
     from versioning.artifacts.formats import Serializer
     from versioning.audit.checkpoints import Key, Progress
     from versioning.audit.log_file import File
-    from versioning.commanding.requests import Request
-    from versioning.events import ArtifactRef, Event
+    from versioning.commanding.requests import Deployment, Request
+    from versioning.events import ArtifactRef
     from versioning.reading.kept import ViewStatus
     from versioning.reading.questions import Questions
     from versioning.resolving import VersionWanted
 
-Arguments = ParamSpec("Arguments")
 
-
-class ModelRegistry(Answers):
+class ModelRegistry(Commands["Version", "Model"], Answers):
     """The life of all models of one workspace, on one store; safe to share between threads.
 
     Args:
@@ -152,49 +146,6 @@ class ModelRegistry(Answers):
     def _stored(self, model: object, serializer: str | Serializer | None) -> ArtifactRef:
         return self._objects.store(model, serializer)
 
-    def deploy(
-        self,
-        model_or_reference: object,
-        serializer: str | Serializer | None = None,
-        *,
-        model_name: str,
-        version_bump: str = "MINOR",
-        publish: bool = False,
-        promote: bool | None = None,
-        metadata: dict[str, Any] | None = None,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Deploy a new version of a model; it is a draft unless `publish` is given (R1 to R3).
-
-        Its number is 0.1.0, or the highest one ever given, bumped. The log is for ever: pass an opaque id as actor, and
-        no personal data in names, reasons, keys and metadata.
-
-        Args:
-            model_or_reference: a URI as text, an ArtifactRef, or contents: a Path to a file, bytes, or a model object.
-            serializer: how an object becomes bytes; without it, the registry's default.
-            model_name: 1 to 256 characters, case-sensitive, fixed for ever (R4).
-            version_bump: MAJOR, MINOR or PATCH, in any case.
-            publish: whether it is published immediately.
-            promote: whether publishing claims the primary role; without it, as the policy says (R7).
-            metadata: JSON values, at most 16,384 bytes.
-            actor: who gives the command, preferably an opaque id.
-            reason: why, in words.
-            idempotency_key: the same command with the same key again returns what it made the first time (R21).
-            correlation_id: what the command belongs to in your system, for example a request.
-
-        Raises:
-            InvalidInputError: an argument can't be accepted; nothing was recorded or stored.
-            IdempotencyConflictError: the key was used for another command.
-        """
-        store = functools.partial(self._stored, model_or_reference, serializer)
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(
-            requests.deploy(self._streams, model_name, version_bump, publish, promote, metadata, why, store)
-        )
-
     def deploy_many(
         self,
         deployments: Iterable[Deployment],
@@ -228,176 +179,13 @@ class ModelRegistry(Answers):
         asked = requests.deployments(self._streams, deployments, common, self._stored)
         return tuple(self._deciding.run_many(asked, progress))
 
-    def publish(
-        self,
-        version_id: VersionNamed,
-        *,
-        promote: bool | None = None,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Publish a draft; it keeps its number and its id (R3).
-
-        A published version stays as it is (R20). Publishing claims the primary role unless the policy says otherwise.
-
-        Args:
-            version_id: an active or activating draft: its id, an address such as `fraud@1.2.0`, or a Version (R5).
-            promote: whether it claims the primary role; without it, as the policy says (R7).
-            actor: who gives the command.
-            reason: why, in words.
-            idempotency_key: makes a repeat safe, as in `deploy` (R21).
-            correlation_id: what the command belongs to, as in `deploy`.
-        """
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.publish(self._streams, version_id, promote, why))
-
-    def promote(
-        self,
-        version_id: VersionNamed,
-        *,
-        expected_primary: VersionNamed | Expect | None = Expect.ANYTHING,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Make an active version primary; a draft is published first (R8).
-
-        Raises:
-            VersionNotActiveError: it is not active.
-            PrimaryMovedError: another version than `expected_primary` is primary (R22).
-        """
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.promote(self._streams, version_id, expected_primary, why))
-
-    def rollback(
-        self,
-        model_name: str,
-        *,
-        expected_primary: VersionNamed | Expect | None = Expect.ANYTHING,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Go back to the nearest earlier primary that is still active, as undo does, and return it (R13).
-
-        Raises:
-            NothingToRollBackToError: there is none.
-            PrimaryMovedError: another version than `expected_primary` is primary (R22).
-        """
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.rollback(self._streams, model_name, expected_primary, why))
-
-    def deactivate(
-        self,
-        version_id: VersionNamed,
-        *,
-        expected_primary: VersionNamed | Expect | None = Expect.ANYTHING,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Stop a version at once, whether it is active or activating (R16).
-
-        Raises:
-            PrimaryProtectedError: the policy keeps the primary while another version could serve (R11).
-            PrimaryMovedError: another version than `expected_primary` is primary (R22).
-        """
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.deactivate(self._streams, version_id, expected_primary, why))
-
-    def activate(
-        self,
-        version_id: VersionNamed,
-        *,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Start an inactive version again (R14).
-
-        If activation is awaited, the returned version has the `activation_id` to answer with.
-        """
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.activate(self._streams, version_id, why))
-
-    def complete_activation(
-        self,
-        version_id: VersionNamed,
-        activation_id: str,
-        *,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Report that the serving environment is ready; a stale report changes nothing (R15)."""
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.complete_activation(self._streams, version_id, activation_id, why))
-
-    def fail_activation(
-        self,
-        version_id: VersionNamed,
-        activation_id: str,
-        *,
-        error: str,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Report that the serving environment did not start; a stale report changes nothing (R15)."""
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.fail_activation(self._streams, version_id, activation_id, error, why))
-
-    def delete(
-        self,
-        version_id: VersionNamed,
-        *,
-        expected_primary: VersionNamed | Expect | None = Expect.ANYTHING,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Version:
-        """Delete a version for ever; deleting the last one deletes its model (R17).
-
-        The facts stay in the log: name, number and metadata, the artifact's digest, who, when and why. Only
-        `collect_artifacts` erases contents, and only if no other version has the same. So deleting erases no personal
-        data.
-
-        Raises:
-            PrimaryProtectedError: the policy keeps the primary while another version could serve (R11).
-            PrimaryMovedError: another version than `expected_primary` is primary (R22).
-        """
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run(requests.delete(self._streams, version_id, expected_primary, why))
-
-    def delete_model(
-        self,
-        model_name: str,
-        *,
-        actor: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-        correlation_id: str | None = None,
-    ) -> Model:
-        """Delete all remaining versions, and with them the model; its name is then free (R6)."""
-        why = because(actor, reason, idempotency_key, correlation_id)
-        return self._run_on_model(requests.delete_model(self._streams, model_name, why))
-
     @property
     def preview(self) -> Preview:
         """Commands without their effect: `registry.preview.promote("fraud@1.2.0")` returns the events of `promote`.
 
         A repeat with its key returns no events. Whatever the command would raise, its preview raises.
         """
-        return Preview(self)
+        return Preview(self._streams, self._deciding, functools.partial(self._objects.store, preview=True))
 
     # Questions that only the present answers.
 
@@ -645,48 +433,6 @@ class ModelRegistry(Answers):
     def _referenced(self) -> set[str]:
         versions = (version for model in self.models() for version in model.versions)
         return {version.artifact.digest for version in versions if version.artifact.digest is not None}
-
-
-def _previewed(
-    command: Callable[Concatenate[Any, Arguments], object],
-) -> Callable[Concatenate[Preview, Arguments], tuple[Event, ...]]:
-    """Return a command of the registry as one of its preview: the same arguments, checked alike."""
-
-    @functools.wraps(command)
-    def preview(self: Preview, *args: Arguments.args, **kwargs: Arguments.kwargs) -> tuple[Event, ...]:
-        return cast("tuple[Event, ...]", command(self, *args, **kwargs))
-
-    preview.__doc__ = f"Return the events that `{command.__name__}` would record now, and record nothing."
-    preview.__signature__ = inspect.signature(command).replace(return_annotation="tuple[Event, ...]")  # type: ignore[attr-defined]  # what inspect and editors read
-    return cast("Callable[Concatenate[Preview, Arguments], tuple[Event, ...]]", preview)
-
-
-class Preview:
-    """The commands of a registry, without their effect: each returns the events that it would record now."""
-
-    def __init__(self, registry: ModelRegistry) -> None:
-        """Decide as a registry does."""
-        self._registry = registry
-        self._streams = registry._streams  # noqa: SLF001 - the preview of a registry is its own
-
-    def _run(self, request: Request) -> tuple[Event, ...]:
-        return tuple(self._registry._deciding.preview(request))  # noqa: SLF001 - the same
-
-    _run_on_model = _run
-
-    def _stored(self, model: object, serializer: str | Serializer | None) -> ArtifactRef:
-        return self._registry._objects.store(model, serializer, preview=True)  # noqa: SLF001 - the same
-
-    deploy = _previewed(ModelRegistry.deploy)
-    publish = _previewed(ModelRegistry.publish)
-    promote = _previewed(ModelRegistry.promote)
-    rollback = _previewed(ModelRegistry.rollback)
-    deactivate = _previewed(ModelRegistry.deactivate)
-    activate = _previewed(ModelRegistry.activate)
-    complete_activation = _previewed(ModelRegistry.complete_activation)
-    fail_activation = _previewed(ModelRegistry.fail_activation)
-    delete = _previewed(ModelRegistry.delete)
-    delete_model = _previewed(ModelRegistry.delete_model)
 
 
 def _models_of(past: Questions, model_name: str | None) -> tuple[Model, ...]:

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from versioning.aggregate import Version
     from versioning.cli.given import Given
     from versioning.cli.tables import Stage
+    from versioning.commanding.calls import Preview
     from versioning.events import Event
     from versioning.reading.replay import Transition
-    from versioning.registry import ModelRegistry, Preview
+    from versioning.registry import ModelRegistry
 
 NO_PRIMARY: Final = "none"
 """Word of --expected-primary for a model without a primary."""

@@ -5,7 +5,7 @@ found later, in the state on which the command is decided (R5); until then, a re
 
 What counts as the same command for an idempotency key (R21) is decided here and nowhere else: `Request.fingerprint`.
 
-To add a command: a function here that returns its request, and the method of `ModelRegistry` that calls it.
+To add a command: a function here that returns its request, and the method of `calls.py` that calls it.
 """
 
 from __future__ import annotations
