@@ -163,6 +163,16 @@ def test_a_door_that_forgets_the_laws_would_be_noticed(monkeypatch: pytest.Monke
     assert taken == (ends if part == "unended" else LAWS.keys() - ends)
 
 
+def test_a_key_of_two_commands(registry: ModelRegistry) -> None:
+    meta = Meta("default", NAME, 1, "x", idempotency_key="k")
+    first = encode(STREAM, 0, NO_LINK, DRAFT, meta)
+    second = encode(STREAM, 1, link_of(first[0].state), STOPPED, meta)
+    with pytest.raises(CorruptLogError, match=r"idempotency key of an earlier one \(R21\)"):
+        registry.import_log(exported(first + second))
+    registry._store.append([*first, second[0]._replace(key=None)])  # the store itself refuses it with its key
+    assert [(one.kind, one.position) for one in registry.verify().findings] == [("changed", 2)]
+
+
 def test_another_life_of_a_name_is_told_by_verify_too(registry: ModelRegistry) -> None:
     registry._store.append(encode(STREAM, 0, NO_LINK, DRAFT, Meta("default", NAME, 2, "x")))
     assert [(one.kind, one.position) for one in registry.verify().findings] == [("rewritten", 1)]

@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from versioning.store.contract import LogRow, Snapshot, Store
     from versioning.store.format import Envelope
 
-UNKEPT_EVENTS_MAX: Final = 100_000
-"""Number of events that are replayed where no kept view exists: only to check that they follow from each other."""
-
 
 class Misfit(NamedTuple):
     """What can be wrong with a row that was read, judged by the rows of its stream before it."""
@@ -107,14 +104,13 @@ class ScannedStream:
         self.broke_at = 0
         """Position of the first row that does not follow from the one before it; 0 while all do."""
 
-    def take(self, fact: Fact | Recorded, topic: str, state: bytes, *, folds: bool = True) -> Misfit | None:
+    def take(self, fact: Fact | Recorded, topic: str, state: bytes) -> Misfit | None:
         """Judge the next row, and go on behind it; return what is wrong with it, or None.
 
         Args:
             fact: the row as it was read.
             topic: its topic.
             state: its state, as bytes.
-            folds: whether it is folded too, if nothing is wrong.
         """
         misfit, sequence = None, fact.sequence
         link = computed_link(self.link, fact.stream, sequence, topic, body_of(state))
@@ -122,7 +118,7 @@ class ScannedStream:
             misfit = OUT_OF_SEQUENCE
         elif link.hex() != fact.chain:
             misfit = UNLINKED
-        elif folds and self.state is not None:
+        elif self.state is not None:
             misfit = self._fold(self.state, fact)
         elif not self._is_named_by(fact):
             misfit = MISNAMED
@@ -204,10 +200,6 @@ class LogScan:
         self.ledgers: dict[str, VersionLedger] = {}
         """Ledger of each version of this workspace, by version_id; filled while `keeps_ledgers`."""
         self.keeps_ledgers = False
-        self.keeps_views = False
-        """Whether there are kept views to compare a replay with."""
-        self.replayed_upto: int | None = None
-        """Position up to which the log was replayed; None where all of it was."""
         self.latest_us = 0
         """Latest timestamp read, in microseconds since 1970 UTC."""
         self.faults: list[Fault] = []
@@ -285,7 +277,7 @@ class LogScan:
 
     def _scan(self, rows: list[LogRow]) -> None:
         """Scan the next rows."""
-        streams, fact, lines, before, replays = self.streams, self._fact, list[str](), self.position, self._replays()
+        streams, fact, lines, before = self.streams, self._fact, list[str](), self.position
         for row in rows:
             position, stream, sequence, topic, state = row
             if position != before + 1:
@@ -301,11 +293,11 @@ class LogScan:
             fact.event = event = envelope.payload
             scanned = streams.get(stream) or self._begin_stream(position, stream, envelope)
             self.latest_us = max(self.latest_us, event.at_us)
-            misfit = scanned.take(fact, topic, state, folds=replays)
+            misfit = scanned.take(fact, topic, state)
             if misfit is not None:
                 self._note(misfit, fact)
             elif scanned.state is not None:
-                if replays and self.keeps_ledgers and type(event) in LEDGER_EVENTS:
+                if self.keeps_ledgers and type(event) in LEDGER_EVENTS:
                     self._keep_ledger(fact, event.version_id)  # type: ignore[union-attr]  # of these events
                 if envelope.idempotency_key is not None and envelope.index == 0:
                     self._check_key(fact, envelope.idempotency_key)
@@ -318,13 +310,6 @@ class LogScan:
     def _keep_ledger(self, fact: Fact, version_id: str) -> None:
         """Fold an event that its stream's state accepted, so that its version has a ledger or gets one."""
         self.ledgers[version_id] = evolve_ledger(self.ledgers.get(version_id), fact)  # type: ignore[assignment]  # see above
-
-    def _replays(self) -> bool:
-        """Return whether the next rows are replayed; where there is nothing to compare with, only so many are."""
-        if self.keeps_views or self.head.count < UNKEPT_EVENTS_MAX:
-            return True
-        self.replayed_upto = self.position if self.replayed_upto is None else self.replayed_upto
-        return False
 
     # What is unusual in a row.
 

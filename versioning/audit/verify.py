@@ -132,7 +132,7 @@ class Verifier:
         if not with_views:
             self._not_proven.append("The kept views were not compared with a replay, as requested.")
         views = sorted(((view, at) for view, at in kept if at is not None), key=lambda one: one[1].position)
-        log.keeps_views, log.keeps_ledgers = bool(views), any(view is LEDGERS for view, _ in views)
+        log.keeps_ledgers = any(view is LEDGERS for view, _ in views)
         for view, at in views:
             log.read_upto(at.position, progress)
             self._check_view(view, at)
@@ -435,11 +435,6 @@ class Verifier:
             )
         if any(not scanned.is_ours for scanned in self._log.streams.values()):
             self._not_proven.append("In other workspaces, only the chains were checked, not the kept views.")
-        if self._log.replayed_upto is not None:
-            self._not_proven.append(
-                f"After position {self._log.replayed_upto} the log was not replayed, because there was no kept view to"
-                " compare with: rebuilding the views shows whether its events follow from each other."
-            )
         self._not_proven.append(
             "The contents of artifacts were not read: loading them compares them with their digests."
         )
