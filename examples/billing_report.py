@@ -16,6 +16,7 @@ CENTS_PER_HOUR = {"published": 12, "draft": 0}
 
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Clock:
@@ -42,10 +43,14 @@ def main() -> None:
         parts = [registry.usage(day, day + timedelta(days=1)).total_microseconds for day in days]
         print(f"the 31 days add up: {sum(parts) == bill.total_microseconds}")
 
+        running = registry.usage(FEBRUARY, MARCH)  # drawn on 2 February, and open lines count up to then
+
         clock.now += timedelta(days=365)
         registry.delete_model("Churn")
-        again = registry.at(bill.position).usage(JANUARY, FEBRUARY)
+        again = registry.at(bill.position).usage(JANUARY, FEBRUARY, until=bill.until)
         print(f"a year later, the same: {again == bill}")
+        again = registry.at(running.position).usage(FEBRUARY, MARCH, until=running.until)
+        print(f"and that of a month that was running: {again == running}, {running.total_hours} hours")
 
 
 def some_weeks(registry: ModelRegistry, clock: Clock) -> None:

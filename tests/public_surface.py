@@ -113,7 +113,7 @@ def asking(registry: ModelRegistry | AsOf, version: Version, moment: datetime) -
     assert_type(registry.resolve("fraud", version), Version)
     assert_type(registry.resolve("fraud", "^1.2"), Version)
     assert_type(registry.allowed(version), tuple[str, ...])
-    assert_type(registry.usage(moment, moment, "fraud"), Usage)
+    assert_type(registry.usage(moment, moment, "fraud", until=moment), Usage)
     assert_type(registry.replay(name_model_id_or_version_id="fraud"), Iterator[Replayed])
     assert_type(registry.position(), int)
     assert_type(registry.history(name_model_id_or_version_id="fraud", after=0, limit=10), History)

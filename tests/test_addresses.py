@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import itertools
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from versioning.cli.addresses import (
     parse_moment,
     parse_month,
     parse_point,
+    parse_zone,
 )
 
 if TYPE_CHECKING:
@@ -78,12 +80,23 @@ def test_moments_are_aware_and_positions_are_whole_numbers() -> None:
             parse_point(text, "at")
 
 
-def test_months_are_of_utc() -> None:
-    assert parse_month("2026-12") == (datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
-    assert parse_month("2026-01")[1] == datetime(2026, 2, 1, tzinfo=UTC)
+def test_months_follow_each_other() -> None:
+    assert parse_month("2026-12", UTC) == (datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+    assert parse_month("2026-01", UTC)[1] == datetime(2026, 2, 1, tzinfo=UTC)
     for text in ("2026-13", "2026-00", "0000-01", "9999-01", "2026-1", "2026", "\uff12026-01"):
         with pytest.raises(InvalidArgumentError, match="not a month"):
-            parse_month(text)
+            parse_month(text, UTC)
+    for zone in map(parse_zone, (None, "Europe/Berlin", "America/Asuncion", "America/Havana", "Africa/Monrovia")):
+        months = [parse_month(f"{year}-{month:02}", zone) for year in (1972, 2015, 2023) for month in range(1, 13)]
+        for before, after in itertools.pairwise(months):
+            if before[1].year == after[0].year:
+                assert before[1].astimezone(UTC) == after[0].astimezone(UTC)
+        for start, _ in months:
+            last = start.astimezone(UTC) - timedelta(microseconds=1)
+            assert (last.astimezone(zone).month, start.astimezone(UTC).astimezone(zone).month) == (
+                start.month - 1 or 12,
+                start.month,
+            )
 
 
 def test_an_artifact_is_a_file_that_is_there_or_a_uri(tmp_path: Path) -> None:

@@ -224,7 +224,8 @@ class TestTerminals:
         assert "model name" in run("ls", NAME).out
         assert "(primary)" in run("log", NAME).out
         assert run("log", "--oneline", "-n", "1").out.count("\n") == 1
-        assert "total " in run("usage", "--month", "2025-03").out
+        assert "total " in (bill := run("usage", "--month", "2025-03").out)
+        assert bill.endswith("), drawn up to 2025-04-01T00:00:00Z and position 8\n")
         assert "version_id           ver_" in run("show", f"{NAME}@0.1.0").out
 
     @pytest.mark.usefixtures("shown")

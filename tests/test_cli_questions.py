@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+import zoneinfo
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -197,9 +199,73 @@ class TestQuestions:
             assert told == registry.usage(march, april, NAME).to_dict()
         assert told["lines"][0]["hours"] == 712.0
         lines = [json.loads(line) for line in done("usage", "--month", "2025-03", "--nl").out.splitlines()]
-        assert lines == told["lines"]
+        drawn = {"until": told["until"], "position": told["position"]}
+        assert drawn == {"until": "2025-04-01T00:00:00Z", "position": 7}
+        assert lines == [{**line, **drawn} for line in told["lines"]]
         period = ("--from", "2025-03-14T00:00:00Z", "--to", "2025-03-15T00:00:00+00:00")
         assert [row[5] for row in done("usage", *period).lines] == ["24.0000", "0.6333", "0.3833"]
+
+    def test_a_bill_can_be_drawn_again_by_what_it_says(self) -> None:
+        month = ("usage", NAME, "--month", "2025-03", "--json")
+        first = done(*month, "--as-of", "4", "--until", "2025-03-14T13:58:00+00:00").json
+        assert (first["position"], first["until"]) == (4, "2025-03-14T13:58:00Z")
+        assert [line["closed_by"] for line in first["lines"]] == [None, 4]
+        assert done(*month, "--as-of", str(first["position"]), "--until", first["until"]).json == first
+        assert done(*month, "--as-of", "4").json != first
+        refused(run(*month[:-1], "--until", "2025-02-01T00:00Z"), 2, "before its period", "R19")
+        refused(run(*month[:-1], "--until", "2999-01-01T00:00Z"), 2, "in the future", "R19")
+        refused(run(*month[:-1], "--until", "2025-03-02T00:00"), 2, "--until has no time zone", "R23")
+        header, line, *_ = done(*month[:-1], "--csv").out.splitlines()
+        assert header.endswith(",hours,until,position")
+        assert line.endswith(",712.0000,2025-04-01T00:00:00Z,7")
+
+    @pytest.mark.parametrize(
+        ("named", "zone", "start", "end"),
+        [
+            ("2026-10", "Europe/Berlin", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z"),
+            ("2026-03", "Europe/Berlin", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
+            ("2026-12", "Asia/Kolkata", "2026-11-30T18:30:00Z", "2026-12-31T18:30:00Z"),
+            # The clocks jump over the first midnight of October.
+            ("2023-10", "America/Asuncion", "2023-10-01T04:00:00Z", "2023-11-01T03:00:00Z"),
+            # They go through that of November twice.
+            ("2015-11", "America/Havana", "2015-11-01T04:00:00Z", "2015-12-01T05:00:00Z"),
+            ("2026-10", "UTC", "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+        ],
+    )
+    def test_usage_knows_the_months_of_a_time_zone(self, named: str, zone: str, start: str, end: str) -> None:
+        told = done("usage", "--month", named, "--tz", zone, "--json").json
+        assert (told["start"], told["end"]) == (start, end)
+
+    def test_this_month_is_that_of_the_time_zone(self) -> None:
+        told = done("usage", "--as-of", "2025-03-31T22:30:00Z", "--tz", "Europe/Berlin", "--json").json
+        assert (told["start"], told["end"]) == ("2025-03-31T22:00:00Z", "2025-04-30T22:00:00Z")
+        start = datetime.fromisoformat(done("usage", "--tz", "Asia/Tokyo", "--json").json["start"])
+        assert (start.hour, start.minute) == (15, 0)
+
+    @pytest.mark.parametrize(
+        "zone", ["Europe/Ber", "", "../etc/passwd", "/etc/passwd", "Europe", "\x00", "x" * 300, "🦄"]
+    )
+    def test_what_is_no_time_zone_is_refused(self, zone: str) -> None:
+        refused(
+            run("usage", "--month", "2026-10", "--tz", zone), 2, "--tz is not a time zone", "Europe/Berlin, for example"
+        )
+        refused(run("usage", "--tz", zone), 2, "--tz is not a time zone")
+
+    def test_a_machine_without_time_zones_is_told_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in {"tzdata", *(name for name in sys.modules if name.startswith("tzdata."))}:
+            monkeypatch.setitem(sys.modules, name, None)
+        zoneinfo.reset_tzpath([])
+        zoneinfo.ZoneInfo.clear_cache()
+        try:
+            refused(run("usage", "--month", "2026-10", "--tz", "Europe/Berlin"), 2, "pip install tzdata")
+            assert done("usage", "--month", "2026-10", "--json").json["start"] == "2026-10-01T00:00:00Z"
+        finally:
+            zoneinfo.reset_tzpath()
+
+    def test_a_time_zone_is_for_a_month(self) -> None:
+        period = ("--from", "2025-03-14T00:00:00Z", "--to", "2025-03-15T00:00:00Z")
+        refused(run("usage", *period, "--tz", "Europe/Berlin"), 2, "--tz is for a --month")
+        refused(run("usage", "--month", "0001-01", "--tz", "Asia/Tokyo"), 2, "years 1 to 9999")
 
     def test_usage_is_of_this_month_where_none_is_named(self) -> None:
         told = done("usage", "--json").json

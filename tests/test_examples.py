@@ -102,6 +102,7 @@ def test_billing_report(run: Runner, tmp_path: Path) -> None:
     assert re.search(r"0\.2\.0 +draft .* 7,380,000,001 .* 0\.00$", told, re.MULTILINE)
     assert "the 31 days add up: True" in told
     assert "a year later, the same: True" in told
+    assert "and that of a month that was running: True, 24.0 hours" in told
     assert list(tmp_path.iterdir()) == []
 
 

@@ -409,6 +409,26 @@ def usage_has_empty_lines(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(VersionLedger, "lines", lines)
 
 
+@bug
+def a_bill_is_always_drawn_up_to_now(patch: pytest.MonkeyPatch) -> None:
+    """R19: `until` is taken and not used."""
+    patch.setattr(questions.Questions, "_checked_until", lambda asked, _until, _start_us: asked._now_us())
+
+
+@bug
+def a_bill_does_not_say_up_to_when(patch: pytest.MonkeyPatch) -> None:
+    """R19: `until` is the end of the period, whenever the bill was drawn."""
+    original = projections.draw_usage
+
+    def draw_usage(
+        ledgers: Iterable[VersionLedger], start_us: int, end_us: int, until_us: int, position: int
+    ) -> projections.Usage:
+        bill = original(ledgers, start_us, end_us, until_us, position)
+        return attrs.evolve(bill, until=bill.end)
+
+    patch.setattr(questions, "draw_usage", draw_usage)
+
+
 # In the views, and as of a past.
 
 

@@ -101,11 +101,109 @@ class TestR19Usage:
     ) -> None:
         end = START + timedelta(hours=4)
         bill, part = registry.usage(START, end), registry.usage(START, end, NAME)
+        assert bill.until == part.until == end
         store.clock.tick(3_600)
         registry.delete(day["b"].version_id)
         deploy(registry)
         assert registry.at(bill.position).usage(START, end) == bill
         assert registry.at(part.position).usage(START, end, NAME) == part
+
+    def test_the_bill_of_a_running_period_stays_the_same_however_late_it_is_drawn_again(
+        self, registry: ModelRegistry, store: Store, day: dict[str, Version]
+    ) -> None:
+        """Drawn on the 10th, and asked again on the 20th and next year, when later events have closed its lines."""
+        period = START, START + 30 * DAY
+        store.clock.tick(9 * 86_400)
+        bill, part = registry.usage(*period), registry.usage(*period, NAME)
+        assert bill.until == part.until == store.clock.now
+        store.clock.tick(10 * 86_400)
+
+        def again() -> bool:
+            whole = registry.at(bill.position).usage(*period, until=bill.until)
+            return (whole, registry.at(part.position).usage(*period, NAME, until=part.until)) == (bill, part)
+
+        assert again()
+        longer = registry.at(bill.position).usage(*period)
+        assert longer.total_microseconds == bill.total_microseconds + 10 * 24 * 3_600_000_000
+        registry.delete(day["b"].version_id)
+        deploy(registry, publish=True)
+        assert again()
+        store.clock.tick(365 * 86_400)
+        registry.rebuild()
+        assert again()
+
+    def test_a_line_that_its_bill_cuts_has_no_event_that_closes_it(
+        self, registry: ModelRegistry, store: Store, day: dict[str, Version]
+    ) -> None:
+        stopped_at = store.clock.tick(3_600)
+        registry.deactivate(day["b"].version_id)
+        store.clock.tick(3_600)
+        part = registry.usage(START, stopped_at, NAME)
+        assert [(line.end, line.closed_by) for line in part.lines if line.version_id == day["b"].version_id] == [
+            (stopped_at, 10)
+        ]
+        part = registry.usage(START, stopped_at - timedelta(microseconds=1), NAME)
+        assert [line.closed_by for line in part.lines if line.version_id == day["b"].version_id] == [None]
+        part = registry.at(9).usage(START, START + DAY, NAME, until=stopped_at)
+        assert [(line.end, line.closed_by) for line in part.lines if line.version_id == day["b"].version_id] == [
+            (stopped_at, None)
+        ]
+
+    def test_a_period_that_has_not_begun_has_a_bill_that_stays_the_same_too(
+        self, registry: ModelRegistry, store: Store, day: dict[str, Version]
+    ) -> None:
+        assert day
+        period = START + 5 * DAY, START + 6 * DAY
+        bill = registry.usage(*period)
+        assert (bill.lines, bill.until) == ((), period[0])
+        assert registry.at(bill.position).usage(*period, until=bill.until) == bill
+        store.clock.tick(10 * 86_400)
+        assert registry.at(bill.position).usage(*period, until=bill.until) == bill
+
+    def test_up_to_a_moment_behind_the_period_is_up_to_its_end(
+        self, registry: ModelRegistry, store: Store, day: dict[str, Version]
+    ) -> None:
+        assert day
+        end = START + timedelta(hours=2)
+        assert registry.usage(START, end, until=store.clock.now) == registry.usage(START, end)
+
+    def test_parts_that_are_drawn_up_to_the_same_moment_add_up(
+        self, registry: ModelRegistry, store: Store, day: dict[str, Version]
+    ) -> None:
+        assert day
+        until = store.clock.now - timedelta(minutes=17)
+        store.clock.tick(86_400)
+        cuts = [START + timedelta(minutes=minutes) for minutes in (-30, 7, 60, 119, 200, 240, 283, 1440)]
+        parts = [registry.usage(start, end, until=until) for start, end in itertools.pairwise(cuts)]
+        whole = registry.usage(cuts[0], cuts[-1], until=until)
+        assert sum(part.total_microseconds for part in parts) == whole.total_microseconds
+        assert whole.until == until
+
+    def test_a_bill_is_not_drawn_up_to_the_future_nor_to_before_its_period(
+        self, registry: ModelRegistry, store: Store, day: dict[str, Version]
+    ) -> None:
+        assert day
+        with refused(registry, InvalidArgumentError, "R19"):
+            registry.usage(START, START + DAY, until=START - timedelta(microseconds=1))
+        with refused(registry, InvalidArgumentError, "R19"):
+            registry.usage(START, START + DAY, until=store.clock.now + timedelta(microseconds=1))
+        with refused(registry, InvalidArgumentError, "R19"):
+            registry.at(START + timedelta(hours=1)).usage(START, START + DAY, until=store.clock.now)
+        with refused(registry, InvalidArgumentError, "R23"):
+            registry.usage(START, START + DAY, until=START.replace(tzinfo=None))
+        with refused(registry, InvalidArgumentError, "R23"):
+            registry.usage(START, START + DAY, until=NOT_TEXT)
+
+    def test_a_bill_that_a_faster_clock_drew_can_be_drawn_again_up_to_what_it_recorded(
+        self, registry: ModelRegistry, store: Store
+    ) -> None:
+        store.clock.tick(60)
+        deploy(registry)
+        store.clock.tick(60)
+        deploy(registry)
+        bill = registry.usage(START, START + DAY)
+        store.clock.tick(-90)
+        assert registry.at(bill.position).usage(START, START + DAY, until=bill.until) == bill
 
     def test_what_is_open_ends_now_and_there_are_no_empty_lines(self, registry: ModelRegistry, store: Store) -> None:
         deploy(registry)

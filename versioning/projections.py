@@ -174,8 +174,10 @@ class Usage(Value):
 
     start: datetime
     end: datetime
+    until: datetime
+    """Moment up to which what is still open was counted; never before `start` or after `end`."""
     position: int
-    """Last position of the log that counts; asked as of that position, the result is the same."""
+    """Last position of the log that counts; as of that position, and with the same `until`, the bill stays the same."""
     lines: tuple[UsageLine, ...]
 
     @property
@@ -230,9 +232,8 @@ class VersionLedger:
                 one.closed_by = one.end_us = None
         return attrs.evolve(self, stage=kept[-1].stage if kept else self.stage, stretches=kept)
 
-    def lines(self, start_us: int, end_us: int, now_us: int) -> Iterable[UsageLine]:
-        """Return the lines of a period; an open stretch ends at the earlier of its end and now."""
-        until_us = min(end_us, now_us)
+    def lines(self, start_us: int, end_us: int, until_us: int) -> Iterable[UsageLine]:
+        """Return the lines of a period; an open stretch ends at `until_us`, which is not behind the period."""
         for stretch in self.stretches:
             from_us, to_us, closed_by = stretch.start_us, stretch.end_us, stretch.closed_by
             if to_us is None:
@@ -306,13 +307,14 @@ class UsageLedger(_Fold):
             if ledger is not None:
                 self.ledgers[version_id] = ledger
 
-    def usage(self, start_us: int, end_us: int, now_us: int) -> Usage:
-        """Draw the bill of `[start, end)`; open stretches end at the earlier of `end` and now."""
-        return draw_usage(self.ledgers.values(), start_us, end_us, now_us, self.position)
+    def usage(self, start_us: int, end_us: int, until_us: int) -> Usage:
+        """Draw the bill of `[start, end)`; open stretches end at the earlier of `end` and `until_us`, such as now."""
+        return draw_usage(self.ledgers.values(), start_us, end_us, until_us, self.position)
 
 
-def draw_usage(ledgers: Iterable[VersionLedger], start_us: int, end_us: int, now_us: int, position: int) -> Usage:
+def draw_usage(ledgers: Iterable[VersionLedger], start_us: int, end_us: int, until_us: int, position: int) -> Usage:
     """Draw a bill from the ledgers of versions, sorted by name, start and position."""
-    lines = [line for ledger in ledgers for line in ledger.lines(start_us, end_us, now_us)]
+    until_us = max(start_us, min(until_us, end_us))
+    lines = [line for ledger in ledgers for line in ledger.lines(start_us, end_us, until_us)]
     lines.sort(key=lambda line: (line.workspace, line.model_name, line.start, line.opened_by, line.version_id))
-    return Usage(moment_of(start_us), moment_of(end_us), position, tuple(lines))
+    return Usage(moment_of(start_us), moment_of(end_us), moment_of(until_us), position, tuple(lines))

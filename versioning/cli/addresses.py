@@ -18,7 +18,8 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-from datetime import UTC, datetime
+import zoneinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -154,8 +155,26 @@ def parse_point(text: str, argument: str) -> int | datetime:
     return parse_moment(text, argument, hint="; or write a position of the log, as 42")
 
 
-def parse_month(text: str) -> tuple[datetime, datetime]:
-    """Read a month as `2026-01`; return its start and its end in UTC.
+def parse_zone(text: str | None) -> tzinfo:
+    """Return the time zone with a name such as `Europe/Berlin`; without one, UTC.
+
+    Raises:
+        InvalidArgumentError: this machine knows no such zone.
+    """
+    if text is None:
+        return UTC
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        msg = f"--tz is not a time zone that this machine knows: {shown(text)}."
+    hint = "Write --tz Europe/Berlin, for example, or leave --tz out for UTC."
+    if not zoneinfo.available_timezones():
+        hint = "This machine has no time zones at all: install its package tzdata, or Python's (`pip install tzdata`)."
+    raise InvalidArgumentError(msg, hint=hint, argument="tz")
+
+
+def parse_month(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
+    """Read a month as `2026-01`; return its start and its end.
 
     Raises:
         InvalidArgumentError: the text is no month.
@@ -164,13 +183,17 @@ def parse_month(text: str) -> tuple[datetime, datetime]:
     if found is None or not 0 < int(found[1]) < _YEAR_MAX:
         msg = f"--month is not a month: {shown(text)}."
         raise InvalidArgumentError(msg, hint="Write --month 2026-01, or use --from and --to.", argument="month")
-    return month_of(int(found[1]), int(found[2]))
+    return month_of(int(found[1]), int(found[2]), zone)
 
 
-def month_of(year: int, month: int) -> tuple[datetime, datetime]:
-    """Return the start and the end of a month in UTC."""
+def month_of(year: int, month: int, zone: tzinfo) -> tuple[datetime, datetime]:
+    """Return the start and the end of a month in a time zone; months in a row leave nothing out and share nothing.
+
+    Each begins at midnight: at the first one, where the clocks go through it twice, and where they jump over it, at the
+    moment of the jump. For every zone and month since 1900, that is what Python takes midnight for.
+    """
     after = (year + 1, 1) if month == _MONTHS else (year, month + 1)
-    return datetime(year, month, 1, tzinfo=UTC), datetime(*after, 1, tzinfo=UTC)
+    return datetime(year, month, 1, tzinfo=zone), datetime(*after, 1, tzinfo=zone)
 
 
 # Artifacts.

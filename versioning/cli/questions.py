@@ -8,7 +8,7 @@ To add a question: a function with its options here, and its place in `VERBS`.
 from __future__ import annotations
 
 import collections
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -21,6 +21,7 @@ from versioning.cli.addresses import (
     parse_moment,
     parse_month,
     parse_point,
+    parse_zone,
 )
 from versioning.cli.completion import complete_either, complete_names
 from versioning.cli.options import AS_OF, EITHER, FILE, FORMS, JSON, PLACE, QUESTION, needs_file, verb
@@ -33,8 +34,10 @@ from versioning.cli.rows import (
     REPLAYED,
     USAGE,
     VERSIONS,
+    Billed,
     Described,
     Entry,
+    drawn_up_to,
     numbers_in,
     rounded,
 )
@@ -226,23 +229,36 @@ def diff(given: Given, then: str, now: str | None, model: str | None) -> None:
 
 @verb("Show what a period costs")
 @click.argument("name", required=False, shell_complete=complete_names)
-@click.option("--month", metavar="YYYY-MM", help="A month in UTC [default: this one, or that of --as-of].")
+@click.option("--month", metavar="YYYY-MM", help="A month [default: this one, or that of --as-of].")
+@click.option("--tz", "zone", metavar="ZONE", help="Time zone of the month, such as Europe/Berlin [default: UTC].")
 @click.option("--from", "start", metavar="MOMENT", help="First moment of the period.")
 @click.option("--to", "end", metavar="MOMENT", help="End of the period, which is not included.")
+@click.option("--until", metavar="MOMENT", help="Count what is still open up to this moment [default: now].")
 @QUESTION
-def usage(given: Given, name: str | None, month: str | None, start: str | None, end: str | None) -> None:
-    """Show what was used in a period, for all models or for NAME: when, in which stage, and between which events."""
+def usage(
+    given: Given, name: str | None, *, month: str | None, zone: str | None, start: str | None, end: str | None,
+    until: str | None,
+) -> None:  # fmt: skip
+    """Show what was used in a period, for all models or for NAME: when, in which stage, and between which events.
+
+    A bill says up to which moment and position it was drawn: with these as --until and --as-of, it can be drawn again.
+    """
     if (month is not None and start is not None) or (start is None) != (end is None):
         msg = "A period is either a --month, or both --from and --to."
         raise InvalidArgumentError(msg, hint="For example --month 2026-01.", argument="month")
-    named = None
+    if zone is not None and start is not None:
+        msg = "--tz is for a --month: --from and --to have offsets of their own."
+        raise InvalidArgumentError(msg, hint="Leave --tz out.", argument="tz")
+    drawn = None if until is None else parse_moment(until, "--until")
+    named, place = None, parse_zone(zone)
     if start is not None and end is not None:
         named = parse_moment(start, "--from"), parse_moment(end, "--to")
     elif month is not None:
-        named = parse_month(month)
+        named = parse_month(month, place)
     with given.open() as registry, addressed(name or ""):
         asked = given.asked(registry)
-        found = asked.usage(*(named or _present_month(given, asked)), None if name is None else model_named(name))
+        start_and_end = named or _present_month(given, asked, place)
+        found = asked.usage(*start_and_end, None if name is None else model_named(name), until=drawn)
     stage = given.stage()
     if stage.look == "json":
         stage.json(found.to_dict())
@@ -250,18 +266,18 @@ def usage(given: Given, name: str | None, month: str | None, start: str | None, 
     stages = ("published", "draft")
     sums = {one: sum(line.hours for line in found.lines if line.stage == one) for one in stages}
     parts = ", ".join(f"{one} {rounded(sums[one])}" for one in stages if sums[one])
-    footer = f"total {rounded(found.total_hours)} hours ({parts}), as of position {found.position}"
-    stage.rows(USAGE, found.lines, footer=footer)
+    footer = f"total {rounded(found.total_hours)} hours ({parts}), {drawn_up_to(found)}"
+    stage.rows(USAGE, (Billed(line, found) for line in found.lines), footer=footer)
 
 
-def _present_month(given: Given, asked: Answers) -> tuple[datetime, datetime]:
+def _present_month(given: Given, asked: Answers, zone: tzinfo) -> tuple[datetime, datetime]:
     """Return the month that a question without a period means: this one, or that of the past it asks about."""
     point = None if given.as_of is None else parse_point(given.as_of, "--as-of")
     if isinstance(point, int):
         last = collections.deque(asked.history(), maxlen=1)
         point = last[0].timestamp if last else None
-    moment = datetime.now(UTC) if point is None else point.astimezone(UTC)
-    return month_of(moment.year, moment.month)
+    moment = datetime.now(zone) if point is None else point.astimezone(zone)
+    return month_of(moment.year, moment.month, zone)
 
 
 @verb("Draw the history of a model")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 import attrs
 
 from versioning.aggregate import Model, Version
+from versioning.events import as_json, rfc3339
 from versioning.output.rows import flat_row
+from versioning.projections import Usage, UsageLine
 from versioning.reading.replay import Replayed, Transition, transitions
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from versioning.cli.doctor import Check
     from versioning.events import Recorded
     from versioning.output.explain import Explanation
-    from versioning.projections import UsageLine
     from versioning.reading.diff import Change
 
 Row: TypeAlias = Mapping[str, Any]
@@ -259,12 +260,38 @@ _USAGE: Final = (
     "opened_by", "closed_by",
 )  # fmt: skip
 _line: Final = _attributes(*_USAGE)
-USAGE: Final[Kind[UsageLine]] = Kind(
-    (*_USAGE, "hours"),
+
+
+@attrs.frozen
+class Billed:
+    """A line with the bill that it is on, so that a line alone says what it takes to draw it again."""
+
+    line: UsageLine
+    usage: Usage
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """Moment and position that the bill was drawn up to."""
+        return {"until": self.usage.until, "position": self.usage.position}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line in JSON types, with what the bill was drawn up to."""
+        return {**self.line.to_dict(), **as_json(self.drawn)}
+
+
+USAGE: Final[Kind[Billed]] = Kind(
+    (*_USAGE, "hours", "until", "position"),
     ("model_name", "number", "stage", "start", "end", "hours", "opened_by", "closed_by"),
-    lambda line: {**_line(line), "hours": rounded(line.hours)},
+    lambda billed: {**_line(billed.line), "hours": rounded(billed.line.hours), **billed.drawn},
     nothing="Nothing was used.",
 )
+
+
+def drawn_up_to(usage: Usage) -> str:
+    """Return what a bill was drawn up to, in words."""
+    return f"drawn up to {rfc3339(usage.until)} and position {usage.position}"
+
+
 _FINDING: Final = ("kind", "sentence", "position", "stream", "sequence", "model_name")
 FINDINGS: Final[Kind[Finding]] = Kind(
     _FINDING, ("kind", "position", "model_name", "sentence"), _attributes(*_FINDING), nothing="Nothing was found."

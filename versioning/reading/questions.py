@@ -31,7 +31,7 @@ from versioning.limits import checked_flag, checked_limit, checked_moment, check
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.reading.replay import Replayed, replayed
 from versioning.reading.streams import StreamRef
-from versioning.reading.views import LEDGERS, MODELS, Past
+from versioning.reading.views import LEDGERS, MODELS, PRESENT, Past
 from versioning.resolving import wanted_of
 from versioning.rules import Policy, decide
 
@@ -238,28 +238,51 @@ class Questions:
         streams.require_history(ref)
         return lambda: streams.recorded(ref.stream)
 
-    def usage(self, start: datetime, end: datetime, model_name: str | None = None) -> Usage:
+    def usage(
+        self, start: datetime, end: datetime, model_name: str | None = None, *, until: datetime | None = None
+    ) -> Usage:
         """Return the usage in `[start, end)`: of the workspace, or of all lives of a name (R19).
 
+        A bill can be drawn again at any time: `at(bill.position).usage(start, end, until=bill.until)` is the same.
+
+        Args:
+            start: the first moment of the period.
+            end: its end, which is not included.
+            model_name: the model; without it, all models of the workspace.
+            until: the moment up to which what is still open is counted, if that is before `end`; without it, now.
+
         Raises:
-            InvalidArgumentError: a moment without a time zone, or an end before the start.
+            InvalidArgumentError: a moment without a time zone, an end or `until` before the start, or an `until` that
+                lies in the future.
             ModelNotFoundError: there was never a model with this name.
         """
         start_us, end_us = checked_moment(start, "start"), checked_moment(end, "end")
         if end_us < start_us:
             msg = "The period ends before it starts."
             raise InvalidArgumentError(msg, rule="R19", hint="Swap start and end.", argument="end")
+        until_us = self._now_us() if until is None else self._checked_until(until, start_us)
         streams = self._streams
         if model_name is None:
-            now_us = self._now_us()
             with streams.views.reading(LEDGERS, streams.past) as reading:
                 ledgers = reading.within(self.workspace, start_us, end_us)
-                return draw_usage(ledgers, start_us, end_us, now_us, reading.position)
+                return draw_usage(ledgers, start_us, end_us, until_us, reading.position)
         ref = streams.ref(model_name)
         streams.require_history(ref)
         position = self.position()
         ledger = UsageLedger().fold(streams.recorded(ref.stream, Past(position, streams.past.at_us)))
-        return draw_usage(ledger.ledgers.values(), start_us, end_us, self._now_us(), position)
+        return draw_usage(ledger.ledgers.values(), start_us, end_us, until_us, position)
+
+    def _checked_until(self, until: datetime, start_us: int) -> int:
+        """Return the moment up to which a bill counts; its own start is none of the future, as nothing lies between."""
+        until_us = checked_moment(until, "until")
+        if until_us < start_us:
+            msg = "The bill is drawn up to a moment before its period starts."
+            raise InvalidArgumentError(msg, rule="R19", hint="Pass the until of the bill.", argument="until")
+        streams = self._streams
+        if until_us > start_us and _is_future(until_us, self._now_us(), streams.views, self.workspace, streams.past):
+            msg = "The bill is drawn up to a moment in the future, and nobody knows what is used until then."
+            raise InvalidArgumentError(msg, rule="R19", hint="Pass the until of the bill, or none.", argument="until")
+        return until_us
 
     def replay(self, name_model_id_or_version_id: str | None = None) -> Iterator[Replayed]:
         """Return each event with the model before and after it, and a sentence such as "raj promoted 1.0.0 to primary".
@@ -336,12 +359,18 @@ def past_of(moment_or_position: object, head: int, now_us: int, views: Views, wo
         msg = f"moment_or_position is an aware datetime or a position, not {shown(moment_or_position)}."
         raise InvalidArgumentError(msg, rule="R25", hint="For example {now}, or 14.", argument="moment_or_position")
     at_us = checked_moment(moment_or_position, "moment_or_position")
-    if at_us > now_us:  # clocks differ, so the latest timestamp need not be the last event's
-        with views.reading(MODELS) as reading:
-            if at_us > reading.latest_us(workspace):
-                msg = "The moment lies in the future, so nothing is known as of then."
-                raise InvalidArgumentError(msg, rule="R25", hint="Ask as of now or earlier.")
+    if _is_future(at_us, now_us, views, workspace):
+        msg = "The moment lies in the future, so nothing is known as of then."
+        raise InvalidArgumentError(msg, rule="R25", hint="Ask as of now or earlier.")
     return Past(at_us=at_us)
+
+
+def _is_future(at_us: int, now_us: int, views: Views, workspace: str, past: Past = PRESENT) -> bool:
+    """Return whether a moment lies later than now and than all that was recorded in the workspace (R25)."""
+    if at_us <= now_us:
+        return False
+    with views.reading(MODELS, past) as reading:  # clocks differ, so the latest timestamp need not be the last event's
+        return at_us > reading.latest_us(workspace)
 
 
 def check_order(then: Past, now: Past, views: Views, workspace: str) -> None:

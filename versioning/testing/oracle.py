@@ -328,20 +328,22 @@ class Oracle:
         """Return the versions that are billed (R18), in the order of their numbers."""
         return tuple(v.ordinal for v in self.versions.values() if v.status in {"active", "activating"})
 
-    def usage(self, start_us: int, end_us: int, now_us: int) -> list[tuple[int, str, int, int]]:
+    def usage(self, start_us: int, end_us: int, until_us: int) -> list[tuple[int, str, int, int]]:
         """Return ``(version, stage, start_us, end_us)`` of each line of a bill, ordered by version and then by time.
+
+        ``until_us`` is the moment up to which the bill is drawn: now, or an earlier one.
 
         What was eligible is looked at from each record to the next. Then what belongs together is joined: the same
         version in the same stage, not stopped in between (R19).
         """
         opened: dict[tuple[int, str, int], int] = {}
         closed: dict[tuple[int, str, int], int] = {}
-        # R19: what is still open ends now, everything else at the record that ended it.
-        moments = [at_us for at_us, _ in self._log] + [now_us]
-        for (at_us, eligible), until_us in zip(self._log, moments[1:], strict=False):
+        # R19: what is still open ends where the bill does, everything else at the record that ended it.
+        moments = [at_us for at_us, _ in self._log] + [until_us]
+        for (at_us, eligible), next_us in zip(self._log, moments[1:], strict=False):
             for stretch in eligible:
                 opened.setdefault(stretch, at_us)
-                closed[stretch] = until_us
+                closed[stretch] = next_us
         lines: list[tuple[int, str, int, int]] = []
         # R18: a stage changes one way, so this order is the order of time.
         for stretch in sorted(opened, key=lambda each: (each[0], each[2], opened[each])):

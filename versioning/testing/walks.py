@@ -610,7 +610,9 @@ class World:
         self._compare_state(place, reader)
         self._compare_answer(place, move, outcome, got.given)
         if move.looks and place.log and place.log[0].event.at_us <= self.clock.now_us:
-            self._bills.append((place, reader.usage(place.log[0].timestamp, self.clock(), place.name)))
+            # The period runs on, so what the bill counts as open depends on when it is drawn.
+            end = moment_of(self.clock.now_us + 3_600_000_000)
+            self._bills.append((place, reader.usage(place.log[0].timestamp, end, place.name)))
         return outcome
 
     def _arguments(self, place: Place, move: Move) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -743,9 +745,10 @@ class World:
         if told and _chance(dice, 0.2):
             self._check_elsewhere(dice.choice(told))
         for place, bill in self._bills:
-            if bill.end <= self.clock():  # where the clock went back behind it, the period is not over any more
+            if bill.until <= self.clock():  # else the clock went back behind it, and it lies in the future
                 past = self.registry(place.workspace).at(bill.position)
-                _same("R19: a bill drawn again as of its position", bill, past.usage(bill.start, bill.end, place.name))
+                again = past.usage(bill.start, bill.end, place.name, until=bill.until)
+                _same("R19: a bill drawn again as of its position", bill, again)
 
     def _check_history(self, place: Place, registry: ModelRegistry, dice: random.Random) -> None:
         """Compare the history of the name, of each life and of a version, in any portions (R26)."""
@@ -834,29 +837,39 @@ class World:
         end_us = dice.choice([*(moment for moment in moments if moment >= start_us), max(moments[-1], now_us)])
         end_us = max(start_us, end_us + dice.choice([-1, 0, 1, 3_600_000_000]))
         whole = registry.usage(moment_of(start_us), moment_of(end_us), place.name)
-        self._compare_usage(place, start_us, end_us, whole)
+        self._compare_usage(place, start_us, end_us, now_us, whole)
         _same("usage of the live ledger", whole.lines, place.laws.ledger.usage(start_us, end_us, now_us).lines)
         if _chance(dice, 0.5):
             return
-        cuts = [start_us, *sorted(dice.randint(start_us, end_us) for _ in range(2)), end_us]
+        until_us = dice.randint(start_us, max(start_us, now_us))
+        until = moment_of(until_us)
+        whole = registry.usage(moment_of(start_us), moment_of(end_us), place.name, until=until)
+        self._compare_usage(place, start_us, end_us, until_us, whole)
+        last_us = min(until_us, end_us)
+        cuts = [start_us, *sorted(dice.randint(start_us, last_us) for _ in range(2)), end_us]
         totals: collections.Counter[tuple[str, str]] = collections.Counter()
         for from_us, to_us in itertools.pairwise(cuts):
-            part = registry.usage(moment_of(from_us), moment_of(to_us), place.name)
-            self._compare_usage(place, from_us, to_us, part)
+            part = registry.usage(moment_of(from_us), moment_of(to_us), place.name, until=until)
+            self._compare_usage(place, from_us, to_us, until_us, part)
             for line in part.lines:
                 totals[line.version_id, line.stage] += line.microseconds
         for line in whole.lines:
             totals[line.version_id, line.stage] -= line.microseconds
         _same("invariant 8: the parts of a period add up", {}, {key: left for key, left in totals.items() if left})
 
-    def _compare_usage(self, place: Place, start_us: int, end_us: int, usage: Usage) -> None:
-        period = f"usage of [{moment_of(start_us)}, {moment_of(end_us)}) as of {self.clock()}"
-        expected = place.oracle.usage(start_us, end_us, self.clock.now_us)
+    def _compare_usage(self, place: Place, start_us: int, end_us: int, until_us: int, usage: Usage) -> None:
+        period = f"usage of [{moment_of(start_us)}, {moment_of(end_us)}) up to {moment_of(until_us)}"
+        expected = place.oracle.usage(start_us, end_us, until_us)
         got = [
             (place.ordinals[line.version_id], line.stage, microseconds_of(line.start), microseconds_of(line.end))
             for line in usage.lines
         ]
         _same(period, sorted(expected), sorted(got))
+        _same(
+            f"the end of what is counted in {period}",
+            max(start_us, min(end_us, until_us)),
+            microseconds_of(usage.until),
+        )
         _same(f"the total {period}", sum(end - start for _, _, start, end in expected), usage.total_microseconds)
         for line in usage.lines:
             opened = place.log[place.count_at(line.opened_by) - 1]
@@ -864,7 +877,7 @@ class World:
             _same("where a line begins", max(opened.event.at_us, start_us), microseconds_of(line.start))
             if line.closed_by is None:
                 cut = {microseconds_of(line.end)}
-                _same("where a line is cut", cut, cut & {end_us, self.clock.now_us})
+                _same("where a line is cut", cut, cut & {end_us, until_us})
                 continue
             closed = place.log[place.count_at(line.closed_by) - 1]
             _same("a closing event", (line.closed_by, line.version_id), (closed.position, closed.version_id))
