@@ -7,7 +7,6 @@ that adds its arguments to a parser, one that runs with what was given and says 
 
 import argparse
 import concurrent.futures
-import contextlib
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -30,21 +29,6 @@ from tests.faults import (
 from tests.faults.arena import STORES
 from tests.faults.arena import Report as FaultReport
 from versioning.testing.walks import DiscrepancyError, Report, run
-
-
-@contextlib.contextmanager
-def untraced() -> Iterator[None]:
-    """Run without tracing lines, which makes long runs nearly three times as long; they are measured elsewhere.
-
-    Under xdist, pytest-cov's marker `no_cover` stops only one of the two tracers of a worker.
-    """
-    tracing = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracing)
-
 
 RAREST = 10
 """How many of the rarest branches are shown."""

@@ -7,6 +7,7 @@ shows; `--hypothesis-seed` repeats it. The last line of a run says which tests w
 import collections
 import os
 import secrets
+import sys
 from collections.abc import Generator, Iterable
 
 import pytest
@@ -54,6 +55,18 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> str:
         return provision.chromium_of_the_run(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
     except provision.NotHadError as missing:
         pytest.skip(str(missing))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run what is marked `untraced` so; under xdist, pytest-cov's `no_cover` stops one of a worker's two tracers."""
+    tracing = sys.gettrace()
+    if item.get_closest_marker("untraced"):
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracing)
 
 
 def reasons_of_skips(config: pytest.Config) -> list[str]:

@@ -290,6 +290,7 @@ STEPS = st.tuples(
 class TestR25AnyPast:
     """A past is the fold of what counts, however far the kept views are: behind it, at it, or far beyond it."""
 
+    @pytest.mark.untraced
     @settings(max_examples=20, deadline=None)
     @given(
         story=st.lists(STEPS, min_size=1, max_size=12),

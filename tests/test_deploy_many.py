@@ -111,6 +111,7 @@ POLICIES = [Policy(), AWAITED, Policy(losing_primary="leave_none", publishing_cl
 class TestEquivalence:
     """The same events, results and refusals as of calls one after the other."""
 
+    @pytest.mark.untraced
     @pytest.mark.parametrize("policy", POLICIES, ids=["default", "awaited", "leave none"])
     def test_it_records_and_gives_the_same(self, store: Store, monkeypatch: pytest.MonkeyPatch, policy: Policy) -> None:
         registry = store(policy=policy)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.campaign import untraced
 from tests.faults import (
     clocks,
     failing_calls,
@@ -29,7 +28,7 @@ from tests.faults import (
 if TYPE_CHECKING:
     from types import ModuleType
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
 
 SHORT: Final[list[tuple[ModuleType, str, int, dict[str, Any]]]] = [
     (kills, "sqlite", 30, {}),
@@ -97,8 +96,7 @@ def seed(pytestconfig: pytest.Config) -> int:
 @pytest.mark.parametrize("short", SHORT, ids=_named)
 def test_nothing_is_found(short: tuple[ModuleType, str, int, dict[str, Any]], seed: int) -> None:
     campaign, store, rounds, options = short
-    with untraced():
-        report = campaign.run(rounds, seed, store, **options)
+    report = campaign.run(rounds, seed, store, **options)
     sys.stdout.write(f"{report}\n")
     assert report.ok, str(report)
 

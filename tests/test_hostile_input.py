@@ -516,6 +516,7 @@ class _NoWorld:
         return _NoWorld()
 
 
+@pytest.mark.untraced
 @GROUPS
 @pytest.mark.parametrize("call", [*COMMANDS, *OTHERS, *QUESTIONS], ids=str)
 def test_every_argument_of_every_call(
@@ -538,6 +539,7 @@ def test_every_argument_of_every_call(
         assert [pair for pair in zip(first, other, strict=True) if pair[0] != pair[1]] == []
 
 
+@pytest.mark.untraced
 @GROUPS
 @pytest.mark.parametrize("kind", TRIED, ids=str)
 def test_deploy_many_refuses_and_answers_as_deploy_does(
@@ -570,6 +572,7 @@ def _of_one(came: str, answer: Any) -> Any:
     return answer
 
 
+@pytest.mark.untraced
 @GROUPS
 @pytest.mark.parametrize("kind", TRIED, ids=str)
 def test_deploy_many_takes_an_iterable_of_mappings_and_a_function(
@@ -592,6 +595,7 @@ def test_deploy_many_takes_an_iterable_of_mappings_and_a_function(
     world.registry.close()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("call", QUESTIONS, ids=str)
 @pytest.mark.parametrize("kind", STORES, ids=str)
 def test_a_past_refuses_and_answers_as_the_present_does(kind: Kind, call: Call, tmp_path: pathlib.Path) -> None:

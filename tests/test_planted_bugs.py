@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.campaign import untraced
 from versioning import aggregate, projections, rules
 from versioning.aggregate import ModelAggregate
 from versioning.commanding import deciding
@@ -575,10 +574,11 @@ def workspaces_leak(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(streams.Streams, "is_ours", lambda _self, state, _ref: bool(state.sequence))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 def test_the_walks_notice(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
-    with untraced(), pytest.raises(DiscrepancyError, match=f"^Walk [0-9]+ of seed {SEED} fails"):
+    with pytest.raises(DiscrepancyError, match=f"^Walk [0-9]+ of seed {SEED} fails"):
         run(WALKS_MAX, SEED, shrink=False)
 
 

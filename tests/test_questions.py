@@ -45,6 +45,27 @@ class TestR24Resolve:
         registry.promote(versions[1].version_id)
         return {version.number: registry.version(version.version_id) for version in versions}
 
+    def test_a_name_of_another_class_of_text_is_that_text(self, registry: ModelRegistry) -> None:
+        class Name(str):
+            __slots__ = ()
+
+            def __str__(self) -> str:
+                return "another"
+
+        version = deploy(registry, publish=True)
+        assert registry.resolve(Name(NAME)) == version
+        assert registry.resolve(NAME, Name("0.1.0")) == version
+
+    def test_at_primary_is_the_primary(self, registry: ModelRegistry) -> None:
+        version = deploy(registry, publish=True)
+        deploy(registry)
+        assert registry.resolve(NAME, "@primary") == version
+
+    def test_a_version_is_text(self, registry: ModelRegistry) -> None:
+        deploy(registry, publish=True)
+        with refused(registry, InvalidArgumentError):
+            registry.resolve(NAME, 7)  # type: ignore[arg-type]  # refused
+
     def test_without_a_version_it_is_the_primary(self, registry: ModelRegistry, many: dict[str, Version]) -> None:
         assert registry.resolve(NAME) == many["0.1.1"] == registry.primary(NAME)
 

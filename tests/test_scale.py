@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.campaign import untraced
 from tests.registry_tools import DAY, noted
 from tests.stores import START, STORES, Clock
 from versioning import ModelRegistry
@@ -42,14 +41,15 @@ COPIED_BYTES = 40_000
 
 Work = collections.Counter[str]
 
+pytestmark = pytest.mark.untraced
+
 
 def grow(registry: ModelRegistry, versions: int) -> None:
     """Deploy and publish until there are so many; every fifth one is stopped, so that not all are alike."""
-    with untraced():
-        for number in range(versions):
-            version = registry.deploy(URI, model_name=NAME, publish=True)
-            if number % 5 == 4:
-                registry.deactivate(version.version_id)
+    for number in range(versions):
+        version = registry.deploy(URI, model_name=NAME, publish=True)
+        if number % 5 == 4:
+            registry.deactivate(version.version_id)
 
 
 def commands(registry: ModelRegistry) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -185,21 +185,21 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_the_registry_does_what_the_oracle_says_in_ten_thousand_histories(chunk: int, seed: int) -> None:
-    with campaign.untraced():
-        assert run(WALKS_A_CHUNK, seed, first=chunk * WALKS_A_CHUNK).walks == WALKS_A_CHUNK
+    assert run(WALKS_A_CHUNK, seed, first=chunk * WALKS_A_CHUNK).walks == WALKS_A_CHUNK
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 def test_the_walks_reach_every_branch_of_every_rule(seed: int) -> None:
     histories, reached = 0, collections.Counter[str]()
-    with campaign.untraced():
-        for number in range(CHUNKS * WALKS_A_CHUNK):
-            walk, outcomes = planned(seed, number)
-            reached.update(" -> ".join(came_of(outcome)) for outcome in outcomes)
-            pairs = zip(walk.moves, outcomes, strict=True)
-            histories += len({move.place for move, outcome in pairs if outcome.facts})
+    for number in range(CHUNKS * WALKS_A_CHUNK):
+        walk, outcomes = planned(seed, number)
+        reached.update(" -> ".join(came_of(outcome)) for outcome in outcomes)
+        pairs = zip(walk.moves, outcomes, strict=True)
+        histories += len({move.place for move, outcome in pairs if outcome.facts})
     assert set(reached) == {line.strip() for line in BRANCHES.strip().splitlines()}
     assert {branch: count for branch, count in reached.items() if count < REACHED_MIN} == {}
     assert histories >= HISTORIES_MIN
