@@ -9,6 +9,7 @@ To plant one: a line in `GUARDS`, with the test that has to notice that its guar
 """
 
 import collections
+import os
 import re
 import types
 from collections.abc import Callable, Generator
@@ -21,7 +22,7 @@ from versioning import errors, limits, registry
 from versioning.artifacts import formats, objects
 from versioning.cli import addresses
 from versioning.reading import questions
-from versioning.store import postgres
+from versioning.store import file_lease, postgres, sqlite_connections
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -79,7 +80,37 @@ def years_are_positions(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(addresses, "_YEAR", re.compile("never"))
 
 
+def a_killed_holder_holds(patch: pytest.MonkeyPatch) -> None:
+    taken = file_lease.FileLease.taken
+    patch.setattr(file_lease.FileLease, "taken", lambda path, mode: None if path.exists() else taken(path, mode))
+
+
+def a_lease_is_no_lock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(file_lease, "_lock", lambda _: True)
+
+
+def a_removed_file_is_locked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(file_lease, "_is_named", lambda *_: True)
+
+
+def a_child_gives_back_what_its_parent_has(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(os, "getpid", lambda: 1)
+
+
+def a_neighbour_is_a_process(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_connections.FileConnections, "means", lambda *_: False)
+
+
+def whoever_reads_a_tail_has_a_neighbour(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_connections.FileConnections, "other_writers", lambda _: "Several processes")
+
+
+def an_idle_session_ends(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(postgres.SQL, "lease", "SELECT pg_try_advisory_lock($1::bigint::integer,$2::bigint::integer),NULL")
+
+
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
+LEASES: Final = "tests/test_leases.py::"
 HELD: Final = "tests/test_model_objects.py::TestModelObjects::"
 DIFFERENCE: Final = "tests/test_audit_replay.py::TestDifference::"
 GUARDS: Final[dict[str, Plant]] = {
@@ -99,6 +130,15 @@ GUARDS: Final[dict[str, Plant]] = {
     f"{DIFFERENCE}test_a_position_and_a_moment_are_ordered_too[memory]": pasts_are_not_ordered,
     "tests/test_cli_questions.py::TestQuestions::"
     "test_a_moment_without_a_time_zone_or_in_the_future_is_a_usage_error": years_are_positions,
+    f"{LEASES}TestARebuild::test_one_that_was_killed_keeps_nobody_off[sqlite]": a_killed_holder_holds,
+    f"{LEASES}TestARebuild::test_one_that_goes_on_refuses_another_process_until_it_is_done[sqlite]": a_lease_is_no_lock,
+    f"{LEASES}TestALease::test_a_session_that_may_not_be_idle_for_long_keeps_it": an_idle_session_ends,
+    f"{LEASES}TestTheFile::test_a_lock_on_a_file_that_was_removed_is_none": a_removed_file_is_locked,
+    f"{LEASES}TestTheFile::test_a_child_neither_keeps_it_nor_gives_it_back": a_child_gives_back_what_its_parent_has,
+    f"{LEASES}TestTheWarningOfSeveralWriters::"
+    "test_the_threads_of_one_registry_are_one_writer": whoever_reads_a_tail_has_a_neighbour,
+    f"{LEASES}TestTheWarningOfSeveralWriters::"
+    "test_two_registries_of_one_process_are_not_several_processes": a_neighbour_is_a_process,
 }
 """What is planted in a test, or in each of its instances where the name has no brackets."""
 

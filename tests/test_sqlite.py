@@ -331,22 +331,11 @@ class TestWaiting:
 
 
 class TestTheWarningAboutOldReleasesOfSQLite:
-    """SQLite before 3.51.3 can lose a commit when several connections write: it is said once, in the log."""
+    """SQLite before 3.51.3 can lose a commit when several connections write; `test_leases.py` sees that it is said."""
 
     @pytest.fixture(autouse=True)
     def _not_yet_warned(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(room, "_warned", threading.Event())
-
-    def test_an_old_release_is_named_once(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
-        recorder = SQLiteRecorder(tmp_path / "models.db")
-        recorder.notice_other_writer()
-        recorder.notice_other_writer()
-        recorder.close()
-        assert len(caplog.messages) == 1
-        assert "3.51.3" in caplog.messages[0]
 
     @pytest.mark.parametrize(("release", "path"), [((3, 51, 3), "models.db"), ((3, 40, 1), None)])
     def test_a_newer_release_and_a_memory_are_quiet(

@@ -600,7 +600,7 @@ class TestWhatItTells:
 OWN = {
     "sqlite": {"all_texts"},
     "postgres": {
-        "append_all", "clock", "create_schema_version", "end_session", "has_version", "holders", "lock_view",
+        "append_all", "clock", "create_schema_version", "end_session", "has_version", "holders", "lease", "lock_view",
         "mend_sequence", "notify", "sequence", "sequence_start", "settle", "try_lock_view", "version",
     },
 }  # fmt: skip

@@ -33,7 +33,6 @@ from versioning import (
 )
 from versioning.aggregate import ModelAggregate, Version
 from versioning.projections import LEDGER_EVENTS, Stretch
-from versioning.reading import kept as kept_room
 from versioning.reading import views as views_room
 from versioning.reading.views import LEDGERS, MODELS, VIEWS
 from versioning.store.contract import EVERY
@@ -251,9 +250,7 @@ class TestViews:
         with refused(registry, InvalidArgumentError):
             registry.rebuild(progress)
 
-    def test_only_one_rebuilds_at_a_time_until_its_lease_ends(
-        self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_only_one_rebuilds_at_a_time(self, shared_store: Store) -> None:
         first, second = shared_store(), shared_store()
         deploy(first)
         first._views._batch_events = 0
@@ -266,25 +263,8 @@ class TestViews:
             assert len(second.models()) == 1
 
         assert first.rebuild(meanwhile) == 1
-        assert seen == [f"Another process is building the view {view.name} anew." for view in VIEWS]
-        monkeypatch.setattr("versioning.reading.kept.LEASE_US", 0)  # as if the holder had died, long ago
-        kept_room._Lease(first._views, f"{MODELS.name}+lease").take()
+        assert seen == ["The kept views of this store are being built anew by somebody else."] * len(VIEWS)
         assert second.rebuild() == 1
-
-    def test_a_rebuild_that_lost_its_lease_does_not_take_it_from_its_successor(
-        self, small: ModelRegistry, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for _ in range(6):
-            deploy(small)
-        monkeypatch.setattr("versioning.reading.kept.LEASE_US", 0)
-        successor = kept_room._Lease(small._views, f"{MODELS.name}+lease")
-
-        def take_over(name: str, *_: object) -> None:
-            if name == MODELS.name:
-                successor.take()
-
-        assert small.rebuild(take_over) == 6
-        assert successor._held()[0] == successor._turn
 
     def test_it_tries_again_while_the_store_is_busy_and_then_gives_up(
         self, small: ModelRegistry, monkeypatch: pytest.MonkeyPatch
@@ -307,7 +287,7 @@ class TestViews:
         small.skip(1)
         assert [one.position for one in small.skipped()] == [1]
         busy[0] = 1_000
-        with pytest.raises(ConcurrencyError):
+        with pytest.raises(StoreError, match="too busy"):
             small.rebuild()
         with pytest.raises(StoreError):
             small.skip(2)

@@ -288,7 +288,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             progress: called after each batch with the view's name, the position reached and the last of the log.
 
         Raises:
-            ConcurrencyError: another process is rebuilding them.
+            ConcurrencyError: somebody else is rebuilding them.
         """
         checked_progress(progress)
         return min(self._views.rebuild(view, progress) for view in VIEWS)

@@ -24,7 +24,6 @@ from versioning import ModelRegistry, Policy
 from versioning.commands import COMMANDS
 from versioning.errors import StoreError
 from versioning.events import moment_of
-from versioning.reading import kept
 from versioning.testing.walks import DiscrepancyError, Move, World
 
 if TYPE_CHECKING:
@@ -215,28 +214,16 @@ class Unlucky:
 def run(rounds: int, seed: int, store: str, bug: str | None = None, stride: int = 1) -> Report:
     """Play all scenarios, so many times; of all the faults there are, each `stride`-th."""
     ledger = Ledger("failing calls", store, seed, bug)
-    with _leases_that_end_at_once():
-        for _ in range(rounds):
-            for name in SCENARIOS:
-                faults: list[Fault] = [Fault(-1, "before")]
-                while faults and not ledger.is_over:
-                    some, faults = faults[:PLAYED_ON_A_STORE], faults[PLAYED_ON_A_STORE:]
-                    for fault in _play_some(store, ledger, name, some, bug):
-                        ledger.count("calls", fault.calls)
-                        every = [Fault(number, way) for number in range(fault.calls) for way in WAYS]
-                        faults += every[seed % stride :: stride]
+    for _ in range(rounds):
+        for name in SCENARIOS:
+            faults: list[Fault] = [Fault(-1, "before")]
+            while faults and not ledger.is_over:
+                some, faults = faults[:PLAYED_ON_A_STORE], faults[PLAYED_ON_A_STORE:]
+                for fault in _play_some(store, ledger, name, some, bug):
+                    ledger.count("calls", fault.calls)
+                    every = [Fault(number, way) for number in range(fault.calls) for way in WAYS]
+                    faults += every[seed % stride :: stride]
     return ledger.report(rounds)
-
-
-@contextlib.contextmanager
-def _leases_that_end_at_once() -> Iterator[None]:
-    """Who fails while building a view keeps others from it for a minute, and a campaign does not want to wait."""
-    lease_us = kept.LEASE_US
-    try:
-        plant(kept, LEASE_US=0)
-        yield
-    finally:
-        plant(kept, LEASE_US=lease_us)
 
 
 def _play_some(store: str, ledger: Ledger, name: str, faults: list[Fault], bug: str | None) -> list[Fault]:

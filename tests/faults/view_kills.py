@@ -36,7 +36,7 @@ BUGS: Final = ("rows and position in two transactions",)
 
 def keep(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
     """Catch the views up, or build them anew, until killed."""
-    plant(kept, REBUILD_EVENTS=BATCH_EVENTS, LEASE_US=0)  # or a killed builder keeps the next one off for a minute
+    plant(kept, REBUILD_EVENTS=BATCH_EVENTS)
     dice = dice_of(seed, number)
     with ModelRegistry(url) as registry:
         if bug is not None:
@@ -142,8 +142,5 @@ def _answers(registry: ModelRegistry, log: list[Recorded], dice: random.Random) 
         )
         if whole != parts + registry.usage(start, end).total_microseconds:
             wrong.append("usage of two parts does not add up")
-        lease_us = kept.LEASE_US
-        plant(kept, LEASE_US=0)  # the last one was killed, perhaps while building
-        registry.rebuild()
-        plant(kept, LEASE_US=lease_us)
+        registry.rebuild()  # the last one was killed, perhaps while building
     return wrong

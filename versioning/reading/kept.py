@@ -19,8 +19,8 @@ hold nothing later: such a row is as it was then. Any other row is taken back, b
 length of the log.
 
 **Rebuilding** fills a second view beside the kept one and swaps the two in one transaction, so that readers never see
-half of it. A lease in the store lets one process at a time do so. Its holder renews it with every batch; a dead holder
-loses it after a minute.
+half of it. One at a time does so, of all threads and processes: a lease of the store says who. It ends with its holder,
+so that what a killed one left is taken over at once.
 
 **An event that can't be read or folded** stops a view in front of it. Commands go on, and so do questions about one
 model of another stream; questions across models are errors, until somebody allows the views to pass over this one
@@ -66,9 +66,8 @@ BATCH_EVENTS: Final = 1_000
 WRITES_TRIED_MAX: Final = 200
 WRITE_PAUSE_S: Final = 0.01
 """Pause before another try to write. A view never waits for the writer's lock; the tries take up to 2 s in all."""
-LEASE: Final = "+lease"
-LEASE_US: Final = 60_000_000
-"""Microseconds for which the right to build a view outlives its holder."""
+REBUILD: Final = "rebuild"
+"""Name of the right to build a view anew."""
 REBUILD_EVENTS: Final = 50_000
 """Most events that are folded and written back at once: so many that a row is seldom written twice."""
 SLICE_EVENTS: Final = 1_000
@@ -364,20 +363,20 @@ class Views:
     def rebuild(self, view: View[Any], progress: Callable[[str, int, int], None] | None = None) -> int:
         """Build a view anew beside the kept one, from the first event, and swap them; return the position reached.
 
-        Only one process builds a view at a time: it holds a lease that it renews with every batch.
-
         Raises:
-            ConcurrencyError: another process is building it.
+            ConcurrencyError: somebody else is building a view of this store.
             CorruptLogError, NewerFormatError: an event can't be read; the kept view stays as it is.
         """
-        beside, lease = f"{view.name}+rebuild", _Lease(self, f"{view.name}{LEASE}")
-        lease.take()
+        beside, lease = f"{view.name}+rebuild", self._store.lease(REBUILD)
+        if lease is None:
+            msg = "The kept views of this store are being built anew by somebody else."
+            raise ConcurrencyError(msg, hint="Let it finish, or try again in a moment.")
         try:
             self._store.drop_view(beside)
             idle_tries = position = 0
             while position < (head := self._store.head()):
                 reached = self._advance(view, beside)
-                lease.renew()
+                lease.check()
                 idle_tries = 0 if reached > position else idle_tries + 1
                 if idle_tries == WRITES_TRIED_MAX:
                     msg = f"The store was too busy to build {view.name} anew."
@@ -389,51 +388,11 @@ class Views:
                     progress(view.name, position, head)
             self._store.swap_view(beside, view.name)
         finally:
-            self._store.drop_view(beside)
-            lease.give_back()
+            try:
+                self._store.drop_view(beside)
+            finally:
+                lease.close()
         return position
-
-
-class _Lease:
-    """The right of one process to build a view. It is kept in the store, and a dead holder loses it after a while."""
-
-    def __init__(self, views: Views, name: str) -> None:
-        self._store = views._store  # noqa: SLF001 - a part of the views
-        self._name = name
-        self._turn = 0
-
-    def take(self) -> None:
-        turn, until_us = self._held()
-        now_us = time.time_ns() // 1_000
-        if now_us < until_us or not self._hold(turn, now_us + LEASE_US):
-            msg = f"Another process is building the view {self._name.removesuffix(LEASE)} anew."
-            raise ConcurrencyError(msg, hint="Let it finish, or try again in a minute.")
-
-    def renew(self) -> None:
-        """Extend it; if the store is busy, the next batch will."""
-        now_us = time.time_ns() // 1_000
-        if self._store.write_view(self._name, self._turn, self._turn + 1, now_us + LEASE_US, []):
-            self._turn += 1
-
-    def give_back(self) -> None:
-        self._hold(self._turn, 0)
-
-    def _held(self) -> tuple[int, int]:
-        """Return the number of the present turn, and its end in microseconds since 1970."""
-        with self._store.snapshot() as snapshot:
-            kept = snapshot.view_position(self._name)
-        return (0, 0) if kept is None else kept
-
-    def _hold(self, turn: int, until_us: int) -> bool:
-        """Hold it until a moment, unless somebody else has taken the turn; try again while the store is only busy."""
-        for _ in range(WRITES_TRIED_MAX):
-            if self._store.write_view(self._name, turn, turn + 1, until_us, []):
-                self._turn = turn + 1
-                return True
-            if self._held()[0] != turn:
-                return False
-            time.sleep(WRITE_PAUSE_S)
-        return False
 
 
 class _Fold(Generic[State]):

@@ -121,6 +121,16 @@ class Waiter(Protocol):
         """Stop waiting; any thread may call this, and again without effect."""
 
 
+class Lease(Protocol):
+    """A right that one holder at a time has. It ends with its holder, however that ends."""
+
+    def check(self) -> None:
+        """Raise StoreError if it was lost."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
 class Store(Protocol):
     """The log, the index of idempotency keys and the kept views."""
 
@@ -181,6 +191,9 @@ class Store(Protocol):
 
     def drop_view(self, name: str) -> None:
         """Drop the view of this name, if there is one."""
+
+    def lease(self, name: str) -> Lease | None:
+        """Take the one right of this name; return None if somebody else has it, in this process or in another one."""
 
     def close(self) -> None:
         """Close the store; any thread may call this, and again without effect. Any other call is then a StoreError."""

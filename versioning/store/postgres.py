@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from versioning.store.contract import KeptRow, LogRow, Row
+    from versioning.store.contract import KeptRow, Lease, LogRow, Row
     from versioning.store.postgres_connections import Settings
     from versioning.store.postgres_libpq import Connection
 
@@ -58,6 +58,7 @@ IDLE_TIMEOUT_S: Final = 60.0
 _WRITERS: Final = 0x4D56_4501
 _MIGRATION: Final = 0x4D56_4502
 _VIEWS: Final = 0x4D56_4503
+_LEASES: Final = 0x4D56_4504
 """Advisory locks in a database that others use too; the second key of each is a digest of names."""
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _CONFLICT: Final = "Somebody else was first."
@@ -124,6 +125,17 @@ class _ViewSession:
     def keep(self, view: int, rows: Sequence[KeptRow]) -> None:
         latest = list({row.key: row for row in rows}.values())  # one statement can't change a row twice
         self.ask("keep", view, *_arrays(_KEPT_COLUMNS, latest))
+
+
+class _SessionLease:
+    """A lock of a session of its own: the server ends it with the session, and so with its holder."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.close = connection.finish
+
+    def check(self) -> None:
+        self._connection.ask_text("SELECT 1")
 
 
 class PostgresRecorder(Recorder):
@@ -305,6 +317,19 @@ class PostgresRecorder(Recorder):
             except BaseException:
                 connection.roll_back()
                 raise
+
+    def lease(self, name: str) -> Lease | None:
+        key = _digest(self._pool.settings.schema, name)
+        connection = self._pool.connect(patient=True)
+        try:
+            ((is_ours, _),) = connection.ask("lease", _LEASES, key)
+        except BaseException:
+            connection.finish()
+            raise
+        if is_ours:
+            return _SessionLease(connection)
+        connection.finish()
+        return None
 
     def _view_lock(self, name: str) -> tuple[int, int, str]:
         return _VIEWS, _digest(self._pool.settings.schema, name), f"{int(IDLE_TIMEOUT_S * 1_000)}ms"

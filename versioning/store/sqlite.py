@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from versioning.errors import shown
 from versioning.store import recorder
 from versioning.store.contract import Row, StoreWarning
+from versioning.store.file_lease import FileLease
 from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended
 from versioning.store.sqlite_connections import (
     SQL,
@@ -40,7 +41,7 @@ from versioning.store.sqlite_errors import BUSY, forked, primary_code
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from versioning.store.contract import KeptRow
+    from versioning.store.contract import KeptRow, Lease
     from versioning.store.sqlite_connections import Durability
 
 TIMEOUT_S: Final = 5.0
@@ -126,6 +127,20 @@ class _ViewSession:
         self._writer.executemany(SQL["keep"], [(view, *row) for row in rows])
 
 
+class _MemoryLease:
+    """A name that one thread at a time has."""
+
+    def __init__(self, names: set[str], name: str) -> None:
+        self._names = names
+        self._name = name
+
+    def check(self) -> None:
+        """Do nothing: it can't be lost."""
+
+    def close(self) -> None:
+        self._names.discard(self._name)
+
+
 class SQLiteRecorder(Recorder):
     """The log and the kept views in one SQLite file, or in memory.
 
@@ -151,6 +166,9 @@ class SQLiteRecorder(Recorder):
         self.durability = durability
         """Moment from which what was recorded survives a power cut: `commit` or `checkpoint`."""
         self._timeout_s = timeout_s
+        self._leased: set[str] = set()
+        """Names of the leases on a memory."""
+        self._leasing = threading.Lock()
         weakref.finalize(self, self._connections.close)
 
     def __repr__(self) -> str:
@@ -226,18 +244,33 @@ class SQLiteRecorder(Recorder):
         finally:
             writer.execute(f"PRAGMA busy_timeout={int(self._timeout_s * 1_000)}")
 
+    def lease(self, name: str) -> Lease | None:
+        if self.path is not None:
+            real = os.path.realpath(self.path)  # whoever came by a link means the same file
+            return FileLease.taken(Path(f"{real}-{name}"), self.path.stat().st_mode & 0o777)
+        with self._leasing:
+            if name in self._leased:
+                return None
+            self._leased.add(name)
+            return _MemoryLease(self._leased, name)
+
     # What an operator should know.
 
     def notice_other_writer(self) -> None:
         """Log a warning, once a process, if several connections write to a file and SQLite is older than 3.51.3.
 
         Those releases can, very rarely, lose commits when a write-ahead log is reset while another connection writes.
+        The threads of one registry share the connection that writes.
         """
-        if self.path is not None and sqlite3.sqlite_version_info < WAL_RESET_MENDED and not _warned.is_set():
+        if self.path is None or sqlite3.sqlite_version_info >= WAL_RESET_MENDED or _warned.is_set():
+            return
+        who = self._connections.other_writers()
+        if who is not None and not _warned.is_set():
             _warned.set()
             logging.getLogger("versioning").warning(
-                "Several processes write to %s through SQLite %s: releases before 3.51.3 can, very rarely, lose a "
-                "commit when the write-ahead log is reset. Use a newer SQLite, or PostgreSQL.",
+                "%s write to %s through SQLite %s: releases before 3.51.3 can, very rarely, lose a commit when the "
+                "write-ahead log is reset. Use a newer SQLite, or PostgreSQL.",
+                who,
                 self.path,
                 sqlite3.sqlite_version,
             )

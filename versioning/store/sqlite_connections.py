@@ -28,7 +28,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from versioning.errors import CorruptLogError, NewerFormatError, StoreError, VersioningError, shown
 from versioning.store.group_commit import GroupCommit
@@ -133,9 +133,16 @@ class FileConnections:
         self._watches = 0
         """Number of connections that have watched so far, because the counts of two can't be compared."""
         self._held: list[threading.Lock] = []
+        self._seen = 0
+        """Count of the commits of others, as the connection that writes had it when it was opened."""
+        self.is_shared = False
+        """Whether this process has opened the file a second time meanwhile."""
         self.group = GroupCommit(self.where, self.session)
         """Appends of several threads, in one transaction."""
         self._writer = self._create()
+        for one in list(_STORES):
+            if isinstance(one, FileConnections) and one.means(_identity(path)):
+                one.is_shared = self.is_shared = True
         _STORES.add(self)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
@@ -186,6 +193,7 @@ class FileConnections:
             migrate(connection, self.where)
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             _check_mode(mode, self.where)
+            self._seen = _commits_of_others(connection)
         except BaseException:
             connection.close()
             raise
@@ -213,7 +221,7 @@ class FileConnections:
         try:
             self._check_open()
             if self._writer is None:
-                self._writer = self._connect("rw")
+                self._writer = self._connected_again()
         except sqlite3.Error as error:
             self._writing.release()
             raise store_error(error, self.where) from error
@@ -221,6 +229,15 @@ class FileConnections:
             self._writing.release()
             raise
         return self._writer
+
+    def _connected_again(self) -> sqlite3.Connection:
+        writer = self._connect("rw")
+        try:
+            self._seen = _commits_of_others(writer)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     def give_writer(self, *, broken: bool = False) -> None:
         """Take the connection back, and close it if it is broken or the store was closed meanwhile."""
@@ -269,6 +286,23 @@ class FileConnections:
     def has(self, connection: sqlite3.Connection) -> bool:
         """Return whether a connection that was taken belongs to this process, and not to its parent."""
         return connection in self._readers
+
+    def means(self, identity: tuple[int, int] | None) -> bool:
+        """Return whether this is an open store on the file of an identity."""
+        return self._lost is None and _identity(self._path) == identity
+
+    def other_writers(self) -> str | None:
+        """Return who else has written to the file, in words; None if nobody has, or if that can't be told now."""
+        if not self._writing.acquire(blocking=False):
+            return None  # there will be another occasion
+        try:
+            if self._writer is None or _commits_of_others(self._writer) == self._seen:
+                return None
+        except sqlite3.Error:
+            return None  # whoever writes next is told
+        finally:
+            self._writing.release()
+        return "Several registries of this process" if self.is_shared else "Several processes"
 
     def _close_idle(self) -> None:
         with contextlib.suppress(IndexError):  # until there is none
@@ -399,6 +433,9 @@ class MemoryConnections:
             raise self._lost(self.where)
         return self._writes
 
+    def other_writers(self) -> str | None:
+        return None
+
     def close(self) -> None:
         self._lost = self._lost or closed
         if self._lost is not forked and self._using.acquire(timeout=self._timeout_s):
@@ -418,6 +455,13 @@ class MemoryConnections:
 
 
 Connections: TypeAlias = FileConnections | MemoryConnections
+
+
+def _commits_of_others(connection: sqlite3.Connection) -> int:
+    """Return a value that is another one after every commit of another connection to the file."""
+    (count,) = connection.execute("PRAGMA data_version").fetchone()
+    return cast("int", count)
+
 
 _STORES: Final[weakref.WeakSet[FileConnections | MemoryConnections]] = weakref.WeakSet()
 _INHERITED_FILES: Final[set[tuple[int, int] | None]] = set()

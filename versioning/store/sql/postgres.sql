@@ -195,6 +195,12 @@ set_config('idle_in_transaction_session_timeout',$3::text,true);
 SELECT pg_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),
 set_config('idle_in_transaction_session_timeout',$3::text,true);
 
+-- name: lease
+-- Lock something for the length of this session if nobody has it, and let no role or database end the session because
+-- it stands still meanwhile. Release 14 and later would.
+SELECT pg_try_advisory_lock($1::bigint::integer,$2::bigint::integer),
+(SELECT set_config(name,'0',false) FROM pg_settings WHERE name='idle_session_timeout');
+
 -- name: new_view
 -- Begin a kept view.
 INSERT INTO {schema}.kept_views (name,position,latest_us) VALUES ($1::text,0,0);
