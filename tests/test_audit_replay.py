@@ -26,6 +26,7 @@ from versioning import (
 )
 from versioning.events import (
     EVENTS,
+    NothingChanged,
     PrimaryCleared,
     VersionActivated,
     VersionActivationFailed,
@@ -112,6 +113,19 @@ class TestSentences:
         ]
         assert said(awaited)[1] == "somebody reported that 0.1.0 is ready"
 
+    def test_what_changed_nothing(self, registry: ModelRegistry) -> None:
+        version = serving(registry)
+        for number, command in enumerate(("publish", "promote", "activate")):
+            getattr(registry, command)(version.version_id, actor="raj", reason="again", idempotency_key=f"k{number}")
+        assert said(registry)[2:] == [
+            "raj asked to publish 0.1.0, which changed nothing: again",
+            "raj asked to promote 0.1.0, which changed nothing: again",
+            "raj asked to activate 0.1.0, which changed nothing: again",
+        ]
+        *_, last = registry.replay()
+        assert last.before == last.after == registry.model(NAME)
+        assert registry.diff(2).changes == ()
+
     def test_of_several_models_each_is_named(self, registry: ModelRegistry) -> None:
         serving(registry)
         other = serving(registry, "other")
@@ -135,6 +149,8 @@ class TestSentences:
         assert sentence_of(default, lambda _: "0.1.0") == (
             "somebody made 0.1.0 primary (was none) because there was no other"
         )
+        (kept,) = recorded(NothingChanged("promote", None, at_us=0))
+        assert sentence_of(kept, lambda _: None) == "somebody asked to promote the model, which changed nothing"
         (cleared,) = recorded(PrimaryCleared(V1, at_us=0), actor="ada")
         assert sentence_of(cleared, lambda _: None) == f"ada left the model without a primary (was {V1})"
 

@@ -613,9 +613,10 @@ class TestFlatRows:
         assert promoted | {"timestamp": "", "command_id": "", "position": 0, "sequence": 0} == {
             "position": 0, "timestamp": "", "workspace": "default", "model_name": NAME, "model_id": first.model_id,
             "sequence": 0, "event": "VersionPromoted", "version_id": second.version_id, "number": "0.2.0",
-            "previous": first.version_id, "previous_number": "0.1.0", "cause": "requested", "published": False,
-            "claims": False, "activation_id": "", "error": "", "artifact_uri": "", "artifact_digest": "",
-            "metadata": "{}", "actor": "", "reason": "", "correlation_id": "", "idempotency_key": "", "command_id": "",
+            "previous": first.version_id, "previous_number": "0.1.0", "cause": "requested", "command": "",
+            "published": False, "claims": False, "activation_id": "", "error": "", "artifact_uri": "",
+            "artifact_digest": "", "metadata": "{}", "actor": "", "reason": "", "correlation_id": "",
+            "idempotency_key": "", "command_id": "",
             "sentence": "somebody promoted 0.2.0 of churn to primary (was 0.1.0)",
         }  # fmt: skip
         (deployed,) = registry.rows(limit=1)

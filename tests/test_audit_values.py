@@ -110,6 +110,17 @@ def test_a_replayed_event_has_the_models_around_it(registry: ModelRegistry) -> N
     assert members["after"]["primary"]["number"] == "0.2.0"
 
 
+def test_a_transition_where_nothing_changed(registry: ModelRegistry) -> None:
+    registry.promote("fraud@primary", idempotency_key="k")
+    *_, last = transitions(registry.history())
+    assert (last.what, last.before, last.after, last.number) == ("nothing", None, None, "0.2.0")
+    assert last.sentence == "somebody asked to promote 0.2.0 of fraud, which changed nothing"
+    assert last.recorded.event.to_dict() == {
+        "event": "NothingChanged", "command": "promote", "version_id": last.recorded.version_id,
+        "timestamp": "2026-03-14T14:03:00Z",
+    }  # fmt: skip
+
+
 def test_a_transition(registry: ModelRegistry) -> None:
     *_, last = transitions(registry.history())
     assert written(last) == {

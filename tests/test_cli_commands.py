@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import cli_tools
-from tests.cli_tools import NAME, URI, deployed, done, happened, opened, refused, run
+from tests.cli_tools import NAME, URI, deployed, done, happened, opened, refused, run, terminal
 from versioning import ConcurrencyError, ModelRegistry
 from versioning.cli.tables import Stage
 
@@ -165,6 +165,23 @@ class TestCommands:
         ran = done("publish", f"{NAME}@0.1.0")
         assert ran.err == "Nothing changed, so nothing was recorded.\n"
         assert done("publish", f"{NAME}@0.1.0", "--json").json["recorded"] == []
+
+    def test_with_a_key_it_is_recorded_that_nothing_changed(self) -> None:
+        deployed("--publish")
+        words = ("promote", f"{NAME}@0.1.0", "--idempotency-key", "k")
+        (preview,) = done(*words, "--dry-run", "--json").json
+        assert (preview["event"], preview["command"]) == ("NothingChanged", "promote")
+        ran = done(*words)
+        assert ran.err == (
+            "Nothing changed. The idempotency key was recorded, so the same command sent again changes nothing.\n"
+        )
+        deployed("--publish")
+        again = done(*words, "--json").json
+        assert (again["is_primary"], again["recorded"], again["repeated"]) == (False, [], True)
+        (line,) = (line for line in done("log", NAME).lines if line[4] == "NothingChanged")
+        assert line[3:8] == ["0.1.0", "NothingChanged", "nothing", "", ""]
+        code, seen = terminal("log", NAME, "--oneline", VERSIONING_URL=cli_tools.PLACE, NO_COLOR="1", COLUMNS="200")
+        assert (code, f"{NAME} 0.1.0 NothingChanged promote" in seen) == (0, True)
 
     def test_deactivate_and_activate(self) -> None:
         version_id = deployed("--publish")

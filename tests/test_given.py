@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -13,7 +13,9 @@ from versioning.errors import ModelNotFoundError, VersionNotFoundError
 from versioning.events import (
     ArtifactRef,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
+    Unneeded,
     VersionActivationFailed,
     VersionDeactivated,
     VersionDeployed,
@@ -121,6 +123,33 @@ class TestThen:
         ]
         again = given(deploy("a", publish=True), policy=AWAITED).when(fails("a", 'no "memory" left'))
         again.then('VersionActivationFailed a "no \\"memory\\" left"')
+
+
+class TestKeyed:
+    def test_what_is_so_already_keeps_the_key(self) -> None:
+        kept = TWO.when(publish("a").keyed()).then("NothingChanged a, publish")
+        assert (kept.log[-1].idempotency_key, kept.log[-1].version_id) == (f"key {len(kept.log)}", kept.id("a"))
+        assert "NothingChanged a, publish" in str(kept)
+        assert "expected these facts" in failing(
+            lambda: TWO.when(publish("a").keyed()).then("NothingChanged a, promote")
+        )
+
+    def test_what_changes_something_has_the_key_too(self) -> None:
+        promoted = TWO.when(promote("a").keyed().by("ada")).then("VersionPromoted a").log[-1]
+        assert (promoted.idempotency_key, promoted.actor) == (f"key {len(TWO.log) + 1}", "ada")
+
+    def test_a_stale_answer_keeps_none(self) -> None:
+        TWO.when(ready("a").keyed()).nothing_happened()
+
+    def test_a_plain_event_has_a_key_of_its_own(self) -> None:
+        story = TWO.given(NothingChanged("publish", TWO.id("a"), at_us=TWO.now_us))
+        assert story.log[-1].idempotency_key is not None
+        assert story.primary == TWO.primary
+
+    @pytest.mark.parametrize("command", get_args(Unneeded))
+    def test_a_command_is_no_label(self, command: str) -> None:
+        with pytest.raises(ValueError, match="none that facts are told with"):
+            deploy(command)
 
 
 class TestNothingHappened:

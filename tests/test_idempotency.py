@@ -7,14 +7,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+import attrs
 import pytest
 
 import versioning
 from tests import registry_tools, stores
 from tests.registry_tools import (
     AWAITED,
+    DAY,
     KEYED,
     NAME,
     URI,
@@ -25,10 +27,22 @@ from tests.registry_tools import (
     refused,
     serving,
 )
-from versioning import IdempotencyConflictError, ModelRegistry, Version, VersionNotActiveError
+from tests.stores import START
+from versioning import (
+    IdempotencyConflictError,
+    ModelRegistry,
+    NothingChanged,
+    PrimaryMovedError,
+    Version,
+    VersionNotActiveError,
+    VersionPromoted,
+)
 from versioning.commands import COMMANDS
+from versioning.events import Unneeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.stores import Store
 
 store = stores.store
@@ -143,14 +157,6 @@ class TestR21IdempotencyKeys:
             assert registry.delete_model(NAME, idempotency_key="gone") == gone
         assert registry.model(NAME).versions == (second,)
 
-    def test_a_command_that_changed_nothing_leaves_no_key_behind(self, registry: ModelRegistry) -> None:
-        version = deploy(registry, publish=True)
-        with nothing_recorded(registry):
-            registry.activate(version.version_id, idempotency_key="k")
-        registry.deactivate(version.version_id)
-        assert registry.activate(version.version_id, idempotency_key="k").status == "active"
-        assert deploy(registry, idempotency_key="l").number == "0.2.0"
-
     def test_a_refused_command_leaves_no_key_behind(self, registry: ModelRegistry) -> None:
         version = deploy(registry)
         registry.deactivate(version.version_id)
@@ -196,3 +202,157 @@ class TestR21IdempotencyKeys:
         monkeypatch.setattr(type(first._store), "find_key", early)
         deploy(second)  # so that the first attempt, which believes the cache, conflicts
         assert deploy(first, idempotency_key="k") == made[0]
+
+
+FOUND_SO: dict[str, tuple[Callable[[ModelRegistry], Version], Callable[[ModelRegistry, str], Version]]] = {
+    "publish": (serving, lambda registry, version_id: registry.delete(version_id)),
+    "promote": (serving, lambda registry, _: serving(registry)),
+    "deactivate": (
+        lambda registry: registry.deactivate(serving(registry).version_id),
+        lambda registry, version_id: registry.activate(version_id),
+    ),
+    "activate": (serving, lambda registry, version_id: registry.deactivate(version_id)),
+}
+"""For each command that can find all as it asks: what makes it so, and what changes that later."""
+
+
+class TestR21NothingChanged:
+    """A key holds whatever it was used for: a command that finds all as it asks is recorded, and so is its key."""
+
+    def test_they_are_all_commands_that_can_be_unneeded(self) -> None:
+        assert set(FOUND_SO) == set(get_args(Unneeded))
+
+    def test_two_promotions_from_a_queue_that_delivers_twice(self, registry: ModelRegistry) -> None:
+        first = serving(registry)
+        registry.promote(first.version_id, idempotency_key="1")  # which is primary already
+        second = deploy(registry)
+        registry.promote(second.version_id, idempotency_key="2")
+        with nothing_recorded(registry):
+            registry.promote(first.version_id, idempotency_key="1")
+            registry.promote(second.version_id, idempotency_key="2")
+            assert registry.resolve(NAME).version_id == second.version_id
+
+    @pytest.mark.parametrize("command", FOUND_SO)
+    def test_it_records_that_nothing_changed_and_does_nothing_ever_after(
+        self, registry: ModelRegistry, command: str
+    ) -> None:
+        prepare, change = FOUND_SO[command]
+        version_id = prepare(registry).version_id
+        do = getattr(registry, command)
+        was = registry.model(NAME)
+        with nothing_recorded(registry):
+            (would_be,) = getattr(registry.preview, command)(version_id, idempotency_key="k")
+            assert do(version_id).recorded == ()
+        found = do(version_id, idempotency_key="k", actor="ada", reason="twice", correlation_id="c")
+        (kept,) = found.recorded
+        assert kept.event == NothingChanged(command, version_id, at_us=kept.event.at_us)  # type: ignore[arg-type]  # one of them
+        assert attrs.evolve(would_be, at_us=kept.event.at_us) == kept.event
+        assert (kept.actor, kept.reason, kept.correlation_id, kept.idempotency_key) == ("ada", "twice", "c", "k")
+        assert (kept.version_id, kept.index, kept.count, found.repeated) == (version_id, 0, 1, False)
+        assert registry.model(NAME) == was == registry.at(kept.position).model(NAME)
+        assert list(registry.history())[-1] == list(registry.history(version_id))[-1] == kept
+        change(registry, version_id)
+        with nothing_recorded(registry):
+            again = do(version_id, idempotency_key="k", actor="bob")
+            assert (again.recorded, again.repeated) == ((), True)
+            assert again == registry.version(version_id)
+            assert getattr(registry.preview, command)(version_id, idempotency_key="k") == ()
+            with refused(registry, IdempotencyConflictError, "R21"):
+                registry.delete(version_id, idempotency_key="k")
+        assert registry.verify().findings == ()
+
+    def test_promoting_an_address_that_names_another_version_by_now(self, registry: ModelRegistry) -> None:
+        first = serving(registry)
+        kept = registry.promote(f"{NAME}@primary", idempotency_key="k")
+        second = serving(registry)
+        again = registry.promote(f"{NAME}@primary", idempotency_key="k")
+        assert (kept.version_id, again.version_id, again.is_primary) == (first.version_id, first.version_id, False)
+        with refused(registry, IdempotencyConflictError, "R21"):
+            registry.promote(second.version_id, idempotency_key="k")
+
+    def test_the_expectation_is_looked_at_first(self, registry: ModelRegistry) -> None:
+        version_id, primary = active_and_primary(registry)
+        registry.deactivate(version_id)
+        with refused(registry, PrimaryMovedError, "R22"):
+            registry.deactivate(version_id, expected_primary=version_id, idempotency_key="k")
+        found = registry.deactivate(version_id, expected_primary=primary, idempotency_key="k")
+        assert [type(one.event) for one in found.recorded] == [NothingChanged]
+
+    def test_a_stale_answer_stays_stale_without_a_record(self, awaited: ModelRegistry) -> None:
+        version = deploy(awaited)
+        activation_id = str(version.activation_id)
+        awaited.complete_activation(version.version_id, activation_id)
+        with nothing_recorded(awaited):
+            awaited.complete_activation(version.version_id, activation_id, idempotency_key="k")
+            awaited.fail_activation(version.version_id, activation_id, error="late", idempotency_key="k")
+        awaited.deactivate(version.version_id, idempotency_key="k")
+
+    def test_it_moves_the_clock_of_the_name_on(self, shared_store: Store) -> None:
+        ahead, behind = shared_store(clock=lambda: START + DAY / 86_400), shared_store(clock=lambda: START)
+        version = deploy(behind)
+        behind.activate(version.version_id, idempotency_key="a")
+        (kept,) = ahead.activate(version.version_id, idempotency_key="b").recorded
+        (later,) = behind.activate(version.version_id, idempotency_key="c").recorded
+        assert later.timestamp == kept.timestamp == START + DAY / 86_400
+
+    def test_bills_and_the_model_are_as_they_were(self, registry: ModelRegistry) -> None:
+        version = serving(registry)
+        before = registry.usage(START - DAY, START + DAY).lines
+        for key in "abc":
+            registry.publish(version.version_id, idempotency_key=key)
+        assert registry.usage(START - DAY, START + DAY).lines == before
+        registry.rebuild()
+        assert registry.usage(START - DAY, START + DAY).lines == before
+        assert registry.models() == (registry.model(NAME),)
+
+    def test_a_name_that_moves_meanwhile_is_decided_again(
+        self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = shared_store(), shared_store()
+        version = serving(first)
+        append = first._store.append
+        moved: list[Version] = []
+
+        def late(rows: Any) -> Any:
+            if not moved:
+                moved.append(serving(second))
+            return append(rows)
+
+        monkeypatch.setattr(first._store, "append", late)
+        promoted = first.promote(version.version_id, idempotency_key="k")
+        (fact,) = promoted.recorded
+        assert isinstance(fact.event, VersionPromoted)
+        assert fact.event.previous == moved[0].version_id
+
+    def test_of_two_processes_that_send_it_at_once_one_records_it(self, shared_store: Store) -> None:
+        registry = shared_store()
+        version = serving(registry)
+        program = (
+            "import sys, versioning\n"
+            "with versioning.ModelRegistry(sys.argv[1]) as registry:\n"
+            "    registry.models()\n"
+            "    print('ready', flush=True)\n"
+            "    input()\n"
+            "    found = registry.promote(sys.argv[2], idempotency_key='k')\n"
+            "    print(len(found.recorded), found.repeated, found.is_primary)\n"
+        )
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, shared_store.url, version.version_id],
+                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        told = sorted(process.communicate(timeout=60)[0] for process in processes)
+        assert told == ["0 True True\n", "1 False True\n"]
+        assert [type(one.event) for one in registry.history()].count(NothingChanged) == 1
+        serving(registry)
+        with shared_store() as restarted, nothing_recorded(restarted):
+            assert not restarted.promote(version.version_id, idempotency_key="k").is_primary

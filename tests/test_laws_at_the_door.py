@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+import attrs
 import pytest
 from hypothesis import given
 
@@ -18,12 +19,15 @@ from tests.registry_tools import NAME
 from versioning import CorruptLogError, ModelRegistry, laws
 from versioning.aggregate import NO_LINK
 from versioning.audit.log_file import check_log
+from versioning.commands import NAMES, CompleteActivation, FailActivation
 from versioning.events import (
     ArtifactRef,
     Event,
     Meta,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
+    Unneeded,
     VersionActivated,
     VersionActivationFailed,
     VersionActivationRequested,
@@ -34,6 +38,7 @@ from versioning.events import (
     VersionPublished,
 )
 from versioning.ids import stream_of
+from versioning.rules import NOTHING, TRANSITIONS
 from versioning.store.format import encode, link_of
 from versioning.testing import recorded, recorded_logs
 
@@ -57,8 +62,10 @@ WAIT, OTHER_WAIT = f"act_{A[4:]}_1", f"act_{A[4:]}_2"
 Append = tuple[Event, ...]
 
 
-def deployed(version_id: str, number: str, *, published: bool = False, wait: str | None = None, at: int = 0) -> Event:
-    return VersionDeployed(version_id, number, ArtifactRef("s3://x"), published, activation_id=wait, at_us=at)
+def deployed(
+    version_id: str, number: str, *, published: bool = False, claims: bool = False, wait: str | None = None, at: int = 0
+) -> Event:
+    return VersionDeployed(version_id, number, ArtifactRef("s3://x"), published, claims, activation_id=wait, at_us=at)
 
 
 DRAFT: Append = (deployed(A, "0.1.0"),)
@@ -66,7 +73,13 @@ PRIMARY: Append = (deployed(A, "0.1.0", published=True), VersionPromoted(A, None
 SECOND: Append = (deployed(B, "0.2.0", published=True),)
 STARTING: Append = (deployed(A, "0.1.0", wait=WAIT),)
 STOPPED: Append = (VersionDeactivated(A, at_us=0),)
+SECOND_PRIMARY: Append = (*SECOND, VersionPromoted(B, A, "published", at_us=0))
 GONE: Append = (VersionDeleted(A, at_us=0), ModelDeleted(at_us=0))
+
+
+def kept(command: Unneeded, version_id: str | None = A) -> Append:
+    return (NothingChanged(command, version_id, at_us=0),)
+
 
 LAWS: dict[str, tuple[list[Append], str]] = {
     "time that goes back": ([DRAFT, (deployed(B, "0.2.0", at=-1),)], "is earlier than the one before it"),
@@ -107,6 +120,29 @@ LAWS: dict[str, tuple[list[Append], str]] = {
         [STARTING, STOPPED, (VersionActivationFailed(A, WAIT, "", at_us=0),)],
         "another start",
     ),
+    "a key of a model that is not there": ([DRAFT, GONE, kept("activate")], "not there"),
+    "a key of no version": ([DRAFT, kept("activate", None)], "no version that activate could find"),
+    "a key of an unknown version": ([DRAFT, kept("activate", B)], "no version that activate could find"),
+    "a key of a deleted version": ([DRAFT, SECOND, (VersionDeleted(A, at_us=0),), kept("activate")], "was deleted"),
+    "a key of an earlier life": ([DRAFT, GONE, (deployed(B, "0.1.0"),), kept("activate")], "was deleted"),
+    "a draft that is found published": ([DRAFT, kept("publish")], "publish found all as it asks"),
+    "a draft that is found primary": ([DRAFT, kept("promote")], "promote found all as it asks"),
+    "another primary that is found": ([PRIMARY, SECOND_PRIMARY, kept("promote")], "promote found all as it asks"),
+    "a primary with a rival": (
+        [PRIMARY, (deployed(B, "0.2.0", published=True, claims=True),), kept("promote")],
+        "promote found all as it asks",
+    ),
+    "an active version that is found stopped": ([DRAFT, kept("deactivate")], "deactivate found all as it asks"),
+    "a claim that is found withdrawn": (
+        [
+            (deployed(A, "0.1.0", published=True, claims=True, wait=WAIT),),
+            (VersionActivationFailed(A, WAIT, "", at_us=0),),
+            kept("deactivate"),
+        ],
+        "deactivate found all as it asks",
+    ),
+    "a stopped version that is found active": ([DRAFT, STOPPED, kept("activate")], "activate found all as it asks"),
+    "a key that does not stand alone": ([DRAFT, (*STOPPED, *kept("deactivate"))], "does not stand alone"),
 }
 
 
@@ -117,7 +153,11 @@ def written(log: list[Recorded]) -> list[Row]:
     for one in log:
         append.append(one.event)
         if one.ends_append:
-            meta = Meta(one.workspace, one.model_name, one.generation, one.command_id)
+            key = one.idempotency_key
+            fingerprint = None if key is None else "f" * 64
+            meta = Meta(
+                one.workspace, one.model_name, one.generation, one.command_id, None, None, None, key, fingerprint
+            )
             link = link_of(rows[-1].state) if rows else NO_LINK
             rows += encode(one.stream, len(rows), link, append, meta)
             append = []
@@ -171,6 +211,26 @@ def test_a_key_of_two_commands(registry: ModelRegistry) -> None:
         registry.import_log(exported(first + second))
     registry._store.append([*first, second[0]._replace(key=None)])  # the store itself refuses it with its key
     assert [(one.kind, one.position) for one in registry.verify().findings] == [("changed", 2)]
+
+
+def test_what_keeps_a_key_has_one(registry: ModelRegistry) -> None:
+    leads = written(recorded(DRAFT, (*kept("activate"), *STOPPED), model_name=NAME))
+    with pytest.raises(CorruptLogError, match="does not stand alone") as refused:
+        check_log(exported(leads))
+    assert refused.value.to_dict()["line"] == 3
+    log = recorded(DRAFT, kept("activate"), model_name=NAME)
+    whole, keyless = written(log), written([attrs.evolve(one, idempotency_key=None) for one in log])
+    assert check_log(exported(whole)).events == 2
+    with pytest.raises(CorruptLogError, match="keeps no idempotency key"):
+        registry.import_log(exported(keyless))
+    registry._store.append(keyless)
+    assert [(one.kind, one.position) for one in registry.verify().findings] == [("rewritten", 2)]
+
+
+def test_the_laws_know_every_command_that_can_be_unneeded() -> None:
+    answers = {CompleteActivation, FailActivation}
+    nothing = {row.command for row in TRANSITIONS if row.records == NOTHING} - answers
+    assert set(get_args(Unneeded)) == set(laws._FOUND_SO) == {NAMES[command] for command in nothing}
 
 
 def test_another_life_of_a_name_is_told_by_verify_too(registry: ModelRegistry) -> None:

@@ -29,6 +29,7 @@ from versioning.commands import (
 from versioning.events import (
     Event,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     Recorded,
     VersionActivated,
@@ -74,7 +75,7 @@ def rows(patch: pytest.MonkeyPatch, *wrong: Transition) -> None:
     patch.setitem(rules._ROWS, (wrong[0].command, wrong[0].status), list(wrong))
 
 
-def decides(patch: pytest.MonkeyPatch, wrong: Callable[[ModelAggregate, Any, Policy, int], Sequence[Event]]) -> None:
+def decides(patch: pytest.MonkeyPatch, wrong: Callable[..., Sequence[Event]]) -> None:
     """Let the registry decide otherwise."""
     patch.setattr(deciding, "decide", wrong)
 
@@ -225,12 +226,14 @@ def the_deleted_can_be_activated(patch: pytest.MonkeyPatch) -> None:
 def expectations_come_late(patch: pytest.MonkeyPatch) -> None:
     """R22: `expected_primary` is looked at behind R20, so only where something would be recorded."""
 
-    def late(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> tuple[Event, ...]:
+    def late(
+        state: ModelAggregate, command: Command, policy: Policy, now_us: int, *, has_key: bool
+    ) -> tuple[Event, ...]:
         if isinstance(command, Promote | Deactivate | Delete):
             unasked = attrs.evolve(command, expected_primary=Expect.ANYTHING)
             if not rules.decide(state, unasked, policy, now_us):
-                return ()
-        return rules.decide(state, command, policy, now_us)
+                return rules.decide(state, unasked, policy, now_us, has_key=has_key)
+        return rules.decide(state, command, policy, now_us, has_key=has_key)
 
     decides(patch, late)
 
@@ -239,13 +242,58 @@ def expectations_come_late(patch: pytest.MonkeyPatch) -> None:
 def time_goes_back(patch: pytest.MonkeyPatch) -> None:
     """R23: timestamps are what the clock says."""
 
-    def punctual(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> tuple[Event, ...]:
-        return tuple(attrs.evolve(each, at_us=now_us) for each in rules.decide(state, command, policy, now_us))
+    def punctual(
+        state: ModelAggregate, command: Command, policy: Policy, now_us: int, *, has_key: bool
+    ) -> tuple[Event, ...]:
+        events = rules.decide(state, command, policy, now_us, has_key=has_key)
+        return tuple(attrs.evolve(each, at_us=now_us) for each in events)
 
     decides(patch, punctual)
 
 
+@bug
+def a_key_is_kept_for_changes_only(patch: pytest.MonkeyPatch) -> None:
+    """R21: a command that finds all as it asks leaves no key, so it does something when it is sent again later."""
+    patch.setattr(rules, "_kept_key", lambda *_: ())
+
+
+@bug
+def stale_answers_keep_keys(patch: pytest.MonkeyPatch) -> None:
+    """R15: with a key, a stale answer is recorded."""
+    patch.setattr(
+        rules,
+        "_kept_key",
+        lambda command, at_us: (NothingChanged("activate", getattr(command, "version_id", None), at_us=at_us),),
+    )
+
+
+@bug
+def what_changed_nothing_names_the_primary(patch: pytest.MonkeyPatch) -> None:
+    """R21: the version that is kept with a key is the primary, whatever version was asked for."""
+
+    def decided(
+        state: ModelAggregate, command: Command, policy: Policy, now_us: int, *, has_key: bool
+    ) -> tuple[Event, ...]:
+        events = rules.decide(state, command, policy, now_us, has_key=has_key)
+        if events and isinstance(events[0], NothingChanged) and state.primary is not None:
+            return (attrs.evolve(events[0], version_id=state.primary),)
+        return events
+
+    decides(patch, decided)
+
+
 # In the fold.
+
+
+@bug
+def what_changed_nothing_claims(patch: pytest.MonkeyPatch) -> None:
+    """R21: a command that changed nothing renews the claim of its version."""
+
+    def claimed(state: ModelAggregate, event: NothingChanged, _actor: str | None) -> None:
+        if event.version_id is not None:
+            state._claim(event.version_id)
+
+    folds(patch, NothingChanged, claimed)
 
 
 @bug

@@ -9,7 +9,7 @@ import pytest
 from tests.stories import AWAITED, LEAVE_NONE, POLICIES, everything
 from versioning import rules
 from versioning.aggregate import Status
-from versioning.commands import NAMES, VersionCommand
+from versioning.commands import NAMES, CompleteActivation, FailActivation, VersionCommand
 from versioning.rules import TRANSITIONS, Policy, Transition
 from versioning.testing import (
     Decision,
@@ -272,6 +272,18 @@ class TestTheWholeMatrix:
     def test_every_command_on_a_name_in_every_situation(self) -> None:
         text = printed(OF_A_NAME, ON_A_NAME)
         assert text == NAME_MATRIX.strip(), f"The matrix is now\n{text}"
+
+    def test_with_a_key_only_what_is_so_already_is_recorded_too(self) -> None:
+        """R21: but a stale answer to an activation."""
+        cases = [(story, step) for story in SITUATIONS.values() for step in ON_A_VERSION]
+        cases += [(story, step) for story in OF_A_NAME.values() for step in ON_A_NAME]
+        for story, step in cases:
+            command = step(story)
+            plain, keyed = story.when(step), story.when(step.keyed())
+            if plain.events or plain.error is not None or isinstance(command, CompleteActivation | FailActivation):
+                assert (outcome(keyed), keyed.events) == (outcome(plain), plain.events)
+            else:
+                keyed.then(f"NothingChanged v, {NAMES[type(command)]}")
 
     def test_every_row_of_the_table_is_reached_and_does_what_it_says(self) -> None:
         reached = set()

@@ -107,11 +107,16 @@ BRANCHES = """
     R17 publish deleted -> VersionDeletedError
     R2 deploy unknown bump -> InvalidBumpError
     R20 activate activating -> nothing
+    R20 activate activating, with a key -> recorded
     R20 activate active -> nothing
+    R20 activate active, with a key -> recorded
     R20 deactivate inactive -> nothing
+    R20 deactivate inactive, with a key -> recorded
     R20 promote primary -> nothing
+    R20 promote primary, with a key -> recorded
     R20 promote renewal -> recorded
     R20 publish published -> nothing
+    R20 publish published, with a key -> recorded
     R21 activate repeated -> nothing
     R21 activate with another's key -> IdempotencyConflictError
     R21 complete_activation repeated -> nothing

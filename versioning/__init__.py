@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from versioning.errors import VersionNotFoundError as VersionNotFoundError
     from versioning.events import ArtifactRef as ArtifactRef
     from versioning.events import ModelDeleted as ModelDeleted
+    from versioning.events import NothingChanged as NothingChanged
     from versioning.events import PrimaryCleared as PrimaryCleared
     from versioning.events import Recorded as Recorded
     from versioning.events import VersionActivated as VersionActivated
@@ -108,7 +109,7 @@ _HOMES: Final = {
         "VersionDeletedError VersionNotActiveError VersionNotFoundError VersioningError"
     ),
     "events": (
-        "ArtifactRef ModelDeleted PrimaryCleared Recorded VersionActivated VersionActivationFailed "
+        "ArtifactRef ModelDeleted NothingChanged PrimaryCleared Recorded VersionActivated VersionActivationFailed "
         "VersionActivationRequested VersionDeactivated VersionDeleted VersionDeployed VersionPromoted VersionPublished"
     ),
     "projections": "ActiveVersions BillableVersions PrimaryVersions Usage UsageLedger UsageLine",

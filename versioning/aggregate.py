@@ -266,6 +266,11 @@ class ModelAggregate:
         """Return when a version made its claim: a newer one is greater, and 0 is none (R7)."""
         return self.claims.get(version_id, 0) if version_id is not None else 0
 
+    @property
+    def newest_claim(self) -> str | None:
+        """Version that holds the newest claim on the primary role (R7)."""
+        return next(reversed(self.claims), None)
+
     def rollback_index(self) -> int | None:
         """Return the place in the list of primaries that a rollback would go to, or None (R13).
 
@@ -453,6 +458,9 @@ class ModelAggregate:
         self.lives[-1] = (self.lives[-1][0], event.at_us)
         self._begin_life()
 
+    def _on_nothing(self, _event: happened.NothingChanged, _actor: str | None) -> None:
+        """R21: only the place and the moment of the last event move on."""
+
 
 _EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = {
     happened.VersionDeployed: ModelAggregate._on_deployed,  # noqa: SLF001 - the table is the class's own
@@ -465,6 +473,7 @@ _EVOLVE: dict[type[Event], Callable[[ModelAggregate, Any, str | None], None]] = 
     happened.VersionActivationFailed: ModelAggregate._on_failed,  # noqa: SLF001 - the same
     happened.VersionDeleted: ModelAggregate._on_deleted,  # noqa: SLF001 - the same
     happened.ModelDeleted: ModelAggregate._on_model_deleted,  # noqa: SLF001 - the same
+    happened.NothingChanged: ModelAggregate._on_nothing,  # noqa: SLF001 - the same
 }
 
 

@@ -21,6 +21,8 @@ from versioning.ids import model_id_of
 
 Cause: TypeAlias = Literal["published", "requested", "rollback", "fallback", "default"]
 """Reason for a version to become primary (R12)."""
+Unneeded: TypeAlias = Literal["publish", "promote", "deactivate", "activate"]
+"""Command that can find all as it asks (R20)."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -201,6 +203,17 @@ class ModelDeleted(_Event):
     at_us: int = attrs.field(kw_only=True)
 
 
+@attrs.frozen
+class NothingChanged(_Event):
+    """A command with an idempotency key found all as it asks, so only its key was recorded (R21)."""
+
+    command: Unneeded
+    """Name of the command, as users call it."""
+    version_id: str | None
+    """version_id that it was about, or None if it was about the model."""
+    at_us: int = attrs.field(kw_only=True)
+
+
 Event: TypeAlias = (
     VersionDeployed
     | VersionPublished
@@ -212,6 +225,7 @@ Event: TypeAlias = (
     | VersionActivationFailed
     | VersionDeleted
     | ModelDeleted
+    | NothingChanged
 )
 
 EVENTS: dict[str, type[Event]] = {
@@ -225,6 +239,7 @@ EVENTS: dict[str, type[Event]] = {
     "activation_failed.1": VersionActivationFailed,
     "deleted.1": VersionDeleted,
     "model_deleted.1": ModelDeleted,
+    "nothing_changed.1": NothingChanged,
 }
 """The closed registry of topics. Nothing else is ever built, and nothing is ever imported by name."""
 

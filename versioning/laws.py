@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from versioning.errors import CorruptLogError
 from versioning.events import (
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     VersionActivated,
     VersionActivationFailed,
@@ -53,6 +54,18 @@ if TYPE_CHECKING:
         def actor(self) -> str | None: ...
         @property
         def chain(self) -> str: ...
+
+    class Placed(Fact, Protocol):
+        """The same with its place in its append and the key of its command."""
+
+        @property
+        def generation(self) -> int: ...
+        @property
+        def idempotency_key(self) -> str | None: ...
+        @property
+        def index(self) -> int: ...
+        @property
+        def ends_append(self) -> bool: ...
 
 
 UNFOLDABLE: Final = (LookupError, TypeError, ValueError)
@@ -97,28 +110,28 @@ def fold(state: ModelAggregate, facts: Iterable[Fact]) -> None:
             state.link = bytes.fromhex(chain)
 
 
-def broken(state: ModelAggregate, event: Event, generation: int, led_by: str | None) -> str | None:
+def broken(state: ModelAggregate, fact: Placed, led_by: str | None) -> str | None:
     """Return which rule an event breaks, as what is said of the event; None where the rules could have recorded it.
 
-    What the fold itself refuses (see `apply`) is not looked for, so an event about an unknown version passes.
+    What the fold itself refuses (see `apply`) is not looked for, so an event that changes an unknown version passes.
 
     Args:
         state: what the events before it fold to.
-        event: the event.
-        generation: the life of the name that it says it belongs to.
+        fact: the event, with its place in its append.
         led_by: the version that was primary before its append, or None.
     """
+    event = fact.event
     if event.at_us < state.last_at_us:
         return "is earlier than the one before it (R23)"
     if not state.exists and not isinstance(event, VersionDeployed):
         return "is about a model that is not there"
-    if generation != state.generation + (not state.exists):
+    if fact.generation != state.generation + (not state.exists):
         return "belongs to another life of its name"
     if isinstance(event, VersionDeployed):
         return _deployed(state, event)
     if isinstance(event, VersionPromoted | PrimaryCleared) and event.previous != led_by:
         return "names another version than the one that was primary before (R12)"
-    return _living(state, event)
+    return _living(state, fact)
 
 
 def unended(state: ModelAggregate) -> str | None:
@@ -134,8 +147,32 @@ def _deployed(state: ModelAggregate, event: VersionDeployed) -> str | None:
     return None
 
 
-def _living(state: ModelAggregate, event: Event) -> str | None:
+def _nothing_changed(state: ModelAggregate, event: NothingChanged, fact: Placed) -> str | None:
+    if fact.idempotency_key is None or fact.index or not fact.ends_append:
+        return "keeps no idempotency key, or does not stand alone (R21)"
+    version = state.versions.get(event.version_id or "")
+    if version is None:
+        return f"is about no version that {event.command} could find (R21)"
+    if version.version_id not in state.left:
+        return "is about a version that was deleted (R17)"
+    if _FOUND_SO[event.command](state, version):
+        return None
+    return f"says that {event.command} found all as it asks, but it did not (R20)"
+
+
+_FOUND_SO: Final[dict[str, Callable[[ModelAggregate, Version], bool]]] = {
+    "publish": lambda _, version: version.stage == "published",
+    "promote": lambda state, version: version.is_primary and state.newest_claim in {None, version.version_id},
+    "deactivate": lambda state, version: version.status == "inactive" and version.version_id not in state.claims,
+    "activate": lambda _, version: version.status in {"activating", "active"},
+}
+
+
+def _living(state: ModelAggregate, fact: Placed) -> str | None:
     """Return which rule an event breaks that is about a model that is there, or about one of its versions."""
+    event = fact.event
+    if isinstance(event, NothingChanged):
+        return _nothing_changed(state, event, fact)
     if isinstance(event, ModelDeleted):
         return "deletes a model that has versions left (R17)" if state.left else None
     version = None if isinstance(event, PrimaryCleared | VersionDeployed) else state.versions.get(event.version_id)

@@ -20,6 +20,7 @@ from versioning.aggregate import Stage
 from versioning.events import (
     EVENTS,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     Recorded,
     Value,
@@ -56,7 +57,12 @@ if TYPE_CHECKING:
 
 
 MICROSECONDS_PER_HOUR: Final = 3_600_000_000
-LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {VersionPromoted, PrimaryCleared, ModelDeleted}
+LEDGER_EVENTS: Final = frozenset(EVENTS.values()) - {
+    VersionPromoted,
+    PrimaryCleared,
+    ModelDeleted,
+    NothingChanged,
+}
 """Events that change a ledger."""
 Name: TypeAlias = tuple[str, str]
 """A workspace and the name of a model in it."""

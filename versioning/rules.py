@@ -11,7 +11,7 @@ this one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import attrs
 
@@ -46,7 +46,9 @@ from versioning.errors import (
 from versioning.events import (
     Event,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
+    Unneeded,
     Value,
     VersionActivated,
     VersionActivationFailed,
@@ -144,9 +146,7 @@ def already_published(case: Case) -> bool:
 
 def primary_unrivalled(case: Case) -> bool:
     """R20: promoting the primary changes nothing, unless another version holds a newer claim."""
-    state = case.state
-    newest = next(reversed(state.claims), None)
-    return case.version.is_primary and (newest is None or newest == state.primary)
+    return case.version.is_primary and case.state.newest_claim in {None, case.version.version_id}
 
 
 def claim_pending(case: Case) -> bool:
@@ -220,16 +220,28 @@ for _row in TRANSITIONS:
     _ROWS.setdefault((_row.command, _row.status), []).append(_row)
 
 
-def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> Events:
+def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int, *, has_key: bool = False) -> Events:
     """Return the events that the command records in this state, in one append; none if all of it already holds (R20).
 
     Their moment is `now_us`, or that of the last event if it is later: time never goes back within a stream (R23).
+
+    Args:
+        state: what is known of the name.
+        command: what is asked for.
+        policy: the choices of the service.
+        now_us: the present, in microseconds since 1970.
+        has_key: whether the command has an idempotency key, which is kept even if all already holds (R21).
 
     Raises:
         NotFoundError: there is no such version or model.
         RefusedError: a rule forbids it.
     """
     at_us = max(now_us, state.last_at_us)
+    events = _decided(state, command, policy, at_us)
+    return events if events or not has_key else _kept_key(command, at_us)
+
+
+def _decided(state: ModelAggregate, command: Command, policy: Policy, at_us: int) -> Events:
     if isinstance(command, Deploy):
         return _deploy(state, command, policy, at_us)
     if isinstance(command, Rollback | DeleteModel):
@@ -252,6 +264,14 @@ def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int)
         if row.guard(case):
             return _DECISIONS[type(command)](case, row, at_us) if row.records else ()
     raise _refusal(version, NAMES[type(command)])
+
+
+def _kept_key(command: Command, at_us: int) -> Events:
+    """R21: keep the key of a command that changes nothing; a stale answer needs none, as it stays stale (R15)."""
+    if isinstance(command, CompleteActivation | FailActivation):
+        return ()
+    name = cast("Unneeded", NAMES[type(command)])
+    return (NothingChanged(name, getattr(command, "version_id", None), at_us=at_us),)
 
 
 # Guards that refuse.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from versioning.events import (
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     VersionActivated,
     VersionActivationFailed,
@@ -117,6 +118,11 @@ def _activated(words: _Words, event: VersionActivated) -> str:
     return f"activated {number}" if event.activation_id is None else f"reported that {number} is ready"
 
 
+def _nothing(words: _Words, event: NothingChanged) -> str:
+    about = words.model if event.version_id is None else words.number(event.version_id)
+    return f"asked to {event.command} {about}, which changed nothing"
+
+
 _SENTENCES: Final[Mapping[type[Event], Callable[[_Words, Any], str]]] = {
     VersionDeployed: _deployed,
     VersionPublished: _published,
@@ -128,4 +134,5 @@ _SENTENCES: Final[Mapping[type[Event], Callable[[_Words, Any], str]]] = {
     VersionActivationFailed: _failed,
     VersionDeleted: lambda words, event: f"deleted {words.number(event.version_id)}",
     ModelDeleted: lambda words, _: f"deleted {words.model} with its last version",
+    NothingChanged: _nothing,
 }

@@ -131,15 +131,16 @@ class SerialOracle:
             ),
             oracle.exists, oracle.primary, oracle._generation, oracle._highest, oracle._role_was_cleared,
             oracle._cursor, tuple(oracle._primaries),
-            frozenset((key, version) for key, (_, version) in state.keys.items()),
+            frozenset(state.keys.items()),
         )  # fmt: skip
 
 
 def _done(oracle: Oracle, asked: Asked) -> Any:  # noqa: ANN401 - an Outcome
+    keyed = asked.key is not None
     if asked.what == "deploy":
         return oracle.deploy(bump=asked.bump, publish=asked.publish, promote=asked.promote, at_us=0)
     if asked.what == "publish":
-        return oracle.publish(asked.version, promote=asked.promote, at_us=0)
+        return oracle.publish(asked.version, promote=asked.promote, keyed=keyed, at_us=0)
     if asked.what == "rollback":
         return oracle.rollback(at_us=0, expected=asked.expected)
     if asked.what == "delete_model":
@@ -147,7 +148,8 @@ def _done(oracle: Oracle, asked: Asked) -> Any:  # noqa: ANN401 - an Outcome
     command = getattr(oracle, asked.what)
     if asked.what in {"complete_activation", "fail_activation"}:
         return command(asked.version, asked.attempt, at_us=0)
-    return command(asked.version, at_us=0, **({} if asked.what == "activate" else {"expected": asked.expected}))
+    named: dict[str, Any] = {} if asked.what == "activate" else {"expected": asked.expected}
+    return command(asked.version, at_us=0, **named, **({} if asked.what == "delete" else {"keyed": keyed}))
 
 
 def _shown(oracle: Oracle, ordinal: int | None) -> object:
@@ -268,7 +270,8 @@ class Caller:
         return Asked(what, version, promote=promote, expected=self._expected(what), key=self._key(what))
 
     def _key(self, what: str) -> str | None:
-        return f"{what} {self._dice.random()}" if what != "look" and self._dice.random() < 0.2 else None
+        """Choose a key, at times one that another process uses meanwhile, for the same command or for another."""
+        return f"{what} {self._dice.randrange(8)}" if what != "look" and self._dice.random() < 0.3 else None
 
     def _expected(self, what: str) -> Expected:
         if what not in {"promote", "deactivate", "delete"} or self._dice.random() < 0.7:

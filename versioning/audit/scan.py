@@ -136,7 +136,7 @@ class ScannedStream:
             self.led_by = state.primary
         if not self._is_named_by(fact):
             return MISNAMED
-        said = laws.broken(state, fact.event, fact.generation, self.led_by)
+        said = laws.broken(state, fact, self.led_by)
         if said is None:
             try:
                 laws.apply(state, fact)
@@ -298,7 +298,7 @@ class LogScan:
                 self._note(misfit, fact)
             elif scanned.state is not None:
                 if self.keeps_ledgers and type(event) in LEDGER_EVENTS:
-                    self._keep_ledger(fact, event.version_id)  # type: ignore[union-attr]  # of these events
+                    self._keep_ledger(fact, event.version_id)  # type: ignore[union-attr,arg-type]  # of these events
                 if envelope.idempotency_key is not None and envelope.index == 0:
                     self._check_key(fact, envelope.idempotency_key)
             lines.append(f"{position} {stream} {sequence} {envelope.chain}\n")  # as head_line would, which is slower

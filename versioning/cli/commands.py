@@ -25,7 +25,7 @@ from versioning.cli.completion import complete_names
 from versioning.cli.options import COMMAND, EITHER, FILE, VERSION, YES, verb
 from versioning.cli.rows import CHANGED_MODEL, CHANGED_VERSION, PREVIEWED
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, VersionNotActiveError, shown
-from versioning.events import Recorded
+from versioning.events import NothingChanged, Recorded
 from versioning.ids import is_version_id, stream_of
 from versioning.limits import checked_name
 from versioning.reading.replay import transitions
@@ -71,6 +71,8 @@ def _perform(given: Given, registry: ModelRegistry, name: str, act: Act, *, dele
             _tell_of_deletion(stage, registry, became)
     elif not became.recorded:
         stage.tell("Nothing changed, so nothing was recorded.")
+    elif isinstance(became.recorded[0].event, NothingChanged):
+        stage.tell("Nothing changed. The idempotency key was recorded, so the same command sent again changes nothing.")
     if stage.look == "text" and stage.is_terminal:
         stage.block(*([(f"{one.position}  {registry.sentence(one, named=True)}", "")] for one in became.recorded))
     if isinstance(became, Model):

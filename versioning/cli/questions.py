@@ -44,7 +44,7 @@ from versioning.cli.rows import (
 from versioning.cli.tables import watched
 from versioning.cli.words import WORDS
 from versioning.errors import InvalidArgumentError
-from versioning.events import VersionPromoted, rfc3339
+from versioning.events import NothingChanged, VersionPromoted, rfc3339
 from versioning.ids import parse_model_id
 from versioning.output.explain import explain as explanation_of
 from versioning.output.explain import subjects
@@ -189,8 +189,11 @@ def _log_entry(stage: Stage, step: Transition, role: str | None, *, oneline: boo
     recorded = step.recorded
     head: list[tuple[str, str]] = [(f"{recorded.position}", "yellow"), (f" {rfc3339(recorded.timestamp)} ", "")]
     head += [(recorded.model_name, "bold"), (f" {step.number}" if step.number else "", "bold")]
-    head += [(" (primary)" if role else "", "bold green"), (f" {type(recorded.event).__name__} {step.what} ", "")]
-    head += [(f"{step.before or '–'} {stage.arrow} {step.after or '–'}", "")]
+    head += [(" (primary)" if role else "", "bold green"), (f" {type(recorded.event).__name__} ", "")]
+    if isinstance(recorded.event, NothingChanged):
+        head.append((recorded.event.command, ""))
+    else:
+        head.append((f"{step.what} {step.before or '–'} {stage.arrow} {step.after or '–'}", ""))
     why = (f" by {recorded.actor}" if recorded.actor else "") + (f": {recorded.reason}" if recorded.reason else "")
     if oneline:
         stage.block([*head, (why, "dim")])

@@ -199,7 +199,8 @@ def _of_entry(entry: Entry) -> Row:
 
 EVENTS: Final[Kind[Entry]] = Kind(
     ("position", "timestamp", "workspace", "model_name", "model_id", "sequence", "event", "version_id", "number",
-     "what", "before", "after", "role", "previous", "previous_number", "cause", "published", "claims", "activation_id",
+     "what", "before", "after", "role", "previous", "previous_number", "cause", "command", "published", "claims",
+     "activation_id",
      "error", "artifact_uri", "artifact_digest", "metadata", "actor", "reason", "correlation_id", "idempotency_key",
      "command_id", "sentence"),
     ("position", "timestamp", "model_name", "number", "event", "what", "before", "after", "role", "actor", "reason"),

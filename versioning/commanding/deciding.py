@@ -8,7 +8,8 @@ record. It reads as little as it can:
 
 1. The first attempt trusts the cache. A single command whose model is not cached reads it. In a batch of many, a name
    that is not cached is assumed to be new; in any batch, a key is assumed to be unused. If an assumption is wrong, the
-   append conflicts: the store refuses a second event at a sequence, and a second use of a key.
+   append conflicts: the store refuses a second event at a sequence, and a second use of a key. So it is with a key
+   whose command finds nothing to do: that is recorded too (`NothingChanged`), right behind what it was found in.
 2. A refusal, or the finding that there is nothing to do, is never returned from the cache alone. The attempt ends
    without an answer, and the next one *looks*: it reads the tail of each stream and the use of each key. What it then
    finds is final (R20, R21, R22).
@@ -423,7 +424,8 @@ class Deciding:
                 if isinstance(address, Address):
                     raise self._streams.no_model(StreamRef(request.ref.stream, address.model_name))
         command = request.command_in(state)
-        return command, decide(state, command, self._policy, now_us)
+        has_key = request.why.idempotency_key is not None
+        return command, decide(state, command, self._policy, now_us, has_key=has_key)
 
     def _explained(self, refusal: VersioningError) -> VersioningError:
         """Return a refusal; if a model was not found, with the names that look alike."""

@@ -13,7 +13,7 @@ import io
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from versioning.events import VersionActivationFailed, VersionDeployed, VersionPromoted
+from versioning.events import NothingChanged, VersionActivationFailed, VersionDeployed, VersionPromoted
 from versioning.sentences import plain, sentence_of
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def flat_row(recorded: Recorded, number_of: Callable[[str], str | None]) -> dict
         "previous": previous,
         "previous_number": (number_of(previous) or "") if previous else "",
         "cause": event.cause if isinstance(event, VersionPromoted) else "",
+        "command": event.command if isinstance(event, NothingChanged) else "",
         "published": getattr(event, "published", False),
         "claims": getattr(event, "claims", False),
         "activation_id": getattr(event, "activation_id", None) or "",

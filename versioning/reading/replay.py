@@ -14,7 +14,7 @@ import attrs
 
 from versioning import laws
 from versioning.aggregate import Model, ModelAggregate, Version
-from versioning.events import Event, PrimaryCleared, Recorded, Value, VersionPromoted, VersionPublished
+from versioning.events import Event, NothingChanged, PrimaryCleared, Recorded, Value, VersionPromoted, VersionPublished
 from versioning.sentences import sentence_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def numbers_of(state: ModelAggregate) -> Callable[[str], str | None]:
 
 # Event by event, without the models: what a log shows.
 
-Axis: TypeAlias = Literal["model", "version", "stage", "status", "primary"]
+Axis: TypeAlias = Literal["model", "version", "stage", "status", "primary", "nothing"]
 """The part of a model that an event changes."""
 
 
@@ -130,6 +130,8 @@ def _turned(
 
     if isinstance(event, VersionPromoted | PrimaryCleared):
         return "primary", number(event.previous), number(getattr(event, "version_id", None))
+    if isinstance(event, NothingChanged):
+        return "nothing", None, None
     if now is None:
         return "model", "there", "deleted"
     if was is None:

@@ -32,6 +32,7 @@ from versioning.events import (
     Event,
     Meta,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     Recorded,
     VersionActivated,
@@ -270,6 +271,10 @@ class Fact:
         return self.envelope.index
 
     @property
+    def idempotency_key(self) -> str | None:
+        return self.envelope.idempotency_key
+
+    @property
     def ends_append(self) -> bool:
         return self.envelope.index == self.envelope.count - 1
 
@@ -364,6 +369,12 @@ def _of_previous(event: VersionPromoted | PrimaryCleared, stream: str) -> str | 
     return "the primary before it is of another stream"
 
 
+def _of_nothing(event: NothingChanged, stream: str) -> str | None:
+    if event.version_id is None or event.version_id[:36] == f"ver_{stream}":
+        return None
+    return "it names a version of another stream"
+
+
 def _of_promoted(event: VersionPromoted, stream: str) -> str | None:
     return _of_version(event, stream) or _of_previous(event, stream)
 
@@ -401,6 +412,7 @@ _FAULTS: Final[Mapping[type[Event], _Faults]] = {
     VersionActivated: _of_activation,
     VersionActivationFailed: _of_activation,
     ModelDeleted: _of_model,
+    NothingChanged: _of_nothing,
 }
 """What is checked in an event besides its types. An event that is not listed must name a version of its stream."""
 

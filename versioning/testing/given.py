@@ -8,6 +8,7 @@ machine's clock. A story never changes, so one story can be the beginning of man
     )
     given(deploy("a"), deactivate("a")).when(promote("a")).refused("R8")
     given(deploy("a")).when(activate("a")).nothing_happened()
+    given(deploy("a")).when(activate("a").keyed()).then("NothingChanged a, activate")
 
 A story begins with what happened: commands (the builders below, or those of `versioning.commands`), plain events, or a
 real `registry.history(name)`, to see what another policy would have done next. `when` also takes a function that is
@@ -25,6 +26,7 @@ was a"` all match the same fact. An event instead of words is compared exactly. 
     PrimaryCleared was a
     VersionDeactivated a · VersionActivationRequested a · VersionActivated a · VersionDeleted a · ModelDeleted
     VersionActivationFailed a "out of memory"
+    NothingChanged a, activate                                    | publish, promote, deactivate
 
 **The clock** starts at nine in the morning of 2026-01-01 UTC and advances by one second with each command;
 `.at("10:20")` sets it.
@@ -39,7 +41,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time
 from functools import cached_property
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias, get_args
 
 import attrs
 
@@ -67,8 +69,10 @@ from versioning.events import (
     ArtifactRef,
     Event,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     Recorded,
+    Unneeded,
     VersionActivationFailed,
     VersionDeployed,
     VersionPromoted,
@@ -94,6 +98,7 @@ _KEPT_WORDS = frozenset({"was", "with", "without", "claim", "none", "draft", "pu
     "rollback",
     "fallback",
     "default",
+    *get_args(Unneeded),
 }
 
 Moment: TypeAlias = str | datetime
@@ -113,7 +118,8 @@ def recorded(
     """Return the log that plain events of one name would leave, to fold projections with.
 
     Each argument is one append: an event, or a sequence of events that were recorded together. Positions continue from
-    `after`, sequences begin at 1, and a deployment after a deletion begins a new life of the name.
+    `after`, sequences begin at 1, and a deployment after a deletion begins a new life of the name. Each
+    `NothingChanged` has a key of its own.
     """
     stream, log, generation, exists = stream_of(workspace, model_name), list[Recorded](), 0, False
     for append in appends:
@@ -133,6 +139,7 @@ def recorded(
                     generation=generation,
                     event=event,
                     actor=actor,
+                    idempotency_key=f"key {first}" if isinstance(event, NothingChanged) else None,
                     command_id=f"{stream}.{first}",
                     index=index,
                     count=len(events),
@@ -168,6 +175,8 @@ class Step:
     moment: Moment | None = None
     actor: str | None = None
     reason: str | None = None
+    has_key: bool = False
+    """Whether it is asked for with an idempotency key of its own (R21)."""
 
     def __call__(self, story: Story) -> Command:
         return self.make(story)
@@ -179,6 +188,10 @@ class Step:
     def by(self, actor: str, reason: str | None = None) -> Step:
         """Return the same step with who asks for it, and why."""
         return attrs.evolve(self, actor=actor, reason=reason)
+
+    def keyed(self) -> Step:
+        """Return the same step with an idempotency key that was never used, so that it is kept if nothing changes."""
+        return attrs.evolve(self, has_key=True)
 
 
 Asked: TypeAlias = Command | Step | Iterable[Command | Step] | None
@@ -456,7 +469,7 @@ class Story:
         """Return a fact in all its words."""
         said = [type(event).__name__]
         if not isinstance(event, PrimaryCleared | ModelDeleted):
-            said.append(self.name(event.version_id))
+            said.append(self.name(event.version_id))  # every other event names one; a NothingChanged may name none
         match event:
             case VersionDeployed():
                 stage = f"published {_claiming(event.claims)}" if event.published else "draft"
@@ -470,6 +483,8 @@ class Story:
                 said += [f"{event.cause},", f"was {self.name(event.previous)}"]
             case PrimaryCleared():
                 said.append(f"was {self.name(event.previous)}")
+            case NothingChanged():
+                said[-1] += f", {event.command}"
             case VersionActivationFailed():
                 said.append(json.dumps(event.error, ensure_ascii=False))
             case _:
@@ -604,7 +619,7 @@ def _deciding(story: Story, asked: Command | Step) -> Story:
     if step.moment is not None:
         story = story.at(step.moment)
     try:
-        events = decide(story.state, step(story), story.policy, story.now_us)
+        events = decide(story.state, step(story), story.policy, story.now_us, has_key=step.has_key)
     except VersioningError as error:
         return _recording(story, step.words, (), story.now_us, step, error=error)
     after = _recording(story, step.words, events, story.now_us, step)
@@ -629,6 +644,7 @@ def _recording(
     error: VersioningError | None = None,
 ) -> Story:
     actor, reason = (None, None) if step is None else (step.actor, step.reason)
+    has_key = step is not None and step.has_key
     state, log = story.state, story.log
     position = log[-1].position if log else 0
     begins = not state.exists and any(isinstance(event, VersionDeployed) for event in events)
@@ -643,6 +659,7 @@ def _recording(
             event=event,
             actor=actor,
             reason=reason,
+            idempotency_key=f"key {state.sequence + 1}" if has_key or isinstance(event, NothingChanged) else None,
             command_id=f"{story.stream}.{state.sequence + 1}",
             index=index,
             count=len(events),

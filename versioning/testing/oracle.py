@@ -30,11 +30,13 @@ class Fact:
 
     name: str
     version: int | None
-    """Version that it names; ``None`` for ModelDeleted and PrimaryCleared."""
+    """Version that it names; ``None`` for ModelDeleted and PrimaryCleared, and where NothingChanged names none."""
     cause: str | None = None
     """Cause of a VersionPromoted; ``None`` for the others (R12)."""
     previous: int | None = None
     """Primary before the append, for VersionPromoted and PrimaryCleared (R12)."""
+    command: str | None = None
+    """Command that a NothingChanged names; ``None`` for the others (R21)."""
 
 
 @attrs.frozen
@@ -76,7 +78,8 @@ class Oracle:
     """One model name in one workspace, over all its lives.
 
     ``at_us`` is the moment at which a command is given; if the clock went back, the moment of the last record is used
-    again (R23). A refused or repeated command records nothing, and changes nothing here either.
+    again (R23). A refused or repeated command records nothing, and changes nothing here either. ``keyed`` is whether a
+    command has an idempotency key (R21); whether the key was used before is not known here.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class Oracle:
             return self._recorded(facts, ordinal, "R14 deploy waits", at_us)
         return self._recorded(facts, ordinal, f"R9 deploy {self._became_active(version, facts)}", at_us)
 
-    def publish(self, version: int, *, promote: bool | None = None, at_us: int) -> Outcome:
+    def publish(self, version: int, *, promote: bool | None = None, keyed: bool = False, at_us: int) -> Outcome:
         """Publish a draft that is active or activating."""
         refused = self._refusal("publish", version)
         if refused is not None:
@@ -143,7 +146,7 @@ class Oracle:
         target = self.versions[version]
         # R20: publishing a published version records nothing, whatever is asked beside it.
         if target.stage == "published":
-            return _nothing(version, "R20 publish published")
+            return self._found_so("publish", version, "R20 publish published", keyed=keyed, at_us=at_us)
         # Section 2: a draft that is active or activating.
         if target.status == "inactive":
             return _refused("VersionNotActiveError", "S2 publish inactive")
@@ -154,7 +157,7 @@ class Oracle:
             return self._recorded(facts, version, "R9 publish activating", at_us)
         return self._recorded(facts, version, f"R9 publish {self._became_active(target, facts)}", at_us)
 
-    def promote(self, version: int, *, at_us: int, expected: Expected = ANY) -> Outcome:
+    def promote(self, version: int, *, at_us: int, expected: Expected = ANY, keyed: bool = False) -> Outcome:
         """Make an active version the primary."""
         refused = self._refusal("promote", version, expected)
         if refused is not None:
@@ -171,7 +174,7 @@ class Oracle:
                 # R13: a renewal appends nothing to the list of primaries.
                 renewal = Fact("VersionPromoted", version, "requested", previous=version)
                 return self._recorded([renewal], version, "R20 promote renewal", at_us)
-            return _nothing(version, "R20 promote primary")
+            return self._found_so("promote", version, "R20 promote primary", keyed=keyed, at_us=at_us)
         facts: list[Fact] = []
         branch = "R12 promote published"
         # R8: a draft is published first, in the same append.
@@ -212,7 +215,7 @@ class Oracle:
                 return self._recorded([fact], target.ordinal, branch, at_us)
         return _refused("NothingToRollBackToError", "R13 rollback nothing")
 
-    def deactivate(self, version: int, *, at_us: int, expected: Expected = ANY) -> Outcome:
+    def deactivate(self, version: int, *, at_us: int, expected: Expected = ANY, keyed: bool = False) -> Outcome:
         """Stop a version at once, or withdraw the claim of one that failed to start."""
         refused = self._refusal("deactivate", version, expected)
         if refused is not None:
@@ -222,7 +225,7 @@ class Oracle:
         if target.status == "inactive":
             # R20: it is so already.
             if target.claim == 0:
-                return _nothing(version, "R20 deactivate inactive")
+                return self._found_so("deactivate", version, "R20 deactivate inactive", keyed=keyed, at_us=at_us)
             # R10: deactivating the version that failed to start withdraws its claim, and is recorded.
             target.claim = 0
             return self._recorded(facts, version, "R10 deactivate withdrawal", at_us)
@@ -236,7 +239,7 @@ class Oracle:
             branch = f"R11 deactivate {self._lost_primary(facts)}"
         return self._recorded(facts, version, branch, at_us)
 
-    def activate(self, version: int, *, at_us: int) -> Outcome:
+    def activate(self, version: int, *, at_us: int, keyed: bool = False) -> Outcome:
         """Start an inactive version again."""
         refused = self._refusal("activate", version)
         if refused is not None:
@@ -244,7 +247,7 @@ class Oracle:
         target = self.versions[version]
         # R20: it is so already, or will be.
         if target.status != "inactive":
-            return _nothing(version, f"R20 activate {target.status}")
+            return self._found_so("activate", version, f"R20 activate {target.status}", keyed=keyed, at_us=at_us)
         target.run += 1
         # R15: each wait has a fresh activation_id.
         if self._activation == "awaited":
@@ -382,6 +385,15 @@ class Oracle:
             return _nothing(version, f"R15 {command} stale, other wait")
         return None
 
+    def _found_so(self, command: str, version: int | None, branch: str, *, keyed: bool, at_us: int) -> Outcome:
+        # R20: it succeeds and records nothing.
+        if not keyed:
+            return _nothing(version, branch)
+        # R21: with a key, that nothing changed is recorded, so that the key holds.
+        return self._recorded(
+            [Fact("NothingChanged", version, command=command)], version, f"{branch}, with a key", at_us
+        )
+
     def _begin_life(self) -> None:
         # R6: a new model, with nothing of the old one.
         self.exists = True
@@ -502,5 +514,5 @@ def _refused(error: str, branch: str) -> Outcome:
     return Outcome((), refused=error, branch=branch)
 
 
-def _nothing(version: int, branch: str) -> Outcome:
+def _nothing(version: int | None, branch: str) -> Outcome:
     return Outcome((), version=version, branch=branch)

@@ -52,6 +52,7 @@ HISTORY_COMMANDS_MAX: Final = 20
 """Most commands that a history is made of by default."""
 _WORDS: Final[tuple[Bump, ...]] = ("MINOR", "MAJOR", "PATCH")
 _bumps: Final = st.sampled_from(_WORDS)
+_has_key: Final = st.sampled_from([False, False, False, True])
 _claims: Final = st.sampled_from([None, True, False])
 _commands: Final = st.sampled_from(list(COMMANDS))
 _passing_us: Final = st.sampled_from([1_000_000, 0, 1, 3_600_000_000, -60_000_000])
@@ -148,6 +149,7 @@ def histories(
         workspace: the workspace of the name.
         model_name: the name.
         commands_max: the most commands that are tried; those that record nothing leave no append.
+            A quarter of them has an idempotency key.
     """
     rules = draw(policies()) if policy is None else policy
     state = ModelAggregate(stream_of(workspace, model_name), workspace, model_name)
@@ -157,7 +159,7 @@ def histories(
         command = draw(commands(state))
         now_us += draw(_passing_us)
         try:
-            events = decide(state, command, rules, now_us)
+            events = decide(state, command, rules, now_us, has_key=draw(_has_key))
         except VersioningError:
             continue
         for event in events:

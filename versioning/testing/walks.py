@@ -33,6 +33,7 @@ from versioning.errors import VersioningError
 from versioning.events import (
     Event,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     Recorded,
     VersionActivationFailed,
@@ -82,6 +83,8 @@ ON_A_VERSION: Final = frozenset(
 )
 EXPECTING: Final = frozenset({"promote", "rollback", "deactivate", "delete"})
 ANSWERS: Final = frozenset({"complete_activation", "fail_activation"})
+UNNEEDED: Final = frozenset({"publish", "promote", "deactivate", "activate"})
+"""Commands that can find all as they ask (R20)."""
 
 
 class DiscrepancyError(AssertionError):
@@ -234,11 +237,12 @@ class Judge:
                 if asked == self._signature(move, ordinals, named):
                     return Outcome((), version=version, branch=f"R21 {move.what} repeated")
                 return Outcome((), refused="IdempotencyConflictError", branch=f"R21 {move.what} with another's key")
-        outcome: Outcome = getattr(self.oracle, move.what)(*ordinals, at_us=at_us, **named)
+        keyed = {"keyed": move.key is not None} if move.what in UNNEEDED else {}
+        outcome: Outcome = getattr(self.oracle, move.what)(*ordinals, at_us=at_us, **named, **keyed)
         if outcome.facts:
             if move.what == "deploy" and outcome.version is not None:
                 self.ordinals[move.version] = outcome.version
-            # R21: a command that changed nothing leaves no key behind.
+            # R21: a refused command leaves no key behind; neither does an answer that is stale.
             if move.key is not None:
                 self.keys[move.key] = (self._signature(move, ordinals, named), outcome.version)
         return outcome
@@ -278,6 +282,7 @@ class Laws:
         self._deleted: set[str] = set()
         self._waits: set[str] = set()
         self._commands: set[str] = set()
+        self._keys: set[str] = set()
         self._primary_before: str | None = None
         self._highest = (0, 0, 0)
         self._lives = 1
@@ -298,11 +303,17 @@ class Laws:
         self._check_place(recorded)
         self._check_event(recorded)
         self.log.append(recorded)
+        unchanged = known(self.state) if isinstance(recorded.event, NothingChanged) else None
         evolve(self.state, recorded.event, recorded.actor)
         for projection in (self.primary, self.active, self.billable, self.ledger):
             projection.evolve(recorded)
         model = self.state.model() if self.state.exists else None
         self.models.append(model)
+        if unchanged is not None:
+            place = (recorded.index, recorded.count, recorded.idempotency_key is not None)
+            _same("R21: what keeps a key stands alone", (0, 1, True), place)
+            unchanged |= {"sequence": recorded.sequence, "last_at_us": recorded.event.at_us}
+            _same("R21: nothing changed", unchanged, known(self.state))
         self._check_state(recorded, model)
 
     def _check_place(self, recorded: Recorded) -> None:
@@ -316,6 +327,10 @@ class Laws:
                 _differ("R23: timestamps never go back", f">= {last.event.at_us}", recorded.event.at_us)
         if last is None or last.ends_append:
             _same("place in its append", 0, recorded.index)
+            if recorded.idempotency_key is not None:
+                if recorded.idempotency_key in self._keys:
+                    _differ("invariant 5: a key is recorded once", "a new one", recorded.idempotency_key)
+                self._keys.add(recorded.idempotency_key)
             if recorded.command_id in self._commands:
                 _differ("command_ids are unique", "a new one", recorded.command_id)
             self._commands.add(recorded.command_id)
@@ -470,12 +485,17 @@ class Place:
     def facts(self, events: Iterable[Event]) -> tuple[Fact, ...]:
         """Return events as the oracle names them; a version that is not known yet is the next one."""
         following = len(self.ids) + 1
+
+        def ordinal(version_id: str | None) -> int | None:
+            return None if version_id is None else self.ordinals.get(version_id, following)
+
         return tuple(
             Fact(
                 type(event).__name__,
-                self.ordinals.get(event.version_id, following) if hasattr(event, "version_id") else None,
+                ordinal(getattr(event, "version_id", None)),
                 getattr(event, "cause", None),
-                self.ordinals.get(previous, following) if (previous := getattr(event, "previous", None)) else None,
+                ordinal(getattr(event, "previous", None)),
+                getattr(event, "command", None),
             )
             for event in events
         )
@@ -957,6 +977,8 @@ def _told(event: Event, ids: dict[str, str]) -> str:
         said.append(ids.get(version_id, version_id))
     if isinstance(event, VersionPromoted):
         said.append(f"({event.cause})")
+    if isinstance(event, NothingChanged):
+        said.append(f"({event.command})")
     if isinstance(event, VersionActivationFailed):
         said.append(f"({event.error})")
     return " ".join(said)
@@ -1084,6 +1106,8 @@ class _Planner:
             bump = dice.choice(BUMPS) if _chance(dice, 0.98) else dice.choice(["", "BIG", "MINOR "])
             return Move("deploy", self.deployed, bump, publish, promote, key=key)
         version = self._version(suited[kind])
+        if kind in UNNEEDED and version not in suited[kind] and _chance(dice, 0.5):
+            key = f"k{len(self.keyed)}"  # what changes nothing has to keep its key too
         if kind == "publish":
             return Move(kind, version, promote=dice.choice(self.promotes), key=key)
         if kind in EXPECTING:

@@ -18,6 +18,7 @@ import attrs
 from versioning.events import (
     Event,
     ModelDeleted,
+    NothingChanged,
     PrimaryCleared,
     VersionActivated,
     VersionActivationFailed,
@@ -67,6 +68,7 @@ MARKS: Final[Mapping[type[Event], Mark]] = {
     VersionActivationFailed: Mark("failed", "M2-8-6 1h4.5L-3 8 6-2H1z", "failed to start"),
     VersionDeleted: Mark("deleted", _CROSS, "deleted"),
     ModelDeleted: Mark("ended", "M-7-7H7V7H-7zM-4-4 4 4M4-4-4 4", "model deleted"),
+    NothingChanged: Mark("nothing", "M-6-2.5H6V2.5H-6z", "nothing changed"),
 }
 
 
