@@ -21,7 +21,7 @@ import pytest
 from versioning import errors, limits, registry
 from versioning.artifacts import formats, objects
 from versioning.cli import addresses
-from versioning.reading import questions
+from versioning.reading import bookmarks, follower, questions
 from versioning.store import file_lease, postgres, sqlite_connections
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -109,8 +109,19 @@ def an_idle_session_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(postgres.SQL, "lease", "SELECT pg_try_advisory_lock($1::bigint::integer,$2::bigint::integer),NULL")
 
 
+def places_are_believed_by_their_position(patch: pytest.MonkeyPatch) -> None:
+    for room in (bookmarks, follower):
+        patch.setattr(room, "follows", lambda *_: True)
+
+
+def the_end_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    for room in (questions, follower):
+        patch.setattr(room, "check_place", lambda *_: None)
+
+
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
+BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
 HELD: Final = "tests/test_model_objects.py::TestModelObjects::"
 DIFFERENCE: Final = "tests/test_audit_replay.py::TestDifference::"
 GUARDS: Final[dict[str, Plant]] = {
@@ -125,6 +136,15 @@ GUARDS: Final[dict[str, Plant]] = {
         the_sequence_is_not_looked_at
     ),
     "tests/test_outsiders.py::test_a_database_that_cannot_be_opened": outsiders_are_told_all,
+    "tests/test_bookmarks.py::TestReadingOn::test_a_bookmark_of_another_log_is_refused[memory]": (
+        places_are_believed_by_their_position
+    ),
+    f"{BENEATH}test_those_who_begin_again_are_told[sqlite-15]": places_are_believed_by_their_position,
+    f"{BENEATH}test_those_who_follow_are_told_and_what_is_still_common[sqlite-False-15]": (
+        places_are_believed_by_their_position
+    ),
+    "tests/test_bookmarks.py::TestReadingOn::"
+    "test_what_lies_behind_the_end_is_refused_by_everything_that_asks[memory]": the_end_is_not_looked_at,
     "tests/test_limits.py::TestR28Texts::test_it_is_not_blank": blank_texts_pass,
     f"{DIFFERENCE}test_moments_of_a_repeated_hour_are_in_the_order_of_time": moments_are_compared_as_written,
     f"{DIFFERENCE}test_a_position_and_a_moment_are_ordered_too[memory]": pasts_are_not_ordered,

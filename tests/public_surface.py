@@ -118,7 +118,9 @@ def asking(registry: ModelRegistry | AsOf, version: Version, moment: datetime) -
     assert_type(registry.position(), int)
     assert_type(registry.history(name_model_id_or_version_id="fraud", after=0, limit=10), History)
     assert_type(registry.timeline("fraud", "timeline.svg", format="svg"), str)
+    assert_type(registry.history(after="pos_7_0"), History)
     for recorded in registry.history("fraud"):
+        assert_type(recorded.bookmark, str)
         assert_type(recorded, Recorded)
         assert_type(registry.sentence(recorded, named=True), str)
     assert_type(registry.rows("fraud", after=0, limit=10), Iterator[dict[str, str | int | bool | datetime]])
@@ -131,7 +133,8 @@ def asking_the_present(registry: ModelRegistry, moment: datetime) -> None:
     assert_type(registry.at(moment), AsOf)
     assert_type(registry.at(7), AsOf)
     assert_type(registry.diff(7, now=moment, model_name="fraud"), Difference)
-    with registry.follow(after=7, poll_s=0.5) as follower:
+    with registry.follow(after="pos_7_0", poll_s=0.5) as follower:
+        assert_type(follower.bookmark, str | None)
         assert_type(follower, Follower)
         assert_type(next(follower), Recorded)
     assert_type(registry.load("fraud", "1.2.0", trusted=True, serializer="skops"), object)

@@ -610,13 +610,13 @@ class TestFlatRows:
         first, second = serving(registry, actor="ada", reason="r", metadata={"auc": 1}), deploy(registry)
         registry.promote(second.version_id)
         (promoted,) = registry.rows(NAME, after=registry.position() - 1)
-        assert promoted | {"timestamp": "", "command_id": "", "position": 0, "sequence": 0} == {
+        assert promoted | {"timestamp": "", "command_id": "", "bookmark": "", "position": 0, "sequence": 0} == {
             "position": 0, "timestamp": "", "workspace": "default", "model_name": NAME, "model_id": first.model_id,
             "sequence": 0, "event": "VersionPromoted", "version_id": second.version_id, "number": "0.2.0",
             "previous": first.version_id, "previous_number": "0.1.0", "cause": "requested", "command": "",
             "published": False, "claims": False, "activation_id": "", "error": "", "artifact_uri": "",
             "artifact_digest": "", "metadata": "{}", "actor": "", "reason": "", "correlation_id": "",
-            "idempotency_key": "", "command_id": "",
+            "idempotency_key": "", "command_id": "", "bookmark": "",
             "sentence": "somebody promoted 0.2.0 of churn to primary (was 0.1.0)",
         }  # fmt: skip
         (deployed,) = registry.rows(limit=1)

@@ -125,6 +125,11 @@ class TestQuestions:
         ]
         assert rows[1][9:] == ["u-17", "ticket 4720"]
         assert [row[0] for row in done("log", "-n", "2").lines] == ["7", "6"]
+        bookmark = done("log", "--json").json[1]["bookmark"]
+        for place in ("6", "position:6", bookmark):
+            assert [row[0] for row in done("log", "--after", place).lines] == ["7"]
+        refused(run("log", "--after", "8"), 1, "ends at position 7", "log-rewound")
+        refused(run("log", "--after", "x"), 2, "no position and no bookmark", "versioning log --json")
         assert done("log", "--oneline").out == done("log").out
 
     def test_log_of_a_version_holds_what_names_it(self) -> None:

@@ -77,12 +77,11 @@ class TestR26History:
             "workspace": None, "name": NAME, "model_id": version.model_id, "version_id": version.version_id,
         }[about]  # fmt: skip
         whole = list(registry.history(what))
-        for after in range(8):
+        for after in range(registry.position() + 1):
             for limit in (None, 0, 1, 2, 100, 2**63 - 1):
                 expected = [recorded for recorded in whole if recorded.position > after][:limit]
                 assert list(registry.history(what, after=after, limit=limit)) == expected
                 assert list(registry.history(what, after, limit)) == expected
-        assert list(registry.history(what, after=2**63 - 1)) == []
 
     @pytest.mark.parametrize("wrong", [{"after": -1}, {"after": "1"}, {"after": None}, {"limit": -1}, {"limit": 1.5}])
     def test_after_is_a_position_and_limit_a_count(self, registry: ModelRegistry, wrong: dict[str, Any]) -> None:

@@ -54,8 +54,9 @@ def test_an_event_of_the_log_says_who_what_and_when(registry: ModelRegistry) -> 
     deployed, _, promoted, _ = registry.history("fraud")
     assert read_back(deployed)["facts"]["metadata"] == {"auc": 0.9}
     assert read_back(promoted) == {
-        "position": 3, "timestamp": "2026-03-14T14:03:00Z", "workspace": "default", "model_name": "fraud",
-        "model_id": promoted.model_id, "version_id": promoted.version_id, "sequence": 3, "event": "VersionPromoted",
+        "position": 3, "bookmark": f"pos_3_{promoted.chain[:32]}", "timestamp": "2026-03-14T14:03:00Z",
+        "workspace": "default", "model_name": "fraud", "model_id": promoted.model_id,
+        "version_id": promoted.version_id, "sequence": 3, "event": "VersionPromoted",
         "facts": {"version_id": promoted.version_id, "previous": None, "cause": "published"}, "actor": None,
         "reason": None, "correlation_id": None, "idempotency_key": None, "event_id": promoted.event_id,
     }  # fmt: skip

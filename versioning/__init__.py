@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from versioning.errors import InvalidBumpError as InvalidBumpError
     from versioning.errors import InvalidInputError as InvalidInputError
     from versioning.errors import InvalidNameError as InvalidNameError
+    from versioning.errors import LogRewoundError as LogRewoundError
     from versioning.errors import ModelNotFoundError as ModelNotFoundError
     from versioning.errors import NewerFormatError as NewerFormatError
     from versioning.errors import NoPrimaryVersionError as NoPrimaryVersionError
@@ -104,9 +105,9 @@ _HOMES: Final = {
     "errors": (
         "ArtifactDamagedError ArtifactNotFoundError ArtifactUntrustedError ConcurrencyError CorruptLogError "
         "IdempotencyConflictError InvalidArgumentError InvalidBumpError InvalidInputError InvalidNameError "
-        "ModelNotFoundError NewerFormatError NoPrimaryVersionError NotFoundError NothingToRollBackToError "
-        "PrimaryMovedError PrimaryProtectedError RefusedError StorageError StoreError TryAgainError "
-        "VersionDeletedError VersionNotActiveError VersionNotFoundError VersioningError"
+        "LogRewoundError ModelNotFoundError NewerFormatError NoPrimaryVersionError NotFoundError "
+        "NothingToRollBackToError PrimaryMovedError PrimaryProtectedError RefusedError StorageError StoreError "
+        "TryAgainError VersionDeletedError VersionNotActiveError VersionNotFoundError VersioningError"
     ),
     "events": (
         "ArtifactRef ModelDeleted NothingChanged PrimaryCleared Recorded VersionActivated VersionActivationFailed "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from versioning.errors import InvalidArgumentError, shown
 from versioning.events import Recorded, moment_of
 from versioning.ids import is_version_id
-from versioning.limits import checked_limit, checked_position
+from versioning.limits import checked_limit
 from versioning.reading.questions import Questions
 from versioning.sentences import sentence_of
 
@@ -40,7 +40,7 @@ class Answers(Questions):
     """Every question, and its answers as rows, CloudEvents, sentences and pictures."""
 
     def history(
-        self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
+        self, name_model_id_or_version_id: str | None = None, after: int | str = 0, limit: int | None = None
     ) -> History:
         """Return the recorded events after a position, oldest first (R26).
 
@@ -50,14 +50,15 @@ class Answers(Questions):
         Args:
             name_model_id_or_version_id: a model's name (all its lives), a model_id, or a version_id (with the events
                 that name it as `previous`); without it, the whole workspace.
-            after: the position of the last event that was seen.
+            after: the position, or better the bookmark, of the last event that was seen.
             limit: the most events to return; without it, all.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
+            LogRewoundError: the log ends before that event, or has another one there.
         """
         about, ask = name_model_id_or_version_id, super().history
-        behind, most = checked_position(after, "after"), checked_limit(limit)
+        behind, most = self._behind(after), checked_limit(limit)
         first = ask(about, behind, most)
         is_whole = about is not None and not is_version_id(about) and behind == 0 and most is None
         return History(first, lambda: ask(about, behind, most), self._timeline if is_whole else None)
@@ -118,7 +119,7 @@ class Answers(Questions):
         return sentence_of(recorded, self._numbers(), named=named)
 
     def rows(
-        self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
+        self, name_model_id_or_version_id: str | None = None, after: int | str = 0, limit: int | None = None
     ) -> Iterator[dict[str, Scalar]]:
         """Return events as flat rows, which pandas and polars take as they are; the arguments are those of `history`.
 
@@ -131,7 +132,7 @@ class Answers(Questions):
         return (flat_row(one, number_of) for one in self.history(name_model_id_or_version_id, after, limit))
 
     def cloud_events(
-        self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
+        self, name_model_id_or_version_id: str | None = None, after: int | str = 0, limit: int | None = None
     ) -> Iterator[dict[str, Any]]:
         """Return events as CloudEvents 1.0, each a dict of JSON types; the arguments are those of `history`."""
         from versioning.output.cloudevents import cloud_event_of  # noqa: PLC0415 - the law of this room

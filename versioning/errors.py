@@ -33,6 +33,7 @@ SHOWN_CHARACTERS_MAX = 120
 
 PYTHON: Final[Mapping[str, str]] = {
     "artifacts": "artifacts=",
+    "bookmark": "Recorded.bookmark",
     "blank": "Leave it out",
     "checkpoint": "checkpoint=",
     "clock": "clock=lambda: datetime.now(timezone.utc)",
@@ -61,6 +62,7 @@ PYTHON: Final[Mapping[str, str]] = {
 """Words of the library for the placeholders that hints use."""
 OUTSIDE: Final[Mapping[str, str]] = {
     "artifacts": "the artifacts folder",
+    "bookmark": "the bookmark of an event",
     "blank": "Leave it out",
     "checkpoint": "the checkpoint",
     "clock": "a clock that tells UTC",
@@ -330,6 +332,20 @@ class IdempotencyConflictError(RefusedError):
     code = "idempotency-conflict"
     rule = "R21"
     hint_text = "Use a new key for each command, and repeat a key only to retry the same command."
+
+
+class LogRewoundError(RefusedError):
+    """The log does not have the event behind which it should be read: it is another, or an older copy was restored."""
+
+    code = "log-rewound"
+    hint_text = (
+        "A backup was restored, or a server that lagged was promoted: whatever was read beyond the common part is no "
+        "longer so. Go back to what it has, and read from there."
+    )
+    position: int | None = None
+    """Position behind which the log should be read."""
+    last_common: int | None = None
+    """Last position of which is known that what was read there still stands there; None where none is known."""
 
 
 class ArtifactUntrustedError(RefusedError):

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from versioning.ids import model_id_of
+from versioning.ids import bookmark_of, model_id_of
 
 Cause: TypeAlias = Literal["published", "requested", "rollback", "fallback", "default"]
 """Reason for a version to become primary (R12)."""
@@ -293,6 +293,7 @@ class Recorded(Value):
         facts = self.event.to_dict()
         return {
             "position": self.position,
+            "bookmark": self.bookmark,
             "timestamp": facts.pop("timestamp"),
             "workspace": self.workspace,
             "model_name": self.model_name,
@@ -307,6 +308,11 @@ class Recorded(Value):
             "idempotency_key": self.idempotency_key,
             "event_id": self.event_id,
         }
+
+    @property
+    def bookmark(self) -> str:
+        """Place of the event in this very log, from which `follow` and `history` can go on."""
+        return bookmark_of(self.position, self.chain)
 
     @property
     def event_id(self) -> str:

@@ -5,8 +5,10 @@
     ver_<stream>_<ordinal>_<token>              a version: the ordinal counts the name's deployments, over all its lives
     mdl_<stream>_<generation>                   a model: one life of the name
     act_<stream>_<ordinal>_<token>_<attempt>    one wait for a version's serving environment
+    pos_<position>_<link>                       a bookmark: one event of one log, and so all before it in its stream
 
 The token is 32 random bits that the registry draws for each deployment, so an id from another store is not found here.
+The link is the first half of the event's own, so a bookmark of another log, or of one that was restored, is told apart.
 All ids are URL-safe and at most 64 characters long.
 """
 
@@ -27,6 +29,7 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """Each digit with its two upper bits set to 10, as a UUID has it in that place."""
 _VERSION = re.compile(rf"ver_({_STREAM})_({_COUNT})_({_TOKEN})")
 _MODEL = re.compile(rf"mdl_({_STREAM})_({_COUNT})")
+_BOOKMARK = re.compile(rf"pos_({_COUNT})_({_STREAM})")
 _ACTIVATION = re.compile(rf"act_({_STREAM})_({_COUNT})_({_TOKEN})_({_COUNT})")
 
 
@@ -36,6 +39,14 @@ class VersionAddress(NamedTuple):
     stream: str
     ordinal: int
     token: str
+
+
+class Bookmark(NamedTuple):
+    """A place in a log: behind the event at a position."""
+
+    position: int
+    link: str = ""
+    """First half of the event's link, as 32 hexadecimal digits; empty where only a position is known."""
 
 
 class ModelAddress(NamedTuple):
@@ -67,6 +78,17 @@ def activation_id_of(version_id: str, attempt: int) -> str:
     return f"act_{version_id[4:]}_{attempt}"
 
 
+def bookmark_of(position: int, chain: str) -> str:
+    """Build the bookmark of the event at a position, from its link as 64 hexadecimal digits."""
+    return f"pos_{position}_{chain[:32]}"
+
+
+def parse_bookmark(text: str) -> Bookmark | None:
+    """Split a bookmark into its parts; return None if it is malformed."""
+    found = _BOOKMARK.fullmatch(text) if len(text) <= ID_CHARACTERS_MAX else None
+    return None if found is None else Bookmark(int(found[1]), found[2])
+
+
 def stream_in(version_id: str) -> str:
     """Return the stream that a well-formed version_id holds."""
     return version_id[4:36]
@@ -82,8 +104,8 @@ def looks_like_id(text: object) -> bool:
     return (
         isinstance(text, str)
         and len(text) <= ID_CHARACTERS_MAX
-        and text.startswith(("ver_", "mdl_", "act_"))
-        and any(form.fullmatch(text) for form in (_VERSION, _MODEL, _ACTIVATION))
+        and text.startswith(("ver_", "mdl_", "act_", "pos_"))
+        and any(form.fullmatch(text) for form in (_VERSION, _MODEL, _ACTIVATION, _BOOKMARK))
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from versioning.commands import Expect, ExpectedPrimary
 from versioning.errors import InvalidArgumentError, InvalidNameError, shown
 from versioning.events import microseconds_of
-from versioning.ids import checked_version_id, looks_like_id
+from versioning.ids import Bookmark, checked_version_id, looks_like_id, parse_bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -251,6 +251,17 @@ def checked_position(value: object, argument: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INTEGER_MAX:
         return value
     _refuse(argument, f"must be a position, a whole number from 0, not {shown(value)}", rule="R25")
+
+
+def checked_place(value: object, argument: str) -> Bookmark:
+    """Return a place in the log: a position, or the bookmark of an event."""
+    if not isinstance(value, str):
+        return Bookmark(checked_position(value, argument))
+    place = parse_bookmark(str.__str__(value))
+    if place is not None and place.position <= INTEGER_MAX:
+        return place
+    msg = f"{argument} is no position and no bookmark: {shown(value)}."
+    raise InvalidArgumentError(msg, rule="R25", hint="A bookmark is what {bookmark} says.", argument=argument)
 
 
 def checked_limit(value: object, argument: str = "limit") -> int | None:

@@ -27,6 +27,7 @@ from versioning.limits import (
     checked_clock,
     checked_flag,
     checked_moment,
+    checked_place,
     checked_position,
     checked_progress,
     checked_reason,
@@ -250,14 +251,18 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         changes = changes_between(before, _models_of(self._as_of(later), model_name))
         return Difference(earlier.point, later.point, changes)
 
-    def follow(self, after: int = 0, poll_s: float = 1.0) -> Follower:
+    def follow(self, after: int | str = 0, poll_s: float = 1.0) -> Follower:
         """Follow the log: return an endless iterator over events as they come; `close()` ends it.
 
         Args:
-            after: the position of the last event that was seen; the next ones are returned.
+            after: the position, or better the bookmark, of the last event that was seen; the next ones are returned.
             poll_s: the most seconds to wait before looking again, if the store sends no signal.
+
+        Raises:
+            LogRewoundError: the log ends before that event, or has another one there: it was restored to an older copy.
+                The follower itself raises it where that happens while it follows.
         """
-        place, pause_s = checked_position(after, "after"), checked_seconds(poll_s, "poll_s")
+        place, pause_s = checked_place(after, "after"), checked_seconds(poll_s, "poll_s")
         return Follower(self._store, self.workspace, place, pause_s)
 
     # The kept views.

@@ -173,6 +173,12 @@ def parse_zone(text: str | None) -> tzinfo:
     raise InvalidArgumentError(msg, hint=hint, argument="tz")
 
 
+def parse_place(text: str) -> int | str:
+    """Read a position of the log, or leave a bookmark as it is."""
+    found = _POSITION.fullmatch(text)
+    return int(found[1]) if found else text
+
+
 def parse_month(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
     """Read a month as `2026-01`; return its start and its end.
 

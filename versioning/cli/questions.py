@@ -20,6 +20,7 @@ from versioning.cli.addresses import (
     parse_address,
     parse_moment,
     parse_month,
+    parse_place,
     parse_point,
     parse_zone,
 )
@@ -154,15 +155,18 @@ def _history(asked: Answers, address: str | None) -> tuple[Iterable[Recorded], C
 @_ABOUT
 @click.option("--oneline", is_flag=True, help="Write one line for each event, on a terminal too.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Show only the newest N events.")
+@click.option("--after", metavar="PLACE", help="Show only what is behind a position or the bookmark of an event.")
 @QUESTION
-def log(given: Given, address: str | None, *, oneline: bool, limit: int | None) -> None:
+def log(given: Given, address: str | None, *, oneline: bool, limit: int | None, after: str | None) -> None:
     """Show what happened, newest first: what changed, who did it and why.
 
     `(primary)` marks the event that made the present primary the primary. For a version, every event that names it is
     shown.
     """
     with given.open() as registry, addressed(address or ""):
-        events, is_asked, _ = _history(given.asked(registry), address)
+        asked = given.asked(registry)
+        events, is_asked, _ = _history(asked, address)
+        newer = None if after is None else {one.position for one in asked.history(after=parse_place(after))}
         steps: collections.deque[Transition] = collections.deque(maxlen=limit)
         marks: dict[str, int | None] = {}
         numbers: dict[str, str] = {}
@@ -174,7 +178,7 @@ def log(given: Given, address: str | None, *, oneline: bool, limit: int | None) 
             elif step.primary is None:
                 marks[recorded.stream] = None
             numbers.update(numbers_in([step]))
-            if is_asked(recorded):
+            if (newer is None or recorded.position in newer) and is_asked(recorded):
                 steps.append(step)
     stage, newest = given.stage(), list(reversed(steps))
     roles = ["primary" if marks.get(step.recorded.stream) == step.recorded.position else None for step in newest]

@@ -202,7 +202,7 @@ EVENTS: Final[Kind[Entry]] = Kind(
      "what", "before", "after", "role", "previous", "previous_number", "cause", "command", "published", "claims",
      "activation_id",
      "error", "artifact_uri", "artifact_digest", "metadata", "actor", "reason", "correlation_id", "idempotency_key",
-     "command_id", "sentence"),
+     "command_id", "bookmark", "sentence"),
     ("position", "timestamp", "model_name", "number", "event", "what", "before", "after", "role", "actor", "reason"),
     _of_entry,
     nothing="There are no events.",

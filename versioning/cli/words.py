@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WORDS: Final[Mapping[str, str]] = {
     "artifacts": "--artifacts",
+    "bookmark": "versioning log --json",
     "blank": "Is a variable of the shell unset? Leave the option out",
     "checkpoint": "--checkpoint",
     "clock": "a clock that tells UTC",

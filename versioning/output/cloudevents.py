@@ -33,7 +33,7 @@ def cloud_event_of(recorded: Recorded) -> dict[str, Any]:
         name: getattr(recorded, name)
         for name in (
             "position", "sequence", "workspace", "model_name", "model_id", "actor", "reason", "correlation_id",
-            "idempotency_key", "command_id", "index", "count", "chain",
+            "idempotency_key", "command_id", "index", "count", "chain", "bookmark",
         )
     }  # fmt: skip
     return {

@@ -59,6 +59,7 @@ def flat_row(recorded: Recorded, number_of: Callable[[str], str | None]) -> dict
         "correlation_id": recorded.correlation_id or "",
         "idempotency_key": recorded.idempotency_key or "",
         "command_id": recorded.command_id,
+        "bookmark": recorded.bookmark,
         "sentence": sentence_of(recorded, number_of, named=True),
     }
 

@@ -27,8 +27,9 @@ from versioning.commands import (
 )
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedError, shown
 from versioning.ids import model_id_of, parse_model_id, parse_version_id, stream_in
-from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_position
+from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_place, checked_position
 from versioning.projections import Usage, UsageLedger, draw_usage
+from versioning.reading.bookmarks import check_place
 from versioning.reading.replay import Replayed, replayed
 from versioning.reading.streams import StreamRef
 from versioning.reading.views import LEDGERS, MODELS, PRESENT, Past
@@ -205,7 +206,7 @@ class Questions:
     # The log, and what it amounts to.
 
     def history(
-        self, name_model_id_or_version_id: str | None = None, after: int = 0, limit: int | None = None
+        self, name_model_id_or_version_id: str | None = None, after: int | str = 0, limit: int | None = None
     ) -> Iterator[Recorded]:
         """Return the recorded events after a position, oldest first (R26).
 
@@ -214,16 +215,24 @@ class Questions:
         Args:
             name_model_id_or_version_id: a model's name (all its lives), a model_id, or a version_id (with the events
                 that name it as `previous`); without it, the whole workspace.
-            after: the position of the last event that was seen.
+            after: the position, or better the bookmark, of the last event that was seen.
             limit: the most events to return; without it, all.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there never was one.
+            LogRewoundError: the log ends before that event, or has another one there.
         """
-        behind, most = checked_position(after, "after"), checked_limit(limit)
+        behind, most = self._behind(after), checked_limit(limit)
         about = name_model_id_or_version_id
         events = self._streams.log(behind) if about is None else self._events_of(about)()
         return itertools.islice((one for one in events if one.position > behind), most)
+
+    def _behind(self, after: object) -> int:
+        """Return the position of a place in the log, which has to be there."""
+        place = checked_place(after, "after")
+        if place.position:
+            check_place(self._streams.store, place, self.position())
+        return place.position
 
     def _events_of(self, about: str) -> Callable[[], Iterator[Recorded]]:
         """Look up what a history is about, and return a function that reads its events."""

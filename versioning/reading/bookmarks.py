@@ -1,0 +1,71 @@
+"""Where to go on reading: whether a log still has the event behind which somebody wants to read.
+
+The law of this room: **a place is believed by its link.** A position alone says nothing of what was read there: a
+backup may have been restored, a server that lagged may have been promoted, and others may have recorded something else
+since.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from versioning.errors import LogRewoundError
+from versioning.store.format import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from versioning.ids import Bookmark
+    from versioning.store.contract import LogRow, Store
+
+
+def check_place(store: Store, place: Bookmark, end: int) -> None:
+    """Check that a log has a place, where it ends at a position.
+
+    Raises:
+        LogRewoundError: the place lies behind the end, or its event is another one.
+        CorruptLogError, NewerFormatError: the event there can't be read.
+    """
+    if place.position > end:
+        raise rewound(place.position, end)
+    if place.link and not _has(store, place):
+        raise rewound(place.position)
+
+
+def follows(rows: Sequence[LogRow], place: Bookmark) -> bool:
+    """Return whether rows begin with the event of a place.
+
+    Raises:
+        CorruptLogError, NewerFormatError: the event there can't be read.
+    """
+    return bool(rows) and rows[0][0] == place.position and decode(*rows[0]).chain.startswith(place.link)
+
+
+def _has(store: Store, place: Bookmark) -> bool:
+    return follows(store.log(place.position - 1, 1, place.position), place)
+
+
+def last_common(store: Store, read: Sequence[Bookmark]) -> int | None:
+    """Return the last of the places that a log still has, None where it has none of them; oldest first.
+
+    A log that was restored has a beginning in common with what was read, so the places are halved.
+    """
+    lost = bisect_left(
+        read, x=True, key=lambda place: not follows(store.log(place.position - 1, 1, place.position), place)
+    )
+    return read[lost - 1].position if lost else None
+
+
+def rewound(position: int, end: int | None = None, common: int | None = None) -> LogRewoundError:
+    """Return the error for a place that the log does not have.
+
+    Args:
+        position: the position behind which it should be read.
+        end: the position at which the log ends, if that is before.
+        common: the last position that is known to be common.
+    """
+    msg = f"The event at position {position} of the log is not the one that was read there."
+    if end is not None:
+        msg = f"The log ends at position {end}, so nothing can be read behind position {position}."
+    return LogRewoundError(msg, position=position, last_common=common)
