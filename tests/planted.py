@@ -11,18 +11,21 @@ To plant one: a line in `GUARDS`, with the test that has to notice that its guar
 import collections
 import os
 import re
+import shutil
 import types
 from collections.abc import Callable, Generator
-from datetime import UTC
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from versioning import errors, limits, registry
+from versioning import Checkpoint, errors, limits, registry
 from versioning.artifacts import formats, objects
-from versioning.cli import addresses
+from versioning.audit import backup
+from versioning.cli import addresses, doctor
 from versioning.reading import bookmarks, follower, questions
-from versioning.store import file_lease, postgres, sqlite_connections
+from versioning.store import file_lease, postgres, sqlite, sqlite_connections, sqlite_wal
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -119,12 +122,77 @@ def the_end_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(room, "check_place", lambda *_: None)
 
 
+def only_the_file_is_copied(patch: pytest.MonkeyPatch) -> None:
+    def copied(snapshot: sqlite.Snapshot, file: Path, _: object) -> None:
+        ((_, _, path),) = snapshot._connection.execute("PRAGMA database_list")  # type: ignore[union-attr]
+        shutil.copyfile(path, file)
+
+    patch.setattr(sqlite.Snapshot, "copy_to", copied)
+
+
+def a_copy_is_of_many_moments(patch: pytest.MonkeyPatch) -> None:
+    ask = sqlite.Snapshot.ask
+    patch.setattr(sqlite.Snapshot, "ask", lambda one, name, *given: name == "head" or ask(one, name, *given))
+
+
+def a_copy_is_not_read(patch: pytest.MonkeyPatch) -> None:
+    nothing = Checkpoint(0, 0, "0" * 64, datetime(2026, 1, 1, tzinfo=UTC))
+    patch.setattr(backup, "take_checkpoint", lambda *_: nothing)
+
+
+def what_is_there_is_replaced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(backup, "_check_free", lambda _: None)
+
+
+def a_copy_is_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(backup, "_sync", lambda _: None)
+
+
+def everybody_may_read_a_copy(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(backup, "_mode", lambda _: 0o666)
+
+
+def every_log_belongs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_wal, "_foreign", lambda _: None)
+
+
+def no_file_is_younger_than_its_log(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_wal, "_is_younger", lambda *_: False)
+
+
+def files_stand_still(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_wal, "_state", lambda *_: [])
+
+
+def the_doctor_opens_whatever_is_there(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(doctor, "foreign_log_at", lambda _: None)
+
+
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
 BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
+BACKUP: Final = "tests/test_backup.py::"
+WAL: Final = "tests/test_foreign_wal.py::"
 HELD: Final = "tests/test_model_objects.py::TestModelObjects::"
 DIFFERENCE: Final = "tests/test_audit_replay.py::TestDifference::"
 GUARDS: Final[dict[str, Plant]] = {
+    f"{BACKUP}TestItIsWhole::test_what_is_only_in_the_write_ahead_log_is_in_it": only_the_file_is_copied,
+    f"{BACKUP}TestItIsWhole::test_what_is_recorded_while_it_runs_does_not_make_it_begin_again": (
+        a_copy_is_of_many_moments
+    ),
+    f"{BACKUP}TestItIsWhole::test_it_survives_a_loss_of_power": a_copy_is_not_synced,
+    f"{BACKUP}TestItIsWhole::test_nobody_may_read_it_who_may_not_read_the_original": everybody_may_read_a_copy,
+    f"{BACKUP}TestItFailsAsAWhole::test_a_copy_that_can_not_be_read_is_none": a_copy_is_not_read,
+    f"{BACKUP}TestNothingIsReplaced::"
+    "test_a_place_that_is_taken_or_has_a_leftover_is_refused": what_is_there_is_replaced,
+    f"{BACKUP}TestNothingIsReplaced::test_so_is_what_somebody_puts_there_meanwhile": what_is_there_is_replaced,
+    f"{WAL}TestALogThatDoesNot::test_a_restored_file_whose_log_goes_on_is_only_likely": no_file_is_younger_than_its_log,
+    f"{WAL}TestALogThatDoesNot::test_a_file_to_which_the_log_lacks_pages": every_log_belongs,
+    f"{WAL}TestALogThatDoesNot::test_a_log_that_is_older_than_the_file": every_log_belongs,
+    f"{WAL}TestALogThatDoesNot::test_a_log_with_which_the_database_is_damaged": every_log_belongs,
+    f"{WAL}TestALogThatDoesNot::test_a_log_of_another_size_of_pages": every_log_belongs,
+    f"{WAL}TestNothingIsSaid::test_of_files_that_change_meanwhile": files_stand_still,
+    f"{WAL}TestTheDoctor::test_it_warns_and_leaves_all_as_it_is": the_doctor_opens_whatever_is_there,
     f"{MAIN}test_it_is_refused[__main__-pickle]": names_of_main_pass,
     f"{MAIN}test_it_is_refused[__mp_main__-skops]": names_of_main_pass,
     f"{MAIN}test_so_is_one_inside_another_or_named_a_second_time[__main__]": names_of_main_pass,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 import versioning
 from versioning import (
     AsOf,
+    Backup,
     Change,
     Checkpoint,
     Deployment,
@@ -152,6 +153,7 @@ def auditing(registry: ModelRegistry, path: Path) -> None:
     verification = registry.verify([checkpoint, path], public_key=path, views=False, progress=told)
     assert_type(verification, Verification)
     assert_type(verification.findings, tuple[Finding, ...])
+    assert_type(registry.backup(path, progress=told), Backup)
     assert_type(registry.export(path, "fraud", progress=told), LogFile)
     assert_type(registry.import_log(path, progress=told, dry_run=True), LogFile)
 

@@ -26,7 +26,7 @@ place = cli_tools.place
 VERBS = [
     "deploy", "publish", "promote", "rollback", "deactivate", "activate", "complete-activation", "fail-activation",
     "delete", "ls", "show", "log", "replay", "diff", "resolve", "usage", "timeline", "verify", "checkpoint", "export",
-    "import", "rebuild", "migrate", "doctor", "explain", "skip", "collect",
+    "import", "rebuild", "migrate", "doctor", "explain", "skip", "collect", "backup",
 ]  # fmt: skip
 
 

@@ -92,6 +92,7 @@ CALLS: Final[dict[str, list[str]]] = {
     "timeline": ["timeline", UNCONTROLLED],
     "verify": ["verify", "--checkpoint", "then.json"],
     "checkpoint": ["checkpoint"],
+    "backup": ["backup", f"copy{UNCONTROLLED}"],
     "cloud events": ["export", "--cloud-events"],
     "export of rows": ["export"],
     "import": ["import", "log.ndjson", "--dry-run"],
@@ -120,6 +121,7 @@ REFUSED: Final[dict[str, list[str]]] = {
     "no url": ["ls", "--url", ANYTHING],
     "no checkpoint": ["verify", "--checkpoint", f"{UNCONTROLLED}"],
     "no file": ["import", UNCONTROLLED],
+    "no place for a backup": ["backup", f"no/{ANYTHING.replace(chr(0), '')}"],
     "no folder": ["timeline", UNCONTROLLED, "-o", f"no/{ANYTHING.replace(chr(0), '')}"],
     "a rule": ["promote", SECOND],
     "a model and a version": ["rollback", FIRST],
@@ -142,7 +144,7 @@ def reached(ran: Ran, form: str) -> set[str]:
 
 def takes(words: list[str], form: str) -> bool:
     """Whether a verb has a form."""
-    json_only = words[0] in {"timeline", "checkpoint", "import", "rebuild", "migrate", "skip", "collect"}
+    json_only = words[0] in {"timeline", "checkpoint", "backup", "import", "rebuild", "migrate", "skip", "collect"}
     if words[0] == "export":
         return form in ({"text", "terminal"} if "--cloud-events" in words else {"json", "nl", "csv"})
     return form in ({"text", "terminal", "json"} if json_only else FORMS) and (words[0], form) != (
@@ -159,6 +161,8 @@ def test_what_a_verb_says_is_printable(call: str, form: str, monkeypatch: pytest
     if not takes(words, form):
         assert form in {"text", "terminal"} or run(*words, f"--{form}").code == 2
         return
+    if call == "backup":
+        Path(words[1]).unlink(missing_ok=True)
     ran = asked(words, form, monkeypatch)
     assert reached(ran, form) == set()
     assert ran.code == (1 if call == "delete, asked" else 0), ran

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests import cli_tools
 from tests.cli_tools import NAME, PLACE, done, incident, opened, refused, run
+from versioning import ModelRegistry
 from versioning.cli import cli
 from versioning.cli.rows import EVENTS, FINDINGS
 
@@ -151,3 +152,36 @@ class TestTheWayOfALog:
         assert done("export", "--csv", "-o", "rows.csv").out == ""
         header, *lines = Path("rows.csv").read_text(encoding="utf-8").splitlines()
         assert (header, len(lines)) == (",".join(EVENTS.columns), 7)
+
+
+class TestABackup:
+    @pytest.fixture(autouse=True)
+    def month(self) -> None:
+        incident(PLACE).close()
+
+    def test_it_is_a_store_that_its_checkpoint_vouches_for(self) -> None:
+        ran = done("backup", "copy.db", "--checkpoint", "then.json")
+        assert (ran.out, ran.err) == ("", "copy.db is a whole copy: 7 rows up to position 7, read again.\n")
+        assert "nothing was found" in done("verify", "--url", "sqlite:///copy.db", "--checkpoint", "then.json").err
+        assert done("ls", "--url", "sqlite:///copy.db").out == done("ls").out
+
+    def test_it_says_where_it_ends(self) -> None:
+        told = done("backup", "copy.db", "--json").json
+        assert (told["file"], told["position"], told["count"]) == (str(Path("copy.db").absolute()), 7, 7)
+        assert told["checkpoint"]["head"] == json.loads(done("checkpoint").out)["head"]
+
+    def test_a_store_of_one_row_has_one_too(self) -> None:
+        with ModelRegistry("sqlite:///one.db") as registry:
+            registry.deploy("s3://x", model_name=NAME)
+        assert "1 row up to position 1," in done("backup", "copy.db", "--url", "sqlite:///one.db").err
+
+    def test_what_is_there_stays(self) -> None:
+        done("backup", "copy.db")
+        refused(run("backup", "copy.db"), 2, "exists already", "move this one away")
+        refused(run("backup", "models.db"), 2, "exists already")
+
+    def test_no_checkpoint_is_written_over_something_else(self) -> None:
+        Path("mine.txt").write_text("mine", encoding="utf-8")
+        assert run("backup", "copy.db", "--checkpoint", "mine.txt").code == 2
+        assert not Path("copy.db").exists()
+        assert Path("mine.txt").read_text(encoding="utf-8") == "mine"

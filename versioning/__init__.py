@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from versioning.answers import History as History
     from versioning.artifacts.formats import Serializer as Serializer
     from versioning.artifacts.formats import SkopsSerializer as SkopsSerializer
+    from versioning.audit.backup import Backup as Backup
     from versioning.audit.checkpoints import Checkpoint as Checkpoint
     from versioning.audit.log_file import LogFile as LogFile
     from versioning.audit.verify import Finding as Finding
@@ -95,6 +96,7 @@ _HOMES: Final = {
     "aggregate": "Model ModelAggregate Version",
     "answers": "AsOf History",
     "artifacts.formats": "Serializer SkopsSerializer",
+    "audit.backup": "Backup",
     "audit.checkpoints": "Checkpoint",
     "audit.log_file": "LogFile",
     "audit.verify": "Finding Verification",

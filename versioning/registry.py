@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from versioning.answers import Answers, AsOf
 from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
 from versioning.artifacts.objects import HELD_MAX, ModelObjects
+from versioning.audit.backup import Backup, back_up
 from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
 from versioning.audit.log_file import ExportScope, LogFile, export_log, import_log
 from versioning.audit.verify import Verification, verify
@@ -363,6 +364,25 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             self._streams.require_history(ref)
         scope = ExportScope(self.workspace, name, self._store.head(), self._now())
         return export_log(self._store, scope, target, progress)
+
+    def backup(self, file: str | Path, *, progress: Progress | None = None) -> Backup:
+        """Write a whole copy of the store to a new SQLite file, all workspaces included, while others go on writing.
+
+        The copy is read again, synced, and only then named; its checkpoint says where it ends. A copy of the file by
+        other means lacks what stands in the `-wal` beside it. The contents of artifacts are not copied.
+
+        Args:
+            file: a path where nothing is yet.
+            progress: called with "backup", the pages written and all pages, then with "checkpoint", the position read
+                and the last.
+
+        Raises:
+            InvalidArgumentError: something is at this path, or the store is a PostgreSQL database, which has pg_dump.
+            CorruptLogError: the copy has a row that can't be read.
+            StoreError: the file can't be written.
+        """
+        checked_progress(progress)
+        return back_up(self._store, file, self._now(), progress)
 
     def import_log(self, source: File, *, progress: Progress | None = None, dry_run: bool = False) -> LogFile:
         """Record what `export` wrote from the same workspace, after checking it to its last line.

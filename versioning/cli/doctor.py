@@ -22,7 +22,7 @@ from versioning.cli.words import WORDS
 from versioning.errors import VersioningError, shown, worded
 from versioning.events import Value
 from versioning.registry import ModelRegistry
-from versioning.store.opening import holds_store, open_store
+from versioning.store.opening import foreign_log_at, holds_store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +69,10 @@ def examine(
             hint = "Check the URL for a typo; `migrate` or the first `deploy` makes a store."
             yield Check("fail", "store", "There is no store at this place.", hint)
             return
+        if (foreign := foreign_log_at(place)) is not None:
+            hint = worded(foreign.hint, WORDS)
+            yield Check("fail" if foreign.certain else "warn", "wal", foreign.sentence, hint)
+            return  # opening the store would take it in
         store = open_store(place)
     except VersioningError as error:
         yield _trouble("store", error)

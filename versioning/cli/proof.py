@@ -102,6 +102,31 @@ def checkpoint(given: Given, output: str | None, key: str | None) -> None:
         stage.tell(f"The checkpoint of {taken.count} rows is in {output}.")
 
 
+@verb("Write a whole copy of the store to a file")
+@click.argument("file", type=FILE)
+@click.option("--checkpoint", "output", type=FILE, help="File for the copy's checkpoint, preferably elsewhere.")
+@PLACE
+@JSON
+def backup(given: Given, file: str, output: str | None) -> None:
+    """Write a whole copy of the store to FILE, a new SQLite store with all workspaces, while others go on writing.
+
+    The contents of artifacts are not copied: copy their folder after this. `explain restoring` says how to go back. A
+    PostgreSQL database has pg_dump for this.
+    """
+    if output is not None and Path(output).exists():
+        Checkpoint.read(output)  # only another checkpoint is replaced
+    with given.open() as registry, Progress() as progress:
+        done = registry.backup(file, progress=progress)
+    if output is not None:
+        done.checkpoint.write(output)
+    stage = given.stage()
+    if stage.look == "json":
+        stage.json(done.to_dict())
+    else:
+        rows = "1 row" if done.count == 1 else f"{done.count} rows"
+        stage.tell(f"{file} is a whole copy: {rows} up to position {done.position}, read again.")
+
+
 @verb("Write the log to a file")
 @click.argument("name", required=False, shell_complete=complete_names)
 @click.option("-o", "--output", type=FILE, help="New file to write to [default: stdout].")
@@ -181,5 +206,5 @@ def import_(given: Given, file: str) -> None:
     stage.tell(f"{done.imported} of {done.events} events {outcome}; the others were already there.")
 
 
-VERBS: Final = (verify, checkpoint, export, import_)
+VERBS: Final = (verify, checkpoint, backup, export, import_)
 """Verbs of this file, in the order of help."""

@@ -29,6 +29,7 @@ WORDS: Final[Mapping[str, str]] = {
     "private_key": "`openssl genpkey -algorithm ed25519`",
     "publish": "--publish",
     "rebuild": "`rebuild`",
+    "restoring": "`explain restoring`",
     "seen": "its number or its version_id",
     "serializer": "--serializer",
     "skops": "the serializer skops and its trusted types, in Python,",

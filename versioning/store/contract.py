@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 from versioning.limits import INTEGER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -176,6 +176,18 @@ class Store(Protocol):
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """Return the log and the kept views as of one moment, for a `with` block, whatever is recorded meanwhile."""
+
+    def copy_to(self, file: Path, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Write all that the store holds, as of one moment, to an empty file, which is then a store.
+
+        Args:
+            file: the file; it is not synced.
+            progress: called with "backup", how much is written, and how much there is.
+
+        Raises:
+            InvalidArgumentError: this engine has a tool of its own for that.
+            StoreError: the file can't be written.
+        """
 
     def write_view(
         self, name: str, expected_position: int, new_position: int, latest_us: int, rows: Sequence[KeptRow]

@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from versioning.errors import InvalidArgumentError, shown
 from versioning.store.sqlite import TIMEOUT_S, SQLiteRecorder
+from versioning.store.sqlite_wal import foreign_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from versioning.store.contract import Store
     from versioning.store.postgres_connections import Settings
     from versioning.store.sqlite_connections import Durability
+    from versioning.store.sqlite_wal import ForeignLog
 
 SCHEMA_NAME: Final = "versioning"
 """Schema of the tables if the URL names none: not `public`, where eventsourcing has a table of the same name, and where
@@ -103,6 +105,18 @@ def holds_store(place: str | Path) -> bool:
     from versioning.store import postgres  # noqa: PLC0415 - for its URLs only
 
     return postgres.holds_store(location)
+
+
+def foreign_log_at(place: str | Path) -> ForeignLog | None:
+    """Return what speaks against the write-ahead log that lies beside a SQLite file, or None; nothing is taken in.
+
+    Raises:
+        InvalidArgumentError: the place has another form.
+    """
+    location = location_of(place)
+    if not isinstance(location, SQLiteLocation) or location.path is None:
+        return None
+    return foreign_log(location.path)
 
 
 def is_postgres(place: str | Path) -> bool:

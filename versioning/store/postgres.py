@@ -22,7 +22,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from versioning.errors import NewerFormatError, StoreError, shown, verbatim
+from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown, verbatim
 from versioning.limits import INTEGER_MAX
 from versioning.store import recorder
 from versioning.store.contract import AppendConflict
@@ -277,6 +277,15 @@ class PostgresRecorder(Recorder):
         before_us = now_us()
         ((server_us,),) = connection.ask("clock")
         self._pool.clock.set(server_us, before_us, now_us())
+
+    def copy_to(self, file: Path, progress: Callable[[str, int, int], None] | None = None) -> None:  # noqa: ARG002 - the contract's
+        msg = "A PostgreSQL database is backed up by PostgreSQL's own tools."
+        schema = verbatim(shown(self._pool.settings.schema))
+        hint = (
+            f"Use pg_dump --format=custom with --schema={schema}, or your provider's backups. {{restoring}} says more."
+        )
+        outside = "This store is backed up by the tools of its database."
+        raise InvalidArgumentError(msg, hint=hint, outside=outside, argument="file")
 
     # The kept views.
 

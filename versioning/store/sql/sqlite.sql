@@ -55,6 +55,10 @@ INSERT INTO stored_events (originator_id,originator_version,topic,state,idempote
 -- Position of the last row.
 SELECT coalesce(max(rowid),0) FROM stored_events;
 
+-- name: last_row
+-- The last row.
+SELECT rowid,originator_id,originator_version,topic,state FROM stored_events ORDER BY rowid DESC LIMIT 1;
+
 -- name: log
 -- Rows between two positions, oldest first.
 SELECT rowid,originator_id,originator_version,topic,state FROM stored_events
