@@ -21,7 +21,7 @@ from typing import Any, Final
 import pytest
 
 from versioning import Checkpoint, errors, limits, registry
-from versioning.artifacts import formats, objects
+from versioning.artifacts import formats, objects, owner
 from versioning.audit import backup
 from versioning.cli import addresses, doctor
 from versioning.reading import bookmarks, follower, questions
@@ -168,11 +168,29 @@ def the_doctor_opens_whatever_is_there(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(doctor, "foreign_log_at", lambda _: None)
 
 
+def whoever_asks_owns_the_folder(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(owner, "check", lambda folder, _: owner.read(folder))
+
+
+def the_folder_sees_no_later_event(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(owner, "move_on", lambda *_: None)
+
+
+def an_adopted_folder_is_like_any_other(patch: pytest.MonkeyPatch) -> None:
+    adopt = owner.adopt
+    patch.setattr(owner, "adopt", lambda folder, log, **_: adopt(folder, log, is_empty=True))
+
+
+def the_folder_lies_beside_the_link(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(registry, "folder_for", lambda given, store: given or f"{store}.artifacts")
+
+
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
 BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
 BACKUP: Final = "tests/test_backup.py::"
 WAL: Final = "tests/test_foreign_wal.py::"
+OWNER: Final = "tests/test_artifacts_owner.py"
 HELD: Final = "tests/test_model_objects.py::TestModelObjects::"
 DIFFERENCE: Final = "tests/test_audit_replay.py::TestDifference::"
 GUARDS: Final[dict[str, Plant]] = {
@@ -213,6 +231,13 @@ GUARDS: Final[dict[str, Plant]] = {
     ),
     "tests/test_bookmarks.py::TestReadingOn::"
     "test_what_lies_behind_the_end_is_refused_by_everything_that_asks[memory]": the_end_is_not_looked_at,
+    f"{OWNER}::TestTheOwner::test_another_store_reads_and_adds_and_erases_nothing": whoever_asks_owns_the_folder,
+    f"{OWNER}::TestCopies::test_an_older_copy_erases_nothing": whoever_asks_owns_the_folder,
+    f"{OWNER}::TestCopies::test_what_was_the_last_to_happen_counts": the_folder_sees_no_later_event,
+    f"{OWNER}::TestCopies::test_a_restored_store_adopts_the_folder_and_erases_only_what_it_knows": (
+        an_adopted_folder_is_like_any_other
+    ),
+    f"{OWNER}::test_a_database_has_one_folder_however_it_is_named": the_folder_lies_beside_the_link,
     "tests/test_limits.py::TestR28Texts::test_it_is_not_blank": blank_texts_pass,
     f"{DIFFERENCE}test_moments_of_a_repeated_hour_are_in_the_order_of_time": moments_are_compared_as_written,
     f"{DIFFERENCE}test_a_position_and_a_moment_are_ordered_too[memory]": pasts_are_not_ordered,

@@ -16,6 +16,7 @@ from versioning import (
     Backup,
     Change,
     Checkpoint,
+    Collection,
     Deployment,
     Difference,
     Expect,
@@ -140,7 +141,8 @@ def asking_the_present(registry: ModelRegistry, moment: datetime) -> None:
         assert_type(next(follower), Recorded)
     assert_type(registry.load("fraud", "1.2.0", trusted=True, serializer="skops"), object)
     assert_type(registry.invoke("fraud", [[1.0]], trusted=True, serializer=None), Any)
-    assert_type(registry.collect_artifacts(), tuple[str, ...])
+    assert_type(registry.collect_artifacts(dry_run=True), Collection)
+    registry.adopt_artifacts()
 
 
 def auditing(registry: ModelRegistry, path: Path) -> None:

@@ -98,7 +98,7 @@ class TestTheStore:
             Path("model.bin").write_bytes(contents)
             done("deploy", NAME, "model.bin")
         done("delete", f"{NAME}@0.1.0", "--yes")
-        assert done("collect", "--yes", "--json").json == {"erased": []}
+        assert done("collect", "--yes", "--json").json == {"erased": [], "unknown": [], "dry_run": False}
         for path in Path("models.db.artifacts").rglob("*"):
             os.utime(path, (0, 0))
         ran = run("collect", stdin="n\n")

@@ -72,7 +72,7 @@ class TestModelObjects:
         with ModelRegistry("memory:") as registry:
             with refused(registry, InvalidArgumentError):
                 registry.deploy(b"weights", model_name=NAME)
-            assert registry.collect_artifacts() == ()
+            assert registry.collect_artifacts().erased == ()
 
     def test_of_a_reference_nothing_can_be_loaded(self, registry: ModelRegistry) -> None:
         deploy(registry, publish=True)
@@ -185,11 +185,11 @@ class TestModelObjects:
         gone = registry.deploy(b"gone", model_name=NAME)
         deploy(registry)
         registry.delete(gone.version_id)
-        assert registry.collect_artifacts() == ()
+        assert registry.collect_artifacts().erased == ()
         for path in (tmp_path / "contents").rglob("*"):
             if path.is_file():
                 os.utime(path, (0, 0))
         with nothing_recorded(registry):
-            assert registry.collect_artifacts() == (gone.artifact.digest,)
+            assert registry.collect_artifacts().erased == (gone.artifact.digest,)
         assert registry.load(NAME, kept_one.number) == b"kept"
         assert registry.version(gone.version_id).artifact == gone.artifact

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from versioning.answers import History as History
     from versioning.artifacts.formats import Serializer as Serializer
     from versioning.artifacts.formats import SkopsSerializer as SkopsSerializer
+    from versioning.artifacts.objects import Collection as Collection
     from versioning.audit.backup import Backup as Backup
     from versioning.audit.checkpoints import Checkpoint as Checkpoint
     from versioning.audit.log_file import LogFile as LogFile
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from versioning.defaults import deploy as deploy
     from versioning.errors import ArtifactDamagedError as ArtifactDamagedError
     from versioning.errors import ArtifactNotFoundError as ArtifactNotFoundError
+    from versioning.errors import ArtifactsNotOwnedError as ArtifactsNotOwnedError
     from versioning.errors import ArtifactUntrustedError as ArtifactUntrustedError
     from versioning.errors import ConcurrencyError as ConcurrencyError
     from versioning.errors import CorruptLogError as CorruptLogError
@@ -97,6 +99,7 @@ _HOMES: Final = {
     "answers": "AsOf History",
     "artifacts.formats": "Serializer SkopsSerializer",
     "audit.backup": "Backup",
+    "artifacts.objects": "Collection",
     "audit.checkpoints": "Checkpoint",
     "audit.log_file": "LogFile",
     "audit.verify": "Finding Verification",
@@ -105,11 +108,12 @@ _HOMES: Final = {
     "commands": "Expect",
     "defaults": "default_registry deploy",
     "errors": (
-        "ArtifactDamagedError ArtifactNotFoundError ArtifactUntrustedError ConcurrencyError CorruptLogError "
-        "IdempotencyConflictError InvalidArgumentError InvalidBumpError InvalidInputError InvalidNameError "
-        "LogRewoundError ModelNotFoundError NewerFormatError NoPrimaryVersionError NotFoundError "
-        "NothingToRollBackToError PrimaryMovedError PrimaryProtectedError RefusedError StorageError StoreError "
-        "TryAgainError VersionDeletedError VersionNotActiveError VersionNotFoundError VersioningError"
+        "ArtifactDamagedError ArtifactNotFoundError ArtifactUntrustedError ArtifactsNotOwnedError "
+        "ConcurrencyError CorruptLogError IdempotencyConflictError InvalidArgumentError InvalidBumpError "
+        "InvalidInputError InvalidNameError LogRewoundError ModelNotFoundError NewerFormatError "
+        "NoPrimaryVersionError NotFoundError NothingToRollBackToError PrimaryMovedError PrimaryProtectedError "
+        "RefusedError StorageError StoreError TryAgainError VersionDeletedError VersionNotActiveError "
+        "VersionNotFoundError VersioningError"
     ),
     "events": (
         "ArtifactRef ModelDeleted NothingChanged PrimaryCleared Recorded VersionActivated VersionActivationFailed "

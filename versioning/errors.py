@@ -32,6 +32,7 @@ SHOWN_CHARACTERS_MAX = 120
 """Longest excerpt of a caller's value that an error repeats."""
 
 PYTHON: Final[Mapping[str, str]] = {
+    "adopt": "adopt_artifacts()",
     "artifacts": "artifacts=",
     "bookmark": "Recorded.bookmark",
     "blank": "Leave it out",
@@ -62,6 +63,7 @@ PYTHON: Final[Mapping[str, str]] = {
 }
 """Words of the library for the placeholders that hints use."""
 OUTSIDE: Final[Mapping[str, str]] = {
+    "adopt": "adopting it",
     "artifacts": "the artifacts folder",
     "bookmark": "the bookmark of an event",
     "blank": "Leave it out",
@@ -420,6 +422,18 @@ class NewerFormatError(StorageError):
     outside = "A newer release of this library wrote what was asked for."
     hint_text = "Upgrade model-versioning in this process."
     position: int | None = None
+
+
+class ArtifactsNotOwnedError(StorageError):
+    """The artifacts folder belongs to another store, or to a log that went another way, so nothing is erased there."""
+
+    code = "artifacts-not-owned"
+    outside = "The artifacts folder belongs to another store."
+    rule = "R26"
+    hint_text = (
+        "If no other store needs what is in it, {adopt} makes it this store's own; then only contents that this very "
+        "log deployed and deleted are erased."
+    )
 
 
 class ArtifactDamagedError(StorageError):

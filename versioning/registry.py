@@ -13,8 +13,8 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from versioning.answers import Answers, AsOf
-from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
-from versioning.artifacts.objects import HELD_MAX, ModelObjects
+from versioning.artifacts.folder import ArtifactFolder, checked_folder, digest_named_by, folder_for
+from versioning.artifacts.objects import HELD_MAX, Collection, ModelObjects
 from versioning.audit.backup import Backup, back_up
 from versioning.audit.checkpoints import Checkpoint, given_checkpoints, take_checkpoint
 from versioning.audit.log_file import ExportScope, LogFile, export_log, import_log
@@ -22,7 +22,9 @@ from versioning.audit.verify import Verification, verify
 from versioning.commanding import requests
 from versioning.commanding.calls import Commands, Preview
 from versioning.commanding.deciding import Deciding
+from versioning.commands import Delete, Deploy
 from versioning.errors import ModelNotFoundError, shown
+from versioning.events import ArtifactRef, VersionDeployed
 from versioning.limits import (
     checked_actor,
     checked_clock,
@@ -35,6 +37,7 @@ from versioning.limits import (
     checked_seconds,
     checked_workspace,
 )
+from versioning.reading.bookmarks import LogMarks
 from versioning.reading.diff import Difference, changes_between
 from versioning.reading.follower import Follower
 from versioning.reading.kept import Skipped, Views
@@ -56,7 +59,6 @@ if TYPE_CHECKING:
     from versioning.audit.checkpoints import Key, Progress
     from versioning.audit.log_file import File
     from versioning.commanding.requests import Deployment, Request
-    from versioning.events import ArtifactRef
     from versioning.reading.kept import ViewStatus
     from versioning.reading.questions import Questions
     from versioning.resolving import VersionWanted
@@ -101,7 +103,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         folder = checked_folder(artifacts)
         self._store = open_store(place)
         folder = folder_for(folder, self._store.path)
-        self._objects.folder = None if folder is None else ArtifactFolder(folder, workspace)
+        self._objects.folder = None if folder is None else ArtifactFolder(folder, workspace, LogMarks(self._store))
         self._views = Views(self._store)
         self.closed = False
         self._use(workspace, policy)
@@ -140,7 +142,10 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
     # Commands.
 
     def _run(self, request: Request) -> Version:
-        return self._objects.after_command(self._deciding.run(request).version)
+        version = self._deciding.run(request).version
+        if isinstance(request.command, Deploy | Delete) and digest_named_by(version.artifact.uri) is not None:
+            self._objects.after_change()
+        return self._objects.after_command(version)
 
     def _run_on_model(self, request: Request) -> Model:
         return self._objects.after_deletion(self._deciding.run(request).model)
@@ -179,7 +184,10 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         checked_progress(progress)
         common = {"actor": actor, "reason": reason, "correlation_id": correlation_id}
         asked = requests.deployments(self._streams, deployments, common, self._stored)
-        return tuple(self._deciding.run_many(asked, progress))
+        try:
+            return tuple(self._deciding.run_many(asked, progress))
+        finally:
+            self._objects.after_change()
 
     @property
     def preview(self) -> Preview:
@@ -447,13 +455,34 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         resolve = functools.partial(self.resolve, model_name, version)
         return self._objects.invoke(resolve, inputs, trusted, serializer, self.active)
 
-    def collect_artifacts(self) -> tuple[str, ...]:
-        """Erase contents that are older than a day and belong to no version that is left; return their digests (R26).
+    def collect_artifacts(self, *, dry_run: bool = False) -> Collection:
+        """Erase contents that are older than a day and belong to no version that is left (R26).
 
         The facts stay: the log still has the digest, size and format of what was erased, and names, reasons, actors and
         metadata. Copies elsewhere, such as backups, are not reached.
+
+        Args:
+            dry_run: whether to say only what would be erased.
+
+        Raises:
+            ArtifactsNotOwnedError: the folder belongs to another store, or has seen events that this copy lacks.
         """
-        return self._objects.collect(self._referenced)
+        return self._objects.collect(self._referenced, self._deployed, dry_run=checked_flag(dry_run, "dry_run"))
+
+    def adopt_artifacts(self) -> None:
+        """Make the artifacts folder this store's own, whoever had it before, such as a copy of this store.
+
+        From then on `collect_artifacts` erases only contents that this very log deployed and deleted.
+
+        Raises:
+            InvalidArgumentError: this registry has no folder.
+            StoreError: the folder can't be written.
+        """
+        self._objects.adopt()
+
+    def _deployed(self) -> set[str]:
+        deployed = (one.event.artifact.digest for one in self.history() if isinstance(one.event, VersionDeployed))
+        return {digest for digest in deployed if digest is not None}
 
     def _referenced(self) -> set[str]:
         versions = (version for model in self.models() for version in model.versions)

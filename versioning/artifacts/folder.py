@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
+from versioning.artifacts import owner
 from versioning.errors import (
     ArtifactDamagedError,
     ArtifactNotFoundError,
+    CorruptLogError,
     InvalidArgumentError,
     StoreError,
     shown,
@@ -58,13 +60,13 @@ def checked_folder(artifacts: object) -> Path | None:
 
 
 def folder_for(given: Path | None, store: Path | None) -> Path | None:
-    """Return the folder of contents: the one that was given, or else the one beside a SQLite file.
+    """Return the folder of contents: the one that was given, or else the one beside a SQLite file, links resolved.
 
     Args:
         given: what `checked_folder` returned.
         store: the file of the store, if it is one.
     """
-    return given if given is not None or store is None else Path(f"{store}.artifacts")
+    return given if given is not None or store is None else Path(f"{store.resolve()}.artifacts")
 
 
 def is_digest(value: object) -> bool:
@@ -106,6 +108,8 @@ class ArtifactFolder:
 
     root: Path = attrs.field(converter=_absolute)
     workspace: str
+    log: owner.Log | None = attrs.field(default=None, eq=False, repr=False)
+    """Log of the store that uses it; without one, nobody asks whose the folder is."""
 
     @property
     def path(self) -> Path:
@@ -119,6 +123,7 @@ class ArtifactFolder:
         """
         reference = summary_of([contents], media_type)
         digest = digest_in_folder(reference)
+        self._own()
         if not (self._is_intact(digest) and self._touch(digest)):
             self._write(iter([contents]), media_type)
         return reference
@@ -130,7 +135,10 @@ class ArtifactFolder:
             InvalidArgumentError: it is not a file, or can't be read.
             StoreError: the folder can't be written.
         """
-        return self._write(chunks_of(path), media_type)
+        chunks = chunks_of(path)
+        first = next(chunks, b"")  # a file that can't be read is refused here, before any folder is made
+        self._own()
+        return self._write(itertools.chain([first], chunks), media_type)
 
     def refresh(self, reference: ArtifactRef) -> None:
         """Keep the contents that a reference names for at least another day, if they are here."""
@@ -167,6 +175,8 @@ class ArtifactFolder:
         *,
         older_than_s: float = DAY_S,
         now: float | None = None,
+        only: AbstractSet[str] | None = None,
+        dry_run: bool = False,
     ) -> list[str]:
         """Erase old contents that nothing refers to, and return their digests; drafts of dead processes go too.
 
@@ -177,6 +187,8 @@ class ArtifactFolder:
             referenced: the digests to keep, or a function that returns them.
             older_than_s: the age from which contents are erased, in seconds.
             now: the present moment, in seconds since 1970; without it, that of the system's clock.
+            only: the digests that may be erased; without it, any.
+            dry_run: whether to return the digests that would be erased, and erase none.
 
         Raises:
             InvalidArgumentError: `referenced` is not a set of digests, so everything might be erased.
@@ -189,11 +201,59 @@ class ArtifactFolder:
             msg = f"referenced must be a set of digests, not {shown(wrong[0])}."
             raise InvalidArgumentError(msg, argument="referenced")
         with self._explained("tidied"):
-            for draft in self.path.glob("*.tmp"):
+            for draft in [] if dry_run else self.path.glob("*.tmp"):
                 self._erase(draft, min(before, time.time() - DAY_S))
             named = [(path.parent.name + path.name, path) for path in sorted(self.path.glob("??/*"))]
             unused = [(digest, path) for digest, path in named if is_digest(digest) and digest not in digests]
-            return [digest for digest, path in unused if self._erase(path, before)]
+            among = [(digest, path) for digest, path in unused if only is None or digest in only]
+            return [digest for digest, path in among if self._erase(path, before, dry_run=dry_run)]
+
+    # Whose it is.
+
+    def owned(self) -> owner.Owner | None:
+        """Return whose it is, which has to be the store that uses it; None where there is nothing yet.
+
+        Raises:
+            ArtifactsNotOwnedError: it belongs to somebody else.
+            StoreError: whose it is can't be read.
+        """
+        if self.log is None or not self._has_contents():
+            return None
+        return owner.check(self.path, self.log)
+
+    def adopt(self) -> None:
+        """Make it the own of the store that uses it, whoever had it before.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        assert self.log is not None  # noqa: S101 - only a registry adopts
+        with self._explained("written"):
+            _make(self.path)
+            with self._locked():
+                owner.adopt(self.path, self.log, is_empty=not self._has_contents())
+            _sync(self.path)
+
+    def move_on(self) -> None:
+        """Note what the log of the store that uses it has by now, if it is that store's own; a fault is no matter.
+
+        What was recorded is recorded, and the next call notes all that this one could not.
+        """
+        if self.log is not None and self.path.is_dir():
+            with contextlib.suppress(StoreError, CorruptLogError), self._explained("written"), self._locked():
+                owner.move_on(self.path, self.log)
+
+    def _own(self) -> None:
+        """Make a new folder the own of the store that uses it."""
+        if self.log is not None:
+            with self._explained("written"):
+                _make(self.path)
+                with self._locked(), contextlib.suppress(StoreError):  # who can't read it adds to it all the same
+                    if not self._has_contents():
+                        owner.claim(self.path, self.log)
+
+    def _has_contents(self) -> bool:
+        return next(self.path.glob("??/*"), None) is not None
 
     def _place(self, digest: str) -> Path:
         return self.path / digest[:2] / digest[2:]
@@ -218,13 +278,12 @@ class ArtifactFolder:
 
     def _write(self, chunks: Iterator[bytes], media_type: str | None) -> ArtifactRef:
         """Write a draft, and name it by its digest once it is complete and on disk."""
-        first = next(chunks, b"")  # a file that can't be read is refused here, before any folder is made
         with self._explained("written"):
             _make(self.path)
             draft = self.path / f"{secrets.token_hex(8)}.tmp"
             try:
                 with draft.open("xb") as file:
-                    reference = summary_of(itertools.chain([first], chunks), media_type, file.write)
+                    reference = summary_of(chunks, media_type, file.write)
                     file.flush()
                     os.fsync(file.fileno())
                 place = self._place(digest_in_folder(reference))
@@ -237,11 +296,12 @@ class ArtifactFolder:
                 draft.unlink(missing_ok=True)
         return reference
 
-    def _erase(self, path: Path, before: float) -> bool:
-        """Erase a file unless somebody made it young by now; return whether it was erased."""
+    def _erase(self, path: Path, before: float, *, dry_run: bool = False) -> bool:
+        """Erase a file unless somebody made it young by now; return whether it was erased, or would be."""
         with self._locked(), contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime <= before:
-                path.unlink()
+                if not dry_run:
+                    path.unlink()
                 return True
         return False
 

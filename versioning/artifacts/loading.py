@@ -119,7 +119,7 @@ def as_artifact(
     if model is None:
         hint = "Pass a model object, bytes, a Path to a file, or a URI."
         refuse("model_or_reference", "There is nothing to deploy: None is not a model.", hint=hint)
-    folder = _present(folder)
+    folder = present(folder)
     if isinstance(model, Path):
         media_type = (given or SERIALIZERS["bytes"]).media_type
         return summary_of(chunks_of(model), media_type) if preview else folder.store_file(model, media_type)
@@ -157,7 +157,7 @@ def load_artifact(
     known = [checked_serializer(one) for one in serializers if one is not None]
     matching = [one for one in (*known, *BUILT_IN) if one.media_type == reference.media_type]
     digest_in_folder(reference)
-    folder = _present(folder)
+    folder = present(folder)
     if serializer is None and not matching:
         hint = 'Pass {serializer} with a format that has it; "bytes" returns the contents as they are.'
         refuse("serializer", f"No serializer has the media type {shown(reference.media_type)}.", hint=hint)
@@ -192,7 +192,12 @@ def _calling(serializer: Serializer, argument: str, deed: str) -> Iterator[None]
         refuse(argument, problem, hint=hint, outside=outside, cause=error)
 
 
-def _present(folder: ArtifactFolder | None) -> ArtifactFolder:
+def present(folder: ArtifactFolder | None) -> ArtifactFolder:
+    """Return the folder of a registry, which has to have one.
+
+    Raises:
+        InvalidArgumentError: it has none.
+    """
     if folder is None:
         hint = "Name a folder with {artifacts}, or deploy a URI."
         refuse("artifacts", "This registry has no folder for the contents of artifacts.", hint=hint)

@@ -11,9 +11,12 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+import attrs
+
 from versioning.artifacts.formats import SkopsSerializer, checked_serializer
-from versioning.artifacts.loading import as_artifact, load_artifact
+from versioning.artifacts.loading import as_artifact, load_artifact, present
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, NotFoundError, RefusedError, shown
+from versioning.events import Value
 from versioning.limits import checked_flag, checked_limit
 
 if TYPE_CHECKING:
@@ -24,10 +27,23 @@ if TYPE_CHECKING:
     from versioning.artifacts.formats import AnySerializer, Serializer
     from versioning.events import ArtifactRef
 
+Digests: TypeAlias = "Callable[[], set[str]]"
 HELD_MAX: Final = 32
 """Most model objects that are held, unless the caller says otherwise; the one invoked longest ago is dropped first."""
 _Key: TypeAlias = tuple[str, str | int | None]
 """What shapes an object: its version, and the serializer that the caller chose."""
+
+
+@attrs.frozen
+class Collection(Value):
+    """What was collected of a folder of contents: files that no version needs any more."""
+
+    erased: tuple[str, ...]
+    """Digests of the contents that were erased, or would be."""
+    unknown: tuple[str, ...]
+    """Digests of contents that stay, since this log never deployed them; only an adopted folder has some."""
+    dry_run: bool
+    """Whether nothing was erased."""
 
 
 class _Held:
@@ -164,8 +180,14 @@ class ModelObjects:
             self._drop_where(lambda key, _: key[0] == version.version_id)
         return version
 
+    def after_change(self) -> None:
+        """Note in the folder that the log has come further: versions were deployed or deleted."""
+        if self.folder is not None:
+            self.folder.move_on()
+
     def after_deletion(self, model: Model) -> Model:
         """Return a model that was deleted; the objects of its versions are dropped."""
+        self.after_change()
         self._drop_where(lambda _, held: held.model_name == model.name)
         return model
 
@@ -174,9 +196,30 @@ class ModelObjects:
             for key in [key for key, held in self._held.items() if is_wanted(key, held)]:
                 del self._held[key]
 
-    def collect(self, referenced: Callable[[], set[str]]) -> tuple[str, ...]:
-        """Erase contents that are not referred to and are older than a day; return their digests."""
-        return () if self.folder is None else tuple(self.folder.collect(referenced))
+    def adopt(self) -> None:
+        """Make the folder the own of this registry's store.
+
+        Raises:
+            InvalidArgumentError: there is no folder.
+            StoreError: it can't be written.
+        """
+        present(self.folder).adopt()
+
+    def collect(self, referenced: Digests, deployed: Digests, *, dry_run: bool) -> Collection:
+        """Erase contents that are not referred to and are older than a day.
+
+        Args:
+            referenced: returns the digests of versions that are left.
+            deployed: returns the digests of all versions that were ever deployed.
+            dry_run: whether to erase nothing.
+        """
+        if self.folder is None:
+            return Collection((), (), dry_run)
+        owner = self.folder.owned()
+        only = deployed() if owner is not None and owner.adopted else None
+        unused = self.folder.collect(referenced, dry_run=True) if only is not None else []
+        erased = self.folder.collect(referenced, only=only, dry_run=dry_run)
+        return Collection(tuple(erased), tuple(one for one in unused if one not in (only or ())), dry_run)
 
 
 def _named(serializer: Serializer | None) -> str | int | None:

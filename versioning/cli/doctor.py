@@ -19,8 +19,9 @@ import attrs
 
 from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
 from versioning.cli.words import WORDS
-from versioning.errors import VersioningError, shown, worded
+from versioning.errors import ArtifactsNotOwnedError, VersioningError, shown, worded
 from versioning.events import Value
+from versioning.reading.bookmarks import LogMarks
 from versioning.registry import ModelRegistry
 from versioning.store.opening import foreign_log_at, holds_store, open_store
 
@@ -83,7 +84,7 @@ def examine(
             for look in (_views, _skipped, _pending):
                 yield from _guarded(look, registry)
             folder = folder_for(checked_folder(artifacts), store.path)
-            yield from _guarded(lambda one: _artifacts(one, folder, progress), registry)
+            yield from _guarded(lambda one: _artifacts(one, LogMarks(store), folder, progress), registry)
     except VersioningError as error:
         yield _trouble("store", error)
     finally:
@@ -152,7 +153,16 @@ def _pending(registry: ModelRegistry) -> Iterator[Check]:
     yield Check("warn", "activations", f"{len(late)} pending for longer than an hour: {some}{more}", hint)
 
 
-def _artifacts(registry: ModelRegistry, folder: Path | None, progress: Progress | None) -> Iterator[Check]:
+def _owner(folder: ArtifactFolder) -> Iterator[Check]:
+    try:
+        folder.owned()
+    except ArtifactsNotOwnedError as error:
+        yield Check("warn", "artifacts", f"Nothing is erased: {error.sentence}", error.hint_in(WORDS))
+
+
+def _artifacts(
+    registry: ModelRegistry, log: LogMarks, folder: Path | None, progress: Progress | None
+) -> Iterator[Check]:
     versions = [one for model in registry.models() for one in model.versions]
     kept = {one.artifact.digest: one for one in versions if one.artifact.uri.startswith("sha256:")}
     if not kept:
@@ -165,6 +175,7 @@ def _artifacts(registry: ModelRegistry, folder: Path | None, progress: Progress 
         yield Check("fail", "artifacts", f"Versions refer to contents ({len(kept)}), but no folder is named.", hint)
         return
     place, found = ArtifactFolder(folder, registry.workspace), dict[str, list[str]]()
+    yield from _owner(attrs.evolve(place, log=log))
     for count, (digest, version) in enumerate(kept.items(), start=1):
         found.setdefault(place.look_at(str(digest)), []).append(f"{version.number} of {version.model_name}")
         if progress is not None:

@@ -62,14 +62,23 @@ def migrate(given: Given) -> None:
 
 
 @verb("Check the installation and the store")
+@click.option(
+    "--adopt-artifacts",
+    is_flag=True,
+    help="First make the artifacts folder this store's own, if no other store needs what is in it.",
+)
 @PLACE
 @FORMS
-def doctor(given: Given) -> None:
+def doctor(given: Given, *, adopt_artifacts: bool) -> None:
     """Check the installation, the store, its kept views and the contents of artifacts.
 
-    Exit code 6 means that something is wrong; warnings end with 0.
+    Exit code 6 means that something is wrong; warnings end with 0. Nothing is repaired, but that --adopt-artifacts lets
+    `collect` erase in a folder that came from elsewhere: only contents that this very log deployed and deleted.
     """
     stage = given.stage()
+    if adopt_artifacts:
+        with given.open() as registry:
+            registry.adopt_artifacts()
     with Progress() as progress:
         checks = list(examine(given.place, given.workspace, given.artifacts, progress))
     stage.rows(CHECKS, checks)
@@ -98,6 +107,7 @@ def skip(given: Given, position: int) -> None:
 
 
 @verb("Erase contents that no version needs")
+@click.option("--dry-run", is_flag=True, help="Only show the digests of what would be erased.")
 @YES
 @PLACE
 @JSON
@@ -114,16 +124,20 @@ def collect(given: Given, *, yes: bool) -> None:
             raise InvalidArgumentError(
                 msg, hint="Name it with --artifacts or VERSIONING_ARTIFACTS.", argument="artifacts"
             )
-        if not yes:
+        if not (yes or given.dry_run):
             question = f"Erase for ever the contents that no version in workspace {registry.workspace} refers to?"
             stage.confirm(question, "Nothing was erased, as you said.")
-        erased = registry.collect_artifacts()
+        found = registry.collect_artifacts(dry_run=given.dry_run)
     if stage.look == "json":
-        stage.json({"erased": list(erased)})
+        stage.json(found.to_dict())
     else:
-        for digest in erased:
+        for digest in found.erased:
             stage.write(digest)
-        stage.tell(f"Contents erased: {len(erased)}.")
+        stage.tell(f"Contents {'that would be erased' if found.dry_run else 'erased'}: {len(found.erased)}.")
+        if found.unknown:
+            stage.tell(
+                f"Contents that stay, as this log never deployed them: {len(found.unknown)} (--json names them)."
+            )
 
 
 VERBS: Final = (migrate, doctor, rebuild, skip, collect)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WORDS: Final[Mapping[str, str]] = {
+    "adopt": "doctor --adopt-artifacts",
     "artifacts": "--artifacts",
     "bookmark": "versioning log --json",
     "blank": "Is a variable of the shell unset? Leave the option out",

@@ -11,12 +11,12 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from versioning.errors import LogRewoundError
+from versioning.ids import Bookmark
 from versioning.store.format import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from versioning.ids import Bookmark
     from versioning.store.contract import LogRow, Store
 
 
@@ -40,6 +40,31 @@ def follows(rows: Sequence[LogRow], place: Bookmark) -> bool:
         CorruptLogError, NewerFormatError: the event there can't be read.
     """
     return bool(rows) and rows[0][0] == place.position and decode(*rows[0]).chain.startswith(place.link)
+
+
+class LogMarks:
+    """What a store tells of its log to the folder of contents: which log it is, and how far it has come."""
+
+    def __init__(self, store: Store) -> None:
+        """Tell of the log in a store."""
+        self._store = store
+
+    def ids(self) -> list[str]:
+        """Return the ids of the store: its own first."""
+        return self._store.ids()
+
+    def add_id(self, new: str) -> None:
+        """Add an id to those of the store."""
+        self._store.add_id(new)
+
+    def last(self) -> Bookmark:
+        """Return the place of the last event; a log without events has position 0."""
+        rows = self._store.log(max(0, self._store.head() - 1), 1)
+        return Bookmark(rows[0][0], decode(*rows[0]).chain[:32]) if rows else Bookmark(0)
+
+    def has(self, place: Bookmark) -> bool:
+        """Return whether the log has the event of a place, or the place is before all events."""
+        return not place.position or _has(self._store, place)
 
 
 def _has(store: Store, place: Bookmark) -> bool:

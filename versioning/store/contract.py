@@ -156,6 +156,15 @@ class Store(Protocol):
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         """Return the rows at the positions `after` < position <= `upto`, oldest first."""
 
+    def ids(self) -> list[str]:
+        """Return the ids of this store, each of 32 hexadecimal digits: its own, and one for each folder it adopted.
+
+        Copies of a store have its ids.
+        """
+
+    def add_id(self, new: str) -> None:
+        """Add an id to those of the store."""
+
     def head(self) -> int:
         """Return the position of the last row, 0 if there is none."""
 

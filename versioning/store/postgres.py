@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import secrets
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -446,6 +447,7 @@ def _make_tables(connection: Connection, settings: Settings) -> None:
     made = _statements(settings.schema)
     try:
         connection.run(";".join(made[name].decode() for name in SQL if name.startswith("create_")))
+        connection.ask("add_id", secrets.token_hex(16))
     except StoreError as error:
         if error.facts.get("sqlstate") != "42P07":
             raise

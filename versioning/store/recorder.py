@@ -175,6 +175,13 @@ class Recorder(contract.Store):
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         return self.ask("log", after, INTEGER_MAX if upto is None else upto, limit)
 
+    def ids(self) -> list[str]:
+        return [found for (found,) in self.ask("ids")]
+
+    def add_id(self, new: str) -> None:
+        with self.view_session("store_ids", waits=True) as session:
+            session.ask("add_id", new)
+
     def head(self) -> int:
         position: int
         ((position,),) = self.ask("head")

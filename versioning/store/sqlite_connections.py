@@ -24,6 +24,7 @@ import collections
 import contextlib
 import os
 import random
+import secrets
 import sqlite3
 import threading
 import time
@@ -76,6 +77,7 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
         for name, statement in TABLES.items():
             if name not in there:
                 connection.execute(statement)
+        connection.execute(SQL["first_id"], (secrets.token_hex(16),))
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={SCHEMA}")
     connection.execute("COMMIT")

@@ -25,6 +25,10 @@ CREATE TABLE {schema}.stored_events (
 CREATE UNIQUE INDEX stored_events_by_key ON {schema}.stored_events (originator_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 
+-- name: create_store_ids
+-- The ids of this store, which its copies share: the first is its own, and each folder that it adopts adds one.
+CREATE TABLE {schema}.store_ids (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL);
+
 -- name: create_kept_views
 -- The kept views, and how far each has read the log.
 CREATE TABLE {schema}.kept_views (
@@ -106,6 +110,14 @@ WITH taken AS MATERIALIZED (
     WHERE positions[cardinality($1)]-positions[1]=cardinality($1)-1
     ORDER BY place RETURNING position
 ) SELECT (SELECT * FROM taken), (SELECT min(position) FROM appended);
+
+-- name: add_id
+-- Give the store an id.
+INSERT INTO {schema}.store_ids (id) VALUES ($1::text);
+
+-- name: ids
+-- The ids of this store, the first one first.
+SELECT id FROM {schema}.store_ids ORDER BY number;
 
 -- name: head
 -- Position of the last row that is visible, settled or not.

@@ -18,6 +18,10 @@ CREATE TABLE stored_events (
 CREATE UNIQUE INDEX stored_events_by_key
 ON stored_events (originator_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
+-- name: create_store_ids
+-- The ids of this store, which its copies share: the first is its own, and each folder that it adopts adds one.
+CREATE TABLE store_ids (id TEXT NOT NULL);
+
 -- name: create_kept_views
 -- The kept views, and how far each has read the log.
 CREATE TABLE kept_views (
@@ -50,6 +54,18 @@ CREATE INDEX kept_rows_by_name ON kept_rows (view, workspace, live, model_name, 
 -- name: append
 -- Record one row; further rows are further lists of values.
 INSERT INTO stored_events (originator_id,originator_version,topic,state,idempotency_key) VALUES (?,?,?,?,?);
+
+-- name: first_id
+-- Give the store its id, unless it has one, as a restored one has.
+INSERT INTO store_ids (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM store_ids);
+
+-- name: add_id
+-- Add an id to those of the store.
+INSERT INTO store_ids (id) VALUES (?);
+
+-- name: ids
+-- The ids of this store, the first one first.
+SELECT id FROM store_ids ORDER BY rowid;
 
 -- name: head
 -- Position of the last row.
