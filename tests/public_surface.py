@@ -76,6 +76,7 @@ def commanding(registry: ModelRegistry, version: Version) -> None:
     assert_type(registry.fail_activation(version, "activation", error="no memory", **said), Version)
     assert_type(registry.delete(version, expected_primary="fraud@primary", **said), Version)
     assert_type(registry.delete_model("fraud", **said), Model)
+    assert_type(registry.clear_primary("fraud", expected_primary=version, **said), Model)
     deployments: list[Deployment] = [{"model_or_reference": b"weights", "model_name": "fraud", "idempotency_key": "k"}]
     many = registry.deploy_many(deployments, actor="u-1", reason="nightly", correlation_id="c-1", progress=told)
     assert_type(many, tuple[Version, ...])
@@ -100,6 +101,7 @@ def previewing(registry: ModelRegistry, version: Version) -> None:
     assert_type(preview.fail_activation(version, "activation", error="no memory"), tuple[Event, ...])
     assert_type(preview.delete(version), tuple[Event, ...])
     assert_type(preview.delete_model("fraud"), tuple[Event, ...])
+    assert_type(preview.clear_primary("fraud", expected_primary=None), tuple[Event, ...])
     preview.promote(version, actorr="u-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 

@@ -140,6 +140,7 @@ BY_VERSION: dict[str, Callable[[ModelRegistry, str], object]] = {
 BY_NAME: dict[str, Callable[[ModelRegistry, str], object]] = {
     "rollback": lambda registry, name: registry.rollback(name),
     "delete_model": lambda registry, name: registry.delete_model(name),
+    "clear_primary": lambda registry, name: registry.clear_primary(name),
     "model": lambda registry, name: registry.model(name),
     "version": lambda registry, name: registry.version(f"{name}@0.1.0"),
     "versions": lambda registry, name: registry.versions(name),
@@ -251,6 +252,14 @@ def _keyed_delete_model(registry: ModelRegistry) -> Keyed:
     )
 
 
+def _keyed_clear_primary(registry: ModelRegistry) -> Keyed:
+    _, primary = active_and_primary(registry)
+    return (
+        lambda registry, key: registry.clear_primary(NAME, expected_primary=primary, idempotency_key=key),
+        lambda registry, key: registry.clear_primary(NAME, idempotency_key=key),
+    )
+
+
 KEYED: dict[str, Callable[[ModelRegistry], Keyed]] = {
     "deploy": _keyed_deploy,
     "publish": _keyed_publish,
@@ -262,5 +271,6 @@ KEYED: dict[str, Callable[[ModelRegistry], Keyed]] = {
     "fail_activation": _keyed_fail,
     "delete": _keyed_delete,
     "delete_model": _keyed_delete_model,
+    "clear_primary": _keyed_clear_primary,
 }
 """What makes a model ready for a command, and gives it and another one, both with a key."""

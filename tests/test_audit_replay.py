@@ -151,6 +151,9 @@ class TestSentences:
         )
         (kept,) = recorded(NothingChanged("promote", None, at_us=0))
         assert sentence_of(kept, lambda _: None) == "somebody asked to promote the model, which changed nothing"
+        (withheld,) = recorded(PrimaryCleared(None, "requested", at_us=0))
+        said_of = sentence_of(withheld, lambda _: None)
+        assert said_of == "somebody left the model without a primary on purpose (was none)"
         (cleared,) = recorded(PrimaryCleared(V1, at_us=0), actor="ada")
         assert sentence_of(cleared, lambda _: None) == f"ada left the model without a primary (was {V1})"
 

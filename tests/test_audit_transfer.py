@@ -549,7 +549,7 @@ class TestUpgrades:
         self, source: ModelRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = exported(source)
-        finding = Finding("view", "In the kept view models.1, the row of model 1 is missing.")
+        finding = Finding("view", "In the kept view models.2, the row of model 1 is missing.")
         monkeypatch.setattr(Verifier, "_note_unchecked", lambda self, **_: self._add(finding))
         with pytest.raises(DiscrepancyError, match="the row of model 1 is missing"):
             assert_replays(file)

@@ -24,7 +24,8 @@ from versioning.cli.given import Given
 
 place = cli_tools.place
 VERBS = [
-    "deploy", "publish", "promote", "rollback", "deactivate", "activate", "complete-activation", "fail-activation",
+    "deploy", "publish", "promote", "rollback", "clear-primary", "deactivate", "activate", "complete-activation",
+    "fail-activation",
     "delete", "ls", "show", "log", "replay", "diff", "resolve", "usage", "timeline", "verify", "checkpoint", "export",
     "import", "rebuild", "migrate", "doctor", "explain", "skip", "collect", "backup",
 ]  # fmt: skip

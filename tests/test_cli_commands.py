@@ -183,6 +183,19 @@ class TestCommands:
         code, seen = terminal("log", NAME, "--oneline", VERSIONING_URL=cli_tools.PLACE, NO_COLOR="1", COLUMNS="200")
         assert (code, f"{NAME} 0.1.0 NothingChanged promote" in seen) == (0, True)
 
+    def test_a_primary_that_is_cleared_on_purpose(self) -> None:
+        version_id = deployed("--publish")
+        refused(run("clear-primary", NAME, "--expected-primary", "none"), 1, "[primary-moved, R22]")
+        told = done("clear-primary", NAME, "--expected-primary", "0.1.0", "--json").json
+        assert (told["primary"], [one["facts"] for one in told["recorded"]]) == (
+            None, [{"previous": version_id, "cause": "requested"}],
+        )  # fmt: skip
+        assert done("clear-primary", NAME).err == "Nothing changed, so nothing was recorded.\n"
+        refused(run("resolve", NAME), 3, "[no-primary-version, R24]")
+        refused(run("clear-primary", f"{NAME}@0.1.0"), 2, "names a version, and a model is expected")
+        (line,) = (line for line in done("log", NAME).lines if line[4] == "PrimaryCleared")
+        assert line[5:8] == ["primary", "0.1.0", ""]
+
     def test_deactivate_and_activate(self) -> None:
         version_id = deployed("--publish")
         assert done("deactivate", version_id).lines[0][3] == "inactive"
@@ -362,6 +375,7 @@ class TestDryRun:
             (("publish", f"{NAME}@0.3.0"), ["VersionPublished", "VersionPromoted"]),
             (("promote", f"{NAME}@0.1.0"), ["VersionPromoted"]),
             (("rollback", NAME), ["VersionPromoted"]),
+            (("clear-primary", NAME), ["PrimaryCleared"]),
             (("deactivate", f"{NAME}@primary"), ["VersionDeactivated", "VersionPromoted"]),
             (("activate", f"{NAME}@0.4.0"), ["VersionActivated"]),
             (("complete-activation", f"{NAME}@0.5.0"), ["VersionActivated"]),

@@ -75,7 +75,8 @@ def recorded(ran: Ran) -> str:
         assert ran.code == 1, ran
         return "refused"
     causes = [(one["event"], one["facts"].get("cause")) for one in ran.json["recorded"]]
-    return ", ".join(f"{event} ({cause})" if cause else event for event, cause in causes) or "nothing"
+    told = [event if cause in {None, "lost"} else f"{event} ({cause})" for event, cause in causes]
+    return ", ".join(told) or "nothing"
 
 
 def test_the_worked_day_through_the_command_line_alone(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class TestTheStore:
         [
             ("ls",), ("show", NAME), ("log",), ("replay",), ("diff", "0"), ("resolve", NAME), ("usage",), ("verify",),
             ("timeline", NAME), ("checkpoint",), ("export",), ("rebuild",), ("publish", f"{NAME}@0.1.0"),
-            ("promote", f"{NAME}@0.1.0"), ("rollback", NAME), ("deactivate", f"{NAME}@0.1.0"),
+            ("promote", f"{NAME}@0.1.0"), ("rollback", NAME), ("clear-primary", NAME), ("deactivate", f"{NAME}@0.1.0"),
             ("activate", f"{NAME}@0.1.0"), ("delete", f"{NAME}@0.1.0"), ("complete-activation", f"{NAME}@0.1.0"),
             ("fail-activation", f"{NAME}@0.1.0", "--error", "x"),
         ],
@@ -74,17 +74,17 @@ class TestTheStore:
     def test_rebuild_builds_the_views_anew(self) -> None:
         incident(PLACE).close()
         assert done("rebuild", "--dry-run").err.startswith(
-            "models.1 and ledgers.1 would be built again up to position 7"
+            "models.2 and ledgers.1 would be built again up to position 7"
         )
-        assert done("rebuild").err.startswith("models.1 and ledgers.1 were built again up to position 7")
-        assert done("rebuild", "--json").json == {"views": ["models.1", "ledgers.1"], "position": 7, "dry_run": False}
+        assert done("rebuild").err.startswith("models.2 and ledgers.1 were built again up to position 7")
+        assert done("rebuild", "--json").json == {"views": ["models.2", "ledgers.1"], "position": 7, "dry_run": False}
 
     def test_skip_lets_the_views_pass_over_an_event(self) -> None:
         done("deploy", NAME, URI)
         with closing(sqlite3.connect("models.db", isolation_level=None)) as file:
             file.execute("UPDATE stored_events SET topic='unknown.1'")
         refused(run("ls"), 6, "[corrupt-log]")
-        stopped = [row for row in run("doctor").lines if row[1] == "view models.1"]
+        stopped = [row for row in run("doctor").lines if row[1] == "view models.2"]
         assert (stopped[0][0], "`skip POSITION`" in stopped[0][3]) == ("fail", True)
         assert done("skip", "1", "--actor", "u-1").err.startswith("The kept views skip position 1 from now on")
         assert done("ls").out == ""
@@ -112,7 +112,7 @@ class TestTheStore:
         rows = done("doctor", "--url", "sqlite:///models.db").lines
         verdicts = {row[1]: row[0] for row in rows}
         assert list(verdicts) == [
-            "python", "packages", "postgres", "sign", "sqlite", "store", "view models.1", "view ledgers.1",
+            "python", "packages", "postgres", "sign", "sqlite", "store", "view models.2", "view ledgers.1",
             "activations", "artifacts",
         ]  # fmt: skip
         assert set(verdicts.values()) <= {"ok", "warn"}

@@ -243,7 +243,7 @@ class TestTerminals:
         for words, seen in (
             (("verify",), "verify"),
             (("checkpoint", "-o", "then.json"), "checkpoint"),
-            (("rebuild",), "models.1"),
+            (("rebuild",), "models.2"),
             (("export", "-o", "log.ndjson"), "export"),
             (("import", "log.ndjson"), "check"),
             (("log",), "log"),

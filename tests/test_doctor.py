@@ -45,7 +45,7 @@ def test_all_is_well_on_every_store(shared_store: Store) -> None:
         registry.deploy("s3://x", model_name="a")
     checks = list(examine(shared_store.url, "default"))
     assert [one for one in checks if one.verdict == "fail"] == []
-    assert {"python", "packages", "store", "view models.1", "activations", "artifacts"} <= {one.about for one in checks}
+    assert {"python", "packages", "store", "view models.2", "activations", "artifacts"} <= {one.about for one in checks}
     assert ("sqlite" in {one.about for one in checks}) is (shared_store.kind.name == "sqlite")
 
 
@@ -102,7 +102,7 @@ def test_a_view_that_an_event_stops_and_one_that_was_told_to_pass_over_it() -> N
         registry.deploy("s3://x", model_name="a")
     with closing(sqlite3.connect("models.db", isolation_level=None)) as file:
         file.execute("UPDATE stored_events SET topic='unknown.1'")
-    for view in ("models.1", "ledgers.1"):
+    for view in ("models.2", "ledgers.1"):
         ((verdict, said),) = found(f"view {view}")
         assert (verdict, said.startswith("stopped at position 1: ")) == ("fail", True)
     assert found("log")[0][0] == "fail"
@@ -111,7 +111,7 @@ def test_a_view_that_an_event_stops_and_one_that_was_told_to_pass_over_it() -> N
         registry.skip(1)
     ((verdict, said),) = found("skipped")
     assert (verdict, said.startswith("The views skip position 1, as ")) == ("warn", True)
-    assert found("view models.1")[0][0] == "ok"
+    assert found("view models.2")[0][0] == "ok"
 
 
 def test_activations_that_nobody_answers() -> None:

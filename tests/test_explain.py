@@ -15,7 +15,7 @@ from versioning.events import EVENTS
 from versioning.output.explain import Explanation, explain, short_rules, subjects
 
 PACKAGE = Path(versioning.__file__).parent
-RULES = [f"R{number}" for number in range(1, 29)]
+RULES = [f"R{number}" for number in range(1, 30)]
 SUBJECTS = {one.word: one for one in subjects()}
 
 
@@ -96,7 +96,7 @@ def test_a_word_that_is_not_known_is_answered_with_similar_ones(asked: str, near
     assert near in refused.value.hint
 
 
-@pytest.mark.parametrize("asked", ["", "R29", "qqqqqqqq", 13, None])
+@pytest.mark.parametrize("asked", ["", "R99", "qqqqqqqq", 13, None])
 def test_what_is_like_nothing_is_answered_with_what_can_be_asked(asked: object) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         explain(asked)  # type: ignore[arg-type]

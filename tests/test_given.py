@@ -115,7 +115,7 @@ class TestThen:
             "VersionPromoted a published, was none",
             "VersionDeployed 0.2.0, draft, activating",
             "VersionDeactivated a",
-            "PrimaryCleared was a",
+            "PrimaryCleared lost, was a",
             "VersionPublished 0.2.0 without claim",
             "VersionDeleted a",
             "VersionDeleted 0.2.0",
@@ -129,7 +129,7 @@ class TestKeyed:
     def test_what_is_so_already_keeps_the_key(self) -> None:
         kept = TWO.when(publish("a").keyed()).then("NothingChanged a, publish")
         assert (kept.log[-1].idempotency_key, kept.log[-1].version_id) == (f"key {len(kept.log)}", kept.id("a"))
-        assert "NothingChanged a, publish" in str(kept)
+        assert "NothingChanged a publish" in str(kept)
         assert "expected these facts" in failing(
             lambda: TWO.when(publish("a").keyed()).then("NothingChanged a, promote")
         )
@@ -189,7 +189,7 @@ class TestWhatAFailureTells:
         assert told.split("\n") == [
             "promote a, expecting none to be primary: expected these facts.",
             "      VersionPromoted a",
-            "      PrimaryCleared was a",
+            "      PrimaryCleared lost, was a",
             "Got:",
             f"      refused, VersionNotActiveError: {decision.error}",
             "The story:",
@@ -206,7 +206,7 @@ class TestWhatAFailureTells:
             "      primary: a",
             "  2026-01-01 09:04:02  deactivate a",
             "      VersionDeactivated a",
-            "      PrimaryCleared was a",
+            "      PrimaryCleared lost, was a",
             "      primary: none",
             "  2026-01-01 10:00:00  promote a, expecting none to be primary",
             f"      refused, VersionNotActiveError: {decision.error}",

@@ -350,6 +350,7 @@ COMMANDS = (
     Call("publish", lambda world: {"version_id": world.fresh().deploy().version_id}, ("promote", *WHY)),
     Call("promote", lambda world: {"version_id": world.fresh().serving().version_id}, ("expected_primary", *WHY)),
     Call("rollback", lambda world: {"model_name": _two(world).name}, ("expected_primary", *WHY)),
+    Call("clear_primary", lambda world: {"model_name": _two(world).name}, ("expected_primary", *WHY)),
     Call("deactivate", lambda world: {"version_id": _two(world).primary.version_id}, ("expected_primary", *WHY)),
     Call(
         "activate",

@@ -220,7 +220,7 @@ class TestR21NothingChanged:
     """A key holds whatever it was used for: a command that finds all as it asks is recorded, and so is its key."""
 
     def test_they_are_all_commands_that_can_be_unneeded(self) -> None:
-        assert set(FOUND_SO) == set(get_args(Unneeded))
+        assert {*FOUND_SO, "clear_primary"} == set(get_args(Unneeded))
 
     def test_two_promotions_from_a_queue_that_delivers_twice(self, registry: ModelRegistry) -> None:
         first = serving(registry)
@@ -260,6 +260,21 @@ class TestR21NothingChanged:
             with refused(registry, IdempotencyConflictError, "R21"):
                 registry.delete(version_id, idempotency_key="k")
         assert registry.verify().findings == ()
+
+    def test_clearing_what_was_cleared(self, registry: ModelRegistry) -> None:
+        version = serving(registry)
+        registry.clear_primary(NAME)
+        (kept,) = registry.clear_primary(NAME, idempotency_key="k").recorded
+        assert kept.event == NothingChanged("clear_primary", None, at_us=kept.event.at_us)
+        assert registry.sentence(kept) == "somebody asked to clear the primary of the model, which changed nothing"
+        registry.promote(version.version_id)
+        with nothing_recorded(registry):
+            again = registry.clear_primary(NAME, idempotency_key="k")
+            assert (again.repeated, again) == (True, registry.model(NAME))
+            assert again.primary is not None
+        registry.delete_model(NAME)
+        serving(registry)
+        assert registry.clear_primary(NAME, idempotency_key="k").deleted_at is not None
 
     def test_promoting_an_address_that_names_another_version_by_now(self, registry: ModelRegistry) -> None:
         first = serving(registry)

@@ -74,6 +74,8 @@ SECOND: Append = (deployed(B, "0.2.0", published=True),)
 STARTING: Append = (deployed(A, "0.1.0", wait=WAIT),)
 STOPPED: Append = (VersionDeactivated(A, at_us=0),)
 SECOND_PRIMARY: Append = (*SECOND, VersionPromoted(B, A, "published", at_us=0))
+CLEARED: Append = (PrimaryCleared(A, "requested", at_us=0),)
+UNCLAIMED: Append = (PrimaryCleared(None, "requested", at_us=0),)
 GONE: Append = (VersionDeleted(A, at_us=0), ModelDeleted(at_us=0))
 
 
@@ -106,6 +108,23 @@ LAWS: dict[str, tuple[list[Append], str]] = {
     "a deleted version that is stopped": ([DRAFT, SECOND, (VersionDeleted(A, at_us=0),), STOPPED], "was deleted"),
     "a version that is deleted twice": ([DRAFT, SECOND, *[(VersionDeleted(A, at_us=0),)] * 2], "was deleted"),
     "a version of a deleted model": ([DRAFT, GONE, (deployed(B, "0.1.0"),), STOPPED], "was deleted"),
+    "a primary that is lost and still there": ([PRIMARY, (PrimaryCleared(A, at_us=0),)], "lost which was not"),
+    "a primary that is lost where there was none": ([DRAFT, (PrimaryCleared(None, at_us=0),)], "lost which was not"),
+    "a primary that is cleared beside others": (
+        [PRIMARY, (*STOPPED, PrimaryCleared(A, "requested", at_us=0))],
+        "beside other events",
+    ),
+    "a primary that is cleared twice": ([PRIMARY, CLEARED, UNCLAIMED], "cleared on request already"),
+    "a default where it was cleared on request": (
+        [PRIMARY, CLEARED, (VersionPromoted(A, None, "default", at_us=0),)],
+        "cleared on request",
+    ),
+    "a key of a primary that was not cleared": ([PRIMARY, kept("clear_primary", None)], "clear_primary found all"),
+    "a key of a cleared primary with a claim": (
+        [PRIMARY, CLEARED, (deployed(B, "0.2.0", published=True, claims=True),), kept("clear_primary", None)],
+        "clear_primary found all",
+    ),
+    "a key of a cleared primary and a version": ([PRIMARY, CLEARED, kept("clear_primary")], "no version that clear_p"),
     "a model that is not there": ([DRAFT, GONE, STOPPED], "not there"),
     "a model that is deleted twice": ([DRAFT, GONE, (ModelDeleted(at_us=0),)], "not there"),
     "a model deleted before its versions": ([DRAFT, (ModelDeleted(at_us=0),)], "has versions left"),
@@ -230,7 +249,8 @@ def test_what_keeps_a_key_has_one(registry: ModelRegistry) -> None:
 def test_the_laws_know_every_command_that_can_be_unneeded() -> None:
     answers = {CompleteActivation, FailActivation}
     nothing = {row.command for row in TRANSITIONS if row.records == NOTHING} - answers
-    assert set(get_args(Unneeded)) == set(laws._FOUND_SO) == {NAMES[command] for command in nothing}
+    on_versions = {NAMES[command] for command in nothing}
+    assert set(get_args(Unneeded)) - {"clear_primary"} == set(laws._FOUND_SO) == on_versions
 
 
 def test_another_life_of_a_name_is_told_by_verify_too(registry: ModelRegistry) -> None:

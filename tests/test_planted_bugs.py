@@ -282,7 +282,81 @@ def what_changed_nothing_names_the_primary(patch: pytest.MonkeyPatch) -> None:
     decides(patch, decided)
 
 
+@bug
+def a_default_takes_what_was_cleared_on_purpose(patch: pytest.MonkeyPatch) -> None:
+    """R29: where the primary was cleared on request, a version without a claim takes the role, as after a loss."""
+    original = rules._becoming_active
+
+    def becoming(state: ModelAggregate, version_id: str, claim: int, policy: Policy, at_us: int) -> tuple[Event, ...]:
+        open_to_all = state.fork()
+        open_to_all.withheld = False
+        return original(open_to_all, version_id, claim, policy, at_us)
+
+    patch.setattr(rules, "_becoming_active", becoming)
+
+
+@bug
+def clearing_again_is_recorded_again(patch: pytest.MonkeyPatch) -> None:
+    """R29: what was cleared on request already is cleared once more."""
+
+    def cleared(state: ModelAggregate, at_us: int) -> tuple[Event, ...]:
+        return (PrimaryCleared(state.primary, "requested", at_us=at_us),)
+
+    patch.setattr(rules, "_clear_primary", cleared)
+
+
+@bug
+def a_claim_made_since_is_not_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    """R29: clearing again does nothing, though a version that is starting has claimed the role since."""
+    original = rules._clear_primary
+
+    def cleared(state: ModelAggregate, at_us: int) -> tuple[Event, ...]:
+        return () if state.withheld else original(state, at_us)
+
+    patch.setattr(rules, "_clear_primary", cleared)
+
+
 # In the fold.
+
+
+@bug
+def claims_outlive_a_clearing(patch: pytest.MonkeyPatch) -> None:
+    """R29: a claim that was held when the primary was cleared on request gives the role later."""
+    original = ModelAggregate._on_cleared
+
+    def cleared(state: ModelAggregate, event: PrimaryCleared, actor: str | None) -> None:
+        claims = dict(state.claims)
+        original(state, event, actor)
+        state.claims = claims
+
+    folds(patch, PrimaryCleared, cleared)
+
+
+@bug
+def a_cleared_version_looks_primary(patch: pytest.MonkeyPatch) -> None:
+    """R29: the version that was primary still says so."""
+
+    def cleared(state: ModelAggregate, event: PrimaryCleared, _actor: str | None) -> None:
+        state.primary, state.cleared = None, True
+        if event.cause == "requested":
+            state.claims.clear()
+            state.withheld = True
+
+    folds(patch, PrimaryCleared, cleared)
+
+
+@bug
+def kept_models_forget_that_it_was_on_purpose(patch: pytest.MonkeyPatch) -> None:
+    """R29: a model that was kept has forgotten that its primary was cleared on request."""
+    decoder = views._model_decoder
+
+    class Forgetful:
+        def decode(self, kept: bytes) -> views._Kept:
+            held = decoder.decode(kept)
+            held.withheld = False
+            return held
+
+    patch.setattr(views, "_model_decoder", Forgetful())
 
 
 @bug

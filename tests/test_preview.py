@@ -54,6 +54,7 @@ class TestPreview:
         "fail_activation": lambda registry: _answer(registry, error="x" * 9_000),
         "delete": lambda registry: ((active_and_primary(registry)[1],), {}),
         "delete_model": lambda registry: ((registry.version(active_and_primary(registry)[0]).model_name,), {}),
+        "clear_primary": lambda registry: ((registry.version(active_and_primary(registry)[0]).model_name,), {}),
     }
 
     @pytest.mark.parametrize("command", CASES)

@@ -16,6 +16,7 @@ from versioning.testing import (
     Step,
     Story,
     activate,
+    clear_primary,
     deactivate,
     delete,
     delete_model,
@@ -185,9 +186,10 @@ OF_A_NAME = {
     "without a primary": given(deploy("a")),
     "with its first primary": given(deploy("a", publish=True)),
     "with its second primary": given(deploy("a", publish=True), deploy("b", publish=True)),
+    "cleared on purpose": given(deploy("a", publish=True), deploy("b", publish=True), clear_primary()),
     "without its primary": given(deploy("a", publish=True), deactivate("a"), activate("a"), policy=LEAVE_NONE),
 }
-ON_A_NAME = [deploy("n"), deploy("n", publish=True), rollback(), delete_model()]
+ON_A_NAME = [deploy("n"), deploy("n", publish=True), rollback(), clear_primary(), delete_model()]
 
 NAME_MATRIX = """
 never deployed
@@ -195,36 +197,49 @@ never deployed
     deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
                                awaited  VersionDeployed
     rollback                            refused (R24, model-not-found)
+    clear_primary                       refused (R24, model-not-found)
     delete_model                        refused (R24, model-not-found)
 deleted
     deploy n                            VersionDeployed
     deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
                                awaited  VersionDeployed
     rollback                            refused (R24, model-not-found)
+    clear_primary                       refused (R24, model-not-found)
     delete_model                        refused (R24, model-not-found)
 without a primary
     deploy n                            VersionDeployed
     deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
                                awaited  VersionDeployed
     rollback                            refused (R13, nothing-to-roll-back-to)
+    clear_primary                       PrimaryCleared (requested)
     delete_model                        VersionDeleted, ModelDeleted
 with its first primary
     deploy n                            VersionDeployed
     deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
                                awaited  VersionDeployed
     rollback                            refused (R13, nothing-to-roll-back-to)
-    delete_model                        VersionDeleted, PrimaryCleared, ModelDeleted
+    clear_primary                       PrimaryCleared (requested)
+    delete_model                        VersionDeleted, PrimaryCleared (lost), ModelDeleted
 with its second primary
     deploy n                            VersionDeployed
     deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
                                awaited  VersionDeployed
     rollback                            VersionPromoted (rollback)
-    delete_model                        VersionDeleted, VersionDeleted, PrimaryCleared, ModelDeleted
+    clear_primary                       PrimaryCleared (requested)
+    delete_model                        VersionDeleted, VersionDeleted, PrimaryCleared (lost), ModelDeleted
+cleared on purpose
+    deploy n                            VersionDeployed
+    deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
+                               awaited  VersionDeployed
+    rollback                            VersionPromoted (rollback)
+    clear_primary                       nothing
+    delete_model                        VersionDeleted, VersionDeleted, ModelDeleted
 without its primary
     deploy n                            VersionDeployed
     deploy n, publish          instant  VersionDeployed, VersionPromoted (published)
                                awaited  VersionDeployed
     rollback                            VersionPromoted (rollback)
+    clear_primary                       PrimaryCleared (requested)
     delete_model                        VersionDeleted, ModelDeleted
 """
 
@@ -283,7 +298,7 @@ class TestTheWholeMatrix:
             if plain.events or plain.error is not None or isinstance(command, CompleteActivation | FailActivation):
                 assert (outcome(keyed), keyed.events) == (outcome(plain), plain.events)
             else:
-                keyed.then(f"NothingChanged v, {NAMES[type(command)]}")
+                keyed.then(f"NothingChanged {NAMES[type(command)]}")
 
     def test_every_row_of_the_table_is_reached_and_does_what_it_says(self) -> None:
         reached = set()

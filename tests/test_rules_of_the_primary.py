@@ -1,4 +1,4 @@
-"""Who has the primary role: rules R7 to R13 of SPEC.md, one class each.
+"""Who has the primary role: rules R7 to R13, and R29, one class each.
 
 The docstring of a class is the sentence, its tests are what follows from it.
 """
@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.stories import AWAITED, CLAIMLESS, LEAVE_NONE, POLICIES, REFUSE
+from versioning import aggregate
+from versioning.aggregate import ModelAggregate
 from versioning.errors import (
     ModelNotFoundError,
     NothingToRollBackToError,
@@ -15,11 +17,13 @@ from versioning.errors import (
     PrimaryProtectedError,
     VersionNotActiveError,
 )
+from versioning.events import PrimaryCleared
 from versioning.rules import Policy
 from versioning.testing import (
     Step,
     Story,
     activate,
+    clear_primary,
     deactivate,
     delete,
     delete_model,
@@ -396,3 +400,108 @@ class TestR13Rollback:
     def test_expected_primary_keeps_two_people_from_going_back_twice(self) -> None:
         story = self.three.when(rollback(expected_primary="c")).then("VersionPromoted b rollback, was c")
         story.when(rollback(expected_primary="c")).refused(PrimaryMovedError)
+
+
+class TestR29ClearingOnPurpose:
+    """`clear_primary(model_name)` leaves the model without a primary on purpose: `PrimaryCleared`, cause `requested`.
+    It withdraws every claim that is held. From then on, until a version is primary again, and under every policy, only
+    a new claim gives the role."""
+
+    two = given(deploy("a", publish=True), deploy("b", publish=True))
+    cleared = two.given(clear_primary())
+    undone = two.given(rollback(), clear_primary(), deploy("c", publish=True))
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_it_is_recorded_under_every_policy(self, policy: Policy) -> None:
+        story = self.two.under(policy).when(clear_primary()).then("PrimaryCleared requested, was b")
+        assert (story.primary, story.active, story.state.claims) == (None, ("a", "b"), {})
+        assert not story.version("b").is_primary
+        assert story.model is not None
+        assert story.model.primary is None
+
+    def test_where_there_is_no_primary_previous_is_none(self) -> None:
+        given(deploy("a")).when(clear_primary()).then("PrimaryCleared requested, was none")
+        lost = given(deploy("a", publish=True), deactivate("a"))
+        lost.when(clear_primary()).then("PrimaryCleared requested, was none")
+
+    def test_again_it_records_nothing_unless_a_claim_is_held_since(self) -> None:
+        self.cleared.when(clear_primary()).nothing_happened()
+        self.cleared.when(clear_primary().keyed()).then("NothingChanged clear_primary")
+        waits = self.cleared.under(AWAITED).given(deploy("c", publish=True))
+        waits = waits.when(clear_primary()).then("PrimaryCleared requested, was none")
+        waits.when(ready("c")).then("VersionActivated c")
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_neither_default_nor_fallback_gives_it_back(self, policy: Policy) -> None:
+        story = self.cleared.under(policy).when(deactivate("b")).then("VersionDeactivated b")
+        step = activate("b")
+        story = story.when(step).after
+        if policy.activation == "awaited":
+            story = story.when(ready("b")).then("VersionActivated b")
+        story = story.given(deploy("c", publish=True, promote=False))
+        assert story.primary is None
+        assert story.when(delete("b")).then("VersionDeleted b").primary is None
+
+    @pytest.mark.parametrize(("step", "primary"), [(promote("a"), "a"), (rollback(), "b"), (deploy("c"), None)])
+    def test_a_new_claim_gives_it(self, step: Step, primary: str | None) -> None:
+        assert self.cleared.when(step).after.primary == primary
+
+    def test_publishing_with_a_claim_does_and_then_the_usual_rules_hold_again(self) -> None:
+        story = self.cleared.when(deploy("c", publish=True)).then(
+            "VersionDeployed c", "VersionPromoted c published, was none"
+        )
+        story.when(deactivate("c")).then("VersionDeactivated c", "VersionPromoted b fallback, was c")
+        story.when(deactivate("c")).after.when(rollback()).then("VersionPromoted a rollback, was b")
+
+    def test_a_slow_start_that_claimed_before_is_withdrawn(self) -> None:
+        story = given(deploy("a", publish=True), ready("a"), deploy("b", publish=True), policy=AWAITED)
+        story = story.given(clear_primary())
+        story.when(ready("b")).then("VersionActivated b")
+        failed = given(deploy("a", publish=True), fails("a"), clear_primary(), policy=AWAITED)
+        failed.when(deactivate("a")).nothing_happened()
+
+    def test_what_was_rolled_back_from_keeps_its_last_place(self) -> None:
+        step = self.undone.when(deactivate("c"))
+        step.then("VersionDeactivated c", "VersionPromoted a fallback, was c")
+
+    def test_that_place_would_be_missed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Planted bug: clearing forgets who was rolled back from."""
+        original = ModelAggregate._on_cleared
+
+        def forgetful(state: ModelAggregate, event: PrimaryCleared, actor: str | None) -> None:
+            original(state, event, actor)
+            state.undone.clear()
+
+        monkeypatch.setitem(aggregate._EVOLVE, PrimaryCleared, forgetful)
+        undone = self.two.given(rollback(), clear_primary(), deploy("c", publish=True))
+        undone.when(deactivate("c")).then("VersionDeactivated c", "VersionPromoted b fallback, was c")
+
+    def test_an_expected_primary_is_looked_at_first(self) -> None:
+        self.two.when(clear_primary(expected_primary="a")).refused("R22")
+        self.cleared.when(clear_primary(expected_primary="b")).refused("R22")
+        self.two.when(clear_primary(expected_primary="b")).then("PrimaryCleared requested, was b")
+        self.cleared.when(clear_primary(expected_primary=None)).nothing_happened()
+
+    def test_a_day_on_which_it_was_cleared_twice(self) -> None:
+        story = given(deploy("a", publish=True), deploy("b", bump="MAJOR"))
+        story = story.when(clear_primary()).then("PrimaryCleared requested, was a")
+        story = story.when(publish("b", promote=False)).then("VersionPublished b, without claim")
+        story = story.when(rollback()).then("VersionPromoted a rollback, was none")
+        story = story.when(clear_primary()).then("PrimaryCleared requested, was a")
+        story = story.when(deactivate("a")).then("VersionDeactivated a")
+        story = story.when(activate("a")).then("VersionActivated a")
+        assert story.primary is None
+        step = deploy("d", bump="PATCH", publish=True)
+        story = story.when(step).then("VersionDeployed d", "VersionPromoted d published, was none")
+        story.when(delete_model()).then(
+            "VersionDeleted a", "VersionDeleted b", "VersionDeleted d", "PrimaryCleared lost, was d", "ModelDeleted"
+        )
+
+    def test_a_model_that_is_not_there(self) -> None:
+        given().when(clear_primary()).refused("R24")
+        self.cleared.given(delete_model()).when(clear_primary()).refused("R24")
+
+    def test_a_new_life_knows_nothing_of_it(self) -> None:
+        story = self.cleared.when(delete_model()).then("VersionDeleted a", "VersionDeleted b", "ModelDeleted")
+        story = story.given(deploy("c", publish=True, promote=False))
+        assert story.primary == "c"

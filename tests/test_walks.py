@@ -119,6 +119,8 @@ BRANCHES = """
     R20 publish published, with a key -> recorded
     R21 activate repeated -> nothing
     R21 activate with another's key -> IdempotencyConflictError
+    R21 clear_primary repeated -> nothing
+    R21 clear_primary with another's key -> IdempotencyConflictError
     R21 complete_activation repeated -> nothing
     R21 complete_activation with another's key -> IdempotencyConflictError
     R21 deactivate repeated -> nothing
@@ -137,10 +139,15 @@ BRANCHES = """
     R21 publish with another's key -> IdempotencyConflictError
     R21 rollback repeated -> nothing
     R21 rollback with another's key -> IdempotencyConflictError
+    R22 clear_primary -> PrimaryMovedError
     R22 deactivate -> PrimaryMovedError
     R22 delete -> PrimaryMovedError
     R22 promote -> PrimaryMovedError
     R22 rollback -> PrimaryMovedError
+    R29 clear_primary -> recorded
+    R29 clear_primary again -> nothing
+    R29 clear_primary again, with a key -> recorded
+    R29 clear_primary without primary -> recorded
     R5 activate unknown -> VersionNotFoundError
     R5 complete unknown -> VersionNotFoundError
     R5 deactivate unknown -> VersionNotFoundError
@@ -151,16 +158,19 @@ BRANCHES = """
     R7 deploy promote a draft -> InvalidArgumentError
     R8 promote draft -> recorded
     R8 promote not active -> VersionNotActiveError
+    R9 activate cleared on request, no claim -> recorded
     R9 activate cleared role, no claim -> recorded
     R9 activate draft -> recorded
     R9 activate no newer claim -> recorded
     R9 activate no primary, default -> recorded
+    R9 complete cleared on request, no claim -> recorded
     R9 complete cleared role, no claim -> recorded
     R9 complete draft -> recorded
     R9 complete newer claim -> recorded
     R9 complete no newer claim -> recorded
     R9 complete no primary, default -> recorded
     R9 complete no primary, published -> recorded
+    R9 deploy cleared on request, no claim -> recorded
     R9 deploy cleared role, no claim -> recorded
     R9 deploy draft -> recorded
     R9 deploy newer claim -> recorded
@@ -168,11 +178,13 @@ BRANCHES = """
     R9 deploy no primary, default -> recorded
     R9 deploy no primary, published -> recorded
     R9 publish activating -> recorded
+    R9 publish cleared on request, no claim -> recorded
     R9 publish cleared role, no claim -> recorded
     R9 publish newer claim -> recorded
     R9 publish no newer claim -> recorded
     R9 publish no primary, default -> recorded
     R9 publish no primary, published -> recorded
+    S2 clear_primary no model -> ModelNotFoundError
     S2 delete_model no model -> ModelNotFoundError
     S2 delete_model with primary -> recorded
     S2 delete_model without primary -> recorded
@@ -254,6 +266,7 @@ class TestMoves:
             (Move("rollback", expected=1, process=1), "rollback, expecting b to be primary, process 1"),
             (Move("fail_activation", FORKED, attempt=2), "fail_activation a version of a fork, wait 2"),
             (Move("delete_model"), "delete_model"),
+            (Move("clear_primary", expected=0), "clear_primary, expecting a to be primary"),
         ],
     )
     def test_a_move_in_words(self, move: Move, words: str) -> None:

@@ -206,7 +206,7 @@ class ModelAggregate:
     __slots__ = (
         "_own", "allocated", "by_number", "claims", "claims_made", "cleared", "cursor", "exists",
         "first_position", "generation", "highest", "last_at_us", "left", "link", "lives", "model_name", "position",
-        "primary", "published", "sequence", "stream", "trail", "undone", "versions", "workspace",
+        "primary", "published", "sequence", "stream", "trail", "undone", "versions", "withheld", "workspace",
     )  # fmt: skip
 
     def __init__(self, stream: str, workspace: str = "", model_name: str = "") -> None:
@@ -250,6 +250,8 @@ class ModelAggregate:
         self.primary: str | None = None
         self.cleared = False
         """Whether the model has lost its primary, rather than never had one (R9)."""
+        self.withheld = False
+        """Whether it was cleared on request, so that only a claim gives the role again (R29)."""
         self.trail: list[str] = []
         """List of primaries that a rollback walks back along (R13)."""
         self.cursor = 0
@@ -415,10 +417,15 @@ class ModelAggregate:
                 self._change(before, is_primary=False)
             self._change(version_id, is_primary=True)
         self.primary = version_id
-        self.cleared = False
+        self.cleared = self.withheld = False
 
-    def _on_cleared(self, _event: happened.PrimaryCleared, _actor: str | None) -> None:
-        self.primary = None
+    def _on_cleared(self, event: happened.PrimaryCleared, _actor: str | None) -> None:
+        if event.cause == "requested":
+            self.claims.clear()
+            self.withheld = True
+        if self.primary is not None:
+            self._change(self.primary, is_primary=False)
+            self.primary = None
         self.cleared = True
 
     def _on_deactivated(self, event: happened.VersionDeactivated, _actor: str | None) -> None:

@@ -109,8 +109,15 @@ class DeleteModel:
     """Delete all remaining versions, and with them the model."""
 
 
+@attrs.frozen
+class ClearPrimary:
+    """Leave the model without a primary on purpose."""
+
+    expected_primary: ExpectedPrimary = Expect.ANYTHING
+
+
 VersionCommand: TypeAlias = Publish | Promote | Deactivate | Activate | CompleteActivation | FailActivation | Delete
-Command: TypeAlias = Deploy | Rollback | DeleteModel | VersionCommand
+Command: TypeAlias = Deploy | Rollback | DeleteModel | ClearPrimary | VersionCommand
 
 COMMANDS: dict[str, type[Command]] = {
     "deploy": Deploy,
@@ -123,6 +130,7 @@ COMMANDS: dict[str, type[Command]] = {
     "fail_activation": FailActivation,
     "delete": Delete,
     "delete_model": DeleteModel,
+    "clear_primary": ClearPrimary,
 }
 """Each command by the name that users call."""
 

@@ -21,7 +21,9 @@ from versioning.ids import bookmark_of, model_id_of
 
 Cause: TypeAlias = Literal["published", "requested", "rollback", "fallback", "default"]
 """Reason for a version to become primary (R12)."""
-Unneeded: TypeAlias = Literal["publish", "promote", "deactivate", "activate"]
+Loss: TypeAlias = Literal["lost", "requested"]
+"""Reason for a model to be left without a primary (R12)."""
+Unneeded: TypeAlias = Literal["publish", "promote", "deactivate", "activate", "clear_primary"]
 """Command that can find all as it asks (R20)."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -146,9 +148,11 @@ class VersionPromoted(_Event):
 
 @attrs.frozen
 class PrimaryCleared(_Event):
-    """The model is left without a primary."""
+    """The model is left without a primary: because it was lost (R11), or on purpose (R29)."""
 
-    previous: str
+    previous: str | None
+    """version_id of the primary before this append, or None."""
+    cause: Loss = "lost"
     at_us: int = attrs.field(kw_only=True)
 
 
@@ -232,7 +236,7 @@ EVENTS: dict[str, type[Event]] = {
     "deployed.1": VersionDeployed,
     "published.1": VersionPublished,
     "promoted.1": VersionPromoted,
-    "primary_cleared.1": PrimaryCleared,
+    "primary_cleared.2": PrimaryCleared,
     "deactivated.1": VersionDeactivated,
     "activation_requested.1": VersionActivationRequested,
     "activated.1": VersionActivated,

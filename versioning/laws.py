@@ -127,11 +127,9 @@ def broken(state: ModelAggregate, fact: Placed, led_by: str | None) -> str | Non
         return "is about a model that is not there"
     if fact.generation != state.generation + (not state.exists):
         return "belongs to another life of its name"
-    if isinstance(event, VersionDeployed):
-        return _deployed(state, event)
     if isinstance(event, VersionPromoted | PrimaryCleared) and event.previous != led_by:
         return "names another version than the one that was primary before (R12)"
-    return _living(state, fact)
+    return _LAWS.get(type(event), _of_version)(state, event, fact)
 
 
 def unended(state: ModelAggregate) -> str | None:
@@ -139,7 +137,7 @@ def unended(state: ModelAggregate) -> str | None:
     return "leaves a model without a version (R17)" if state.exists and not state.left else None
 
 
-def _deployed(state: ModelAggregate, event: VersionDeployed) -> str | None:
+def _deployed(state: ModelAggregate, event: VersionDeployed, _fact: Placed) -> str | None:
     if event.version_id in state.versions:
         return "deploys a version that was deployed before (R6)"
     if state.highest is not None and parts_of(event.number) <= parts_of(state.highest):
@@ -147,11 +145,24 @@ def _deployed(state: ModelAggregate, event: VersionDeployed) -> str | None:
     return None
 
 
+def _cleared(state: ModelAggregate, event: PrimaryCleared, fact: Placed) -> str | None:
+    if event.cause == "lost":
+        if event.previous is None or state.primary is not None:
+            return "says that a primary was lost which was not (R12)"
+        return None
+    if fact.index or not fact.ends_append:
+        return "clears a primary on request beside other events (R29)"
+    return "clears what was cleared on request already (R29)" if state.withheld and not state.claims else None
+
+
 def _nothing_changed(state: ModelAggregate, event: NothingChanged, fact: Placed) -> str | None:
     if fact.idempotency_key is None or fact.index or not fact.ends_append:
         return "keeps no idempotency key, or does not stand alone (R21)"
+    if event.command == "clear_primary" and event.version_id is None:
+        is_so = state.withheld and not state.claims
+        return None if is_so else "says that clear_primary found all as it asks, but it did not (R29)"
     version = state.versions.get(event.version_id or "")
-    if version is None:
+    if version is None or event.command not in _FOUND_SO:
         return f"is about no version that {event.command} could find (R21)"
     if version.version_id not in state.left:
         return "is about a version that was deleted (R17)"
@@ -168,41 +179,54 @@ _FOUND_SO: Final[dict[str, Callable[[ModelAggregate, Version], bool]]] = {
 }
 
 
-def _living(state: ModelAggregate, fact: Placed) -> str | None:
-    """Return which rule an event breaks that is about a model that is there, or about one of its versions."""
-    event = fact.event
-    if isinstance(event, NothingChanged):
-        return _nothing_changed(state, event, fact)
-    if isinstance(event, ModelDeleted):
-        return "deletes a model that has versions left (R17)" if state.left else None
-    version = None if isinstance(event, PrimaryCleared | VersionDeployed) else state.versions.get(event.version_id)
+def _ended(state: ModelAggregate, _event: ModelDeleted, _fact: Placed) -> str | None:
+    return "deletes a model that has versions left (R17)" if state.left else None
+
+
+_LAWS: Final[dict[type[Event], Callable[[ModelAggregate, Any, Placed], str | None]]] = {
+    VersionDeployed: _deployed,
+    PrimaryCleared: _cleared,
+    NothingChanged: _nothing_changed,
+    ModelDeleted: _ended,
+}
+"""Laws of the events that are not about a version that was deployed before them."""
+
+
+def _of_version(state: ModelAggregate, event: Any, _fact: Placed) -> str | None:  # noqa: ANN401 - of all other types
+    version = state.versions.get(event.version_id)
     if version is None:
         return None
     if version.version_id not in state.left:
         return "is about a version that was deleted (R17)"
     law = _OF_VERSIONS.get(type(event))
-    return None if law is None else law(version, event)
+    return None if law is None else law(state, version, event)
 
 
-def _published(version: Version, _event: VersionPublished) -> str | None:
+def _published(_state: ModelAggregate, version: Version, _event: VersionPublished) -> str | None:
     return None if version.stage == "draft" else "publishes a version that is published (R3)"
 
 
-def _promoted(version: Version, _event: VersionPromoted) -> str | None:
-    return None if version.is_serving else f"makes a version primary that is {version.status}, {version.stage} (R8)"
+def _promoted(state: ModelAggregate, version: Version, event: VersionPromoted) -> str | None:
+    if not version.is_serving:
+        return f"makes a version primary that is {version.status}, {version.stage} (R8)"
+    if state.withheld and event.cause in {"fallback", "default"}:
+        return "gives a role without a claim that was cleared on request (R29)"
+    return None
 
 
-def _requested(version: Version, _event: VersionActivationRequested) -> str | None:
+def _requested(_state: ModelAggregate, version: Version, _event: VersionActivationRequested) -> str | None:
     return None if version.status == "inactive" else f"starts a version that is {version.status} (R20)"
 
 
-def _answered(version: Version, event: VersionActivated | VersionActivationFailed) -> str | None:
+def _answered(
+    _state: ModelAggregate, version: Version, event: VersionActivated | VersionActivationFailed
+) -> str | None:
     if version.status == "active":
         return "ends the start of a version that is active (R15)"
     return None if event.activation_id == version.activation_id else "answers another start than the last one (R15)"
 
 
-_OF_VERSIONS: Final[dict[type[Event], Callable[[Version, Any], str | None]]] = {
+_OF_VERSIONS: Final[dict[type[Event], Callable[[ModelAggregate, Version, Any], str | None]]] = {
     VersionPublished: _published,
     VersionPromoted: _promoted,
     VersionActivationRequested: _requested,

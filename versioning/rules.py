@@ -18,6 +18,7 @@ import attrs
 from versioning.commands import (
     NAMES,
     Activate,
+    ClearPrimary,
     Command,
     CompleteActivation,
     Deactivate,
@@ -244,14 +245,14 @@ def decide(state: ModelAggregate, command: Command, policy: Policy, now_us: int,
 def _decided(state: ModelAggregate, command: Command, policy: Policy, at_us: int) -> Events:
     if isinstance(command, Deploy):
         return _deploy(state, command, policy, at_us)
-    if isinstance(command, Rollback | DeleteModel):
+    if isinstance(command, Rollback | DeleteModel | ClearPrimary):
         if not state.exists:
             msg = f"There is no model {shown(state.model_name)}."
             raise ModelNotFoundError(msg, model_name=state.model_name)
         if isinstance(command, DeleteModel):
             return _delete_model(state, at_us)
         expects_primary(state.primary, command.expected_primary)
-        return _rollback(state, at_us)
+        return _rollback(state, at_us) if isinstance(command, Rollback) else _clear_primary(state, at_us)
     version = state.versions.get(command.version_id)
     if version is None:
         msg = f"There is no version {command.version_id}."
@@ -330,6 +331,13 @@ def _rollback(state: ModelAggregate, at_us: int) -> Events:
         msg = f"No earlier primary of {shown(state.model_name)} is active."
         raise NothingToRollBackToError(msg, model_name=state.model_name)
     return (VersionPromoted(state.trail[index], state.primary, "rollback", at_us=at_us),)
+
+
+def _clear_primary(state: ModelAggregate, at_us: int) -> Events:
+    """R29: leave the model without a primary, and withdraw every claim; no policy prevents it."""
+    if state.withheld and not state.claims:
+        return ()
+    return (PrimaryCleared(state.primary, "requested", at_us=at_us),)
 
 
 def _delete_model(state: ModelAggregate, at_us: int) -> Events:
@@ -423,9 +431,12 @@ def _claims(promote: bool | None, policy: Policy) -> bool:  # noqa: FBT001 - the
 
 
 def _becoming_active(state: ModelAggregate, version_id: str, claim: int, policy: Policy, at_us: int) -> Events:
-    """R9: a published version that becomes active takes the role with a newer claim, or if there is no primary."""
+    """R9: a published version that becomes active takes the role with a newer claim, or if there is no primary.
+
+    R29: where it was cleared on request, only a claim gives the role; the older ones were withdrawn then.
+    """
     if state.primary is None:
-        takes = claim > 0 or not (policy.losing_primary == "leave_none" and state.cleared)
+        takes = claim > 0 or not (state.withheld or (policy.losing_primary == "leave_none" and state.cleared))
     else:
         takes = claim > state.claim_of(state.primary)
     if not takes:
@@ -440,7 +451,7 @@ def _losing_primary(case: Case, at_us: int) -> Events:
     leaving = case.version.version_id
     heir = _heir(case.state, leaving) if case.policy.losing_primary == "fall_back" else None
     if heir is None:
-        return (PrimaryCleared(leaving, at_us=at_us),)
+        return (PrimaryCleared(leaving, "lost", at_us=at_us),)
     return (VersionPromoted(heir, leaving, "fallback", at_us=at_us),)
 
 
@@ -463,4 +474,4 @@ def _heir(state: ModelAggregate, leaving: str) -> str | None:
 
 def _cleared(state: ModelAggregate, at_us: int) -> Events:
     """R12: record that nothing fills the role."""
-    return () if state.primary is None else (PrimaryCleared(state.primary, at_us=at_us),)
+    return () if state.primary is None else (PrimaryCleared(state.primary, "lost", at_us=at_us),)

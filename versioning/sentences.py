@@ -105,7 +105,8 @@ def _promoted(words: _Words, event: VersionPromoted) -> str:
 
 
 def _cleared(words: _Words, event: PrimaryCleared) -> str:
-    return f"left {words.model} without a primary{words.before(event.previous)}"
+    on_purpose = " on purpose" if event.cause == "requested" else ""
+    return f"left {words.model} without a primary{on_purpose}{words.before(event.previous)}"
 
 
 def _failed(words: _Words, event: VersionActivationFailed) -> str:
@@ -119,6 +120,8 @@ def _activated(words: _Words, event: VersionActivated) -> str:
 
 
 def _nothing(words: _Words, event: NothingChanged) -> str:
+    if event.command == "clear_primary":
+        return f"asked to clear the primary of {words.model}, which changed nothing"
     about = words.model if event.version_id is None else words.number(event.version_id)
     return f"asked to {event.command} {about}, which changed nothing"
 

@@ -40,8 +40,9 @@ KILLED: Final = 2
 NAME: Final = "model"
 COMMANDS: Final = (
     "deploy", "deploy", "deploy", "publish", "promote", "promote", "rollback", "deactivate", "activate", "answer",
-    "answer", "delete", "delete_model", "look", "look", "look",
+    "answer", "delete", "delete_model", "clear_primary", "look", "look", "look",
 )  # fmt: skip
+ON_A_NAME: Final = frozenset({"deploy", "rollback", "delete_model", "clear_primary"})
 BUGS: Final = ("appends without a sequence", "answers from its cache")
 
 
@@ -130,26 +131,28 @@ class SerialOracle:
                 for each in versions
             ),
             oracle.exists, oracle.primary, oracle._generation, oracle._highest, oracle._role_was_cleared,
+            oracle._was_cleared_on_request,
             oracle._cursor, tuple(oracle._primaries),
             frozenset(state.keys.items()),
         )  # fmt: skip
 
 
 def _done(oracle: Oracle, asked: Asked) -> Any:  # noqa: ANN401 - an Outcome
-    keyed = asked.key is not None
-    if asked.what == "deploy":
-        return oracle.deploy(bump=asked.bump, publish=asked.publish, promote=asked.promote, at_us=0)
-    if asked.what == "publish":
-        return oracle.publish(asked.version, promote=asked.promote, keyed=keyed, at_us=0)
-    if asked.what == "rollback":
-        return oracle.rollback(at_us=0, expected=asked.expected)
-    if asked.what == "delete_model":
-        return oracle.delete_model(at_us=0)
-    command = getattr(oracle, asked.what)
-    if asked.what in {"complete_activation", "fail_activation"}:
-        return command(asked.version, asked.attempt, at_us=0)
-    named: dict[str, Any] = {} if asked.what == "activate" else {"expected": asked.expected}
-    return command(asked.version, at_us=0, **named, **({} if asked.what == "delete" else {"keyed": keyed}))
+    keyed = {"keyed": asked.key is not None}
+    expecting = {"expected": asked.expected}
+    named: dict[str, dict[str, Any]] = {
+        "deploy": {"bump": asked.bump, "publish": asked.publish, "promote": asked.promote},
+        "publish": {"promote": asked.promote, **keyed},
+        "promote": expecting | keyed,
+        "rollback": expecting,
+        "clear_primary": expecting | keyed,
+        "deactivate": expecting | keyed,
+        "activate": keyed,
+        "delete": expecting,
+    }
+    target = () if asked.what in ON_A_NAME else (asked.version,)
+    answered = (asked.attempt,) if asked.what in {"complete_activation", "fail_activation"} else ()
+    return getattr(oracle, asked.what)(*target, *answered, at_us=0, **named.get(asked.what, {}))
 
 
 def _shown(oracle: Oracle, ordinal: int | None) -> object:
@@ -219,8 +222,8 @@ class Caller:
     def _command(self, asked: Asked) -> Version | None:
         registry = self._registry
         why: dict[str, Any] = {} if asked.key is None else {"idempotency_key": asked.key}
-        if asked.what == "delete_model":
-            registry.delete_model(NAME, **why)
+        if asked.what in {"delete_model", "clear_primary"}:
+            getattr(registry, asked.what)(NAME, **why)
             return None
         expected: dict[str, Any] = {}
         if asked.expected is not ANY:
@@ -251,7 +254,7 @@ class Caller:
         """Choose the next call, about versions that this process knows."""
         dice = self._dice
         what = dice.choice(COMMANDS)
-        if what in {"look", "delete_model", "rollback"}:
+        if what in {"look", "delete_model", "clear_primary", "rollback"}:
             return Asked(what, key=self._key(what))
         if what == "deploy" or not self._ids:
             publish = dice.random() < 0.7

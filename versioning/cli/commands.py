@@ -258,6 +258,22 @@ def rollback(given: Given, name: str, expected_primary: str | None) -> None:
         _perform(given, registry, model, lambda to: to.rollback(model, **expected, **given.why))
 
 
+@verb("Leave a model without a primary", name="clear-primary")
+@_MODEL
+@_EXPECTED
+@COMMAND
+def clear_primary(given: Given, name: str, expected_primary: str | None) -> None:
+    """Leave a model without a primary on purpose.
+
+    Its versions stay as they are, and no policy gives the role to another one. `publish`, `promote` or `rollback` gives
+    it again.
+    """
+    model = model_named(name)
+    with given.open() as registry, addressed(name):
+        expected = _expected(model, expected_primary)
+        _perform(given, registry, model, lambda to: to.clear_primary(model, **expected, **given.why))
+
+
 @verb("Stop a version")
 @VERSION
 @_EXPECTED
@@ -373,6 +389,7 @@ def delete(given: Given, address: str, *, everything: bool, yes: bool, expected_
 
 
 VERBS: Final = (
-    deploy, publish, promote, rollback, deactivate, activate, complete_activation, fail_activation, delete,
+    deploy, publish, promote, rollback, clear_primary, deactivate, activate, complete_activation, fail_activation,
+    delete,
 )  # fmt: skip
 """Verbs of this file, in the order of help."""

@@ -256,6 +256,26 @@ class Commands(ABC, Generic[OnVersion, OnModel]):
         why = because(actor, reason, idempotency_key, correlation_id)
         return self._run_on_model(requests.delete_model(self._streams, model_name, why))
 
+    def clear_primary(
+        self,
+        model_name: str,
+        *,
+        expected_primary: VersionNamed | Expect | None = Expect.ANYTHING,
+        actor: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+        correlation_id: str | None = None,
+    ) -> OnModel:
+        """Leave a model without a primary on purpose, until a version claims the role again (R29).
+
+        Every claim is withdrawn; the versions stay as they are. No policy gives the role to another version.
+
+        Raises:
+            PrimaryMovedError: another version than `expected_primary` is primary (R22).
+        """
+        why = because(actor, reason, idempotency_key, correlation_id)
+        return self._run_on_model(requests.clear_primary(self._streams, model_name, expected_primary, why))
+
 
 class Preview(Commands["tuple[Event, ...]", "tuple[Event, ...]"]):
     """The commands of a registry, without their effect: each returns the events that it would record now."""

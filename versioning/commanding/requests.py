@@ -21,6 +21,7 @@ from versioning.addresses import Address, Expected, expected_in, expected_of, ta
 from versioning.commands import (
     NAMES,
     Activate,
+    ClearPrimary,
     Command,
     CompleteActivation,
     Deactivate,
@@ -230,6 +231,12 @@ def delete(streams: Streams, version: object, expected_primary: object, why: Att
 def delete_model(streams: Streams, model_name: object, why: Attribution) -> Request:
     """Check the arguments of `delete_model` (R6)."""
     return Request(streams.ref(model_name), DeleteModel(), why)
+
+
+def clear_primary(streams: Streams, model_name: object, expected_primary: object, why: Attribution) -> Request:
+    """Check the arguments of `clear_primary` (R22, R29)."""
+    expected = expected_of(expected_primary)
+    return Request(streams.ref(model_name), ClearPrimary(_plain(expected)), why, None, expected)
 
 
 def _on_version(

@@ -13,7 +13,7 @@ import io
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from versioning.events import NothingChanged, VersionActivationFailed, VersionDeployed, VersionPromoted
+from versioning.events import NothingChanged, PrimaryCleared, VersionActivationFailed, VersionDeployed, VersionPromoted
 from versioning.sentences import plain, sentence_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def flat_row(recorded: Recorded, number_of: Callable[[str], str | None]) -> dict
         "number": (number_of(version_id) or "") if version_id else "",
         "previous": previous,
         "previous_number": (number_of(previous) or "") if previous else "",
-        "cause": event.cause if isinstance(event, VersionPromoted) else "",
+        "cause": event.cause if isinstance(event, VersionPromoted | PrimaryCleared) else "",
         "command": event.command if isinstance(event, NothingChanged) else "",
         "published": getattr(event, "published", False),
         "claims": getattr(event, "claims", False),

@@ -132,6 +132,7 @@ class _Kept(msgspec.Struct):
     undone: list[str]
     primary: str | None
     cleared: bool
+    withheld: bool
     trail: list[str]
     cursor: int
 
@@ -186,7 +187,7 @@ def _span_of_ledger(ledger: VersionLedger) -> Span:
 
 
 MODELS: Final = View[ModelAggregate](
-    name="models.1",
+    name="models.2",
     key=operator.attrgetter("stream"),
     evolve=_evolve_model,
     is_live=lambda aggregate: aggregate.exists,

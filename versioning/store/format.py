@@ -103,7 +103,9 @@ class Envelope(
     workspace: str
 
 
-UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {}
+UPCASTERS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]] = {
+    "primary_cleared.1": ("primary_cleared.2", lambda payload: {**payload, "cause": "lost"}),
+}
 """For each older topic: the topic that follows it, and a function that makes its payload of the older one."""
 
 _encode_body: Final = msgspec.json.Encoder(order="sorted").encode

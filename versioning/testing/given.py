@@ -23,10 +23,10 @@ was a"` all match the same fact. An event instead of words is compared exactly. 
     VersionDeployed a 0.1.0, published with claim, activating     | draft, without claim, active
     VersionPublished a with claim                                 | without claim
     VersionPromoted b requested, was a                            | published, rollback, fallback, default, was none
-    PrimaryCleared was a
+    PrimaryCleared lost, was a                                    | requested, was none
     VersionDeactivated a · VersionActivationRequested a · VersionActivated a · VersionDeleted a · ModelDeleted
     VersionActivationFailed a "out of memory"
-    NothingChanged a, activate                                    | publish, promote, deactivate
+    NothingChanged a, activate                                    | publish, promote, deactivate, clear_primary
 
 **The clock** starts at nine in the morning of 2026-01-01 UTC and advances by one second with each command;
 `.at("10:20")` sets it.
@@ -49,6 +49,7 @@ from versioning.aggregate import Model, ModelAggregate, Version, evolve
 from versioning.commands import (
     NAMES,
     Activate,
+    ClearPrimary,
     Command,
     CompleteActivation,
     Deactivate,
@@ -98,6 +99,7 @@ _KEPT_WORDS = frozenset({"was", "with", "without", "claim", "none", "draft", "pu
     "rollback",
     "fallback",
     "default",
+    "lost",
     *get_args(Unneeded),
 }
 
@@ -298,6 +300,12 @@ def delete_model() -> Step:
     return Step("delete_model", lambda _story: DeleteModel())
 
 
+def clear_primary(*, expected_primary: ExpectedPrimary = Expect.ANYTHING) -> Step:
+    """Leave the model without a primary on purpose."""
+    words = f"clear_primary{_expecting(expected_primary)}"
+    return Step(words, lambda story: ClearPrimary(story.expected(expected_primary)))
+
+
 # The story.
 
 
@@ -468,8 +476,8 @@ class Story:
     def tell(self, event: Event) -> str:
         """Return a fact in all its words."""
         said = [type(event).__name__]
-        if not isinstance(event, PrimaryCleared | ModelDeleted):
-            said.append(self.name(event.version_id))  # every other event names one; a NothingChanged may name none
+        if getattr(event, "version_id", None) is not None:
+            said.append(self.name(event.version_id))  # type: ignore[union-attr]  # it has one
         match event:
             case VersionDeployed():
                 stage = f"published {_claiming(event.claims)}" if event.published else "draft"
@@ -482,9 +490,9 @@ class Story:
             case VersionPromoted():
                 said += [f"{event.cause},", f"was {self.name(event.previous)}"]
             case PrimaryCleared():
-                said.append(f"was {self.name(event.previous)}")
+                said += [f"{event.cause},", f"was {self.name(event.previous)}"]
             case NothingChanged():
-                said[-1] += f", {event.command}"
+                said.append(event.command)
             case VersionActivationFailed():
                 said.append(json.dumps(event.error, ensure_ascii=False))
             case _:

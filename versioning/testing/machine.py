@@ -163,6 +163,11 @@ class RegistryMachine(RuleBasedStateMachine):
         """Delete the model."""
         self.do("delete_model", key=key, process=process)
 
+    @rule(expected=expectations, key=_keys, process=_processes)
+    def clear_primary(self, expected: Expected, key: str | None, process: int) -> None:
+        """Leave the model without a primary on purpose."""
+        self.do("clear_primary", expected=expected, key=key, process=process)
+
     @precondition(lambda machine: machine.world.played)
     @rule(back=st.integers(0, 5), process=_processes)
     def ask_again(self, back: int, process: int) -> None:

@@ -32,7 +32,7 @@ class Fact:
     version: int | None
     """Version that it names; ``None`` for ModelDeleted and PrimaryCleared, and where NothingChanged names none."""
     cause: str | None = None
-    """Cause of a VersionPromoted; ``None`` for the others (R12)."""
+    """Cause of a VersionPromoted or PrimaryCleared; ``None`` for the others (R12)."""
     previous: int | None = None
     """Primary before the append, for VersionPromoted and PrimaryCleared (R12)."""
     command: str | None = None
@@ -47,7 +47,7 @@ class Outcome:
     refused: str | None = None
     """Name of the error's class."""
     version: int | None = None
-    """Version that was made, changed or found to be so already; ``None`` if refused, and for delete_model."""
+    """Version that was made, changed or found to be so already; ``None`` if refused, and for a whole model."""
     branch: str = ""
     """Branch of the rule that decided, to count what a random walk has reached."""
 
@@ -100,6 +100,7 @@ class Oracle:
         self._generation = 0
         self._highest = (0, 0, 0)
         self._role_was_cleared = False
+        self._was_cleared_on_request = False
         self._primaries: list[int] = []
         self._cursor = -1
         # Over all lives.
@@ -212,6 +213,7 @@ class Oracle:
                 self._cursor = place
                 self.primary = target.ordinal
                 self._role_was_cleared = False
+                self._was_cleared_on_request = False
                 return self._recorded([fact], target.ordinal, branch, at_us)
         return _refused("NothingToRollBackToError", "R13 rollback nothing")
 
@@ -315,11 +317,31 @@ class Oracle:
         branch = "S2 delete_model without primary"
         if self.primary is not None:
             branch = "S2 delete_model with primary"
-            facts.append(Fact("PrimaryCleared", None, previous=self.primary))
+            facts.append(Fact("PrimaryCleared", None, "lost", previous=self.primary))
             self.primary = None
         facts.append(Fact("ModelDeleted", None))
         self.exists = False
         return self._recorded(facts, None, branch, at_us)
+
+    def clear_primary(self, *, at_us: int, expected: Expected = ANY, keyed: bool = False) -> Outcome:
+        """Leave the model without a primary on purpose."""
+        if not self.exists:
+            return _refused("ModelNotFoundError", "S2 clear_primary no model")
+        if expected is not ANY and expected != self.primary:
+            return _refused("PrimaryMovedError", "R22 clear_primary")
+        # R29: cleared on request already, and no claim is held since.
+        is_claimed = any(version.claim for version in self.versions.values())
+        if self._was_cleared_on_request and not is_claimed:
+            return self._found_so("clear_primary", None, "R29 clear_primary again", keyed=keyed, at_us=at_us)
+        branch = "R29 clear_primary" if self.primary is not None else "R29 clear_primary without primary"
+        # R29: it withdraws every claim that is held; what was rolled back from stays that.
+        for version in self.versions.values():
+            version.claim = 0
+        fact = Fact("PrimaryCleared", None, "requested", previous=self.primary)
+        self.primary = None
+        self._role_was_cleared = True
+        self._was_cleared_on_request = True
+        return self._recorded([fact], None, branch, at_us)
 
     # Questions -----------------------------------------------------------------------------------------------------
 
@@ -401,6 +423,7 @@ class Oracle:
         self._generation += 1
         self._highest = (0, 0, 0)
         self._role_was_cleared = False
+        self._was_cleared_on_request = False
         self._primaries = []
         self._cursor = -1
 
@@ -435,6 +458,9 @@ class Oracle:
         if version.stage == "draft":
             return "draft"
         if self.primary is None:
+            # R29: where it was cleared on request, only a new claim gives the role; older ones were withdrawn.
+            if version.claim == 0 and self._was_cleared_on_request:
+                return "cleared on request, no claim"
             # R9: under leave_none, a role that was cleared is taken by a claim only.
             if version.claim == 0 and self._losing_primary == "leave_none" and self._role_was_cleared:
                 return "cleared role, no claim"
@@ -455,6 +481,7 @@ class Oracle:
         self._cursor = len(self._primaries) - 1
         self.primary = version.ordinal
         self._role_was_cleared = False
+        self._was_cleared_on_request = False
 
     def _is_protected(self, version: int) -> bool:
         # R11: under refuse, the primary stays while another active published version exists.
@@ -485,7 +512,7 @@ class Oracle:
                     self._make_primary(choice[0], "fallback", previous, facts)
                     return branch
         # R11: leave_none, and wherever nothing can follow.
-        facts.append(Fact("PrimaryCleared", None, previous=previous))
+        facts.append(Fact("PrimaryCleared", None, "lost", previous=previous))
         self._role_was_cleared = True
         return f"{self._losing_primary} cleared"
 

@@ -22,6 +22,7 @@ from versioning.commands import (
     COMMANDS,
     Activate,
     Bump,
+    ClearPrimary,
     Command,
     CompleteActivation,
     Deactivate,
@@ -128,6 +129,7 @@ def commands(draw: st.DrawFn, state: ModelAggregate) -> Command:
         FailActivation: lambda: FailActivation(version_id, activation_id, "out of memory"),
         Delete: lambda: Delete(version_id, expected()),
         DeleteModel: DeleteModel,
+        ClearPrimary: lambda: ClearPrimary(expected()),
     }
     return others[asked]()
 

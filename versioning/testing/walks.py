@@ -81,9 +81,9 @@ REPLAYS_MAX: Final = 600
 ON_A_VERSION: Final = frozenset(
     {"publish", "promote", "deactivate", "activate", "complete_activation", "fail_activation", "delete"}
 )
-EXPECTING: Final = frozenset({"promote", "rollback", "deactivate", "delete"})
+EXPECTING: Final = frozenset({"promote", "rollback", "deactivate", "delete", "clear_primary"})
 ANSWERS: Final = frozenset({"complete_activation", "fail_activation"})
-UNNEEDED: Final = frozenset({"publish", "promote", "deactivate", "activate"})
+UNNEEDED: Final = frozenset({"publish", "promote", "deactivate", "activate", "clear_primary"})
 """Commands that can find all as they ask (R20)."""
 
 
@@ -284,6 +284,8 @@ class Laws:
         self._commands: set[str] = set()
         self._keys: set[str] = set()
         self._primary_before: str | None = None
+        self._is_withheld = False
+        """Whether it was cleared on request, and no version has been primary since."""
         self._highest = (0, 0, 0)
         self._lives = 1
 
@@ -365,6 +367,10 @@ class Laws:
             _same("invariant 7: previous is what was primary", self._primary_before, event.previous)
 
     def _check_state(self, recorded: Recorded, model: Model | None) -> None:
+        if isinstance(recorded.event, PrimaryCleared):
+            self._is_withheld = recorded.event.cause == "requested"
+        elif isinstance(recorded.event, VersionPromoted | ModelDeleted):
+            self._is_withheld = False
         name = (recorded.workspace, recorded.model_name)
         versions = () if model is None else model.versions
         primary = None if model is None else model.primary
@@ -386,7 +392,8 @@ class Laws:
             left = self._known - self._deleted
             _same("invariant 3: a model is deleted exactly when its last version is", bool(left), model is not None)
             _same("invariant 3: what is left", left, {version.version_id for version in versions})
-            if self.policy is not None and self.policy.losing_primary == "fall_back" and primary is None:
+            falls_back = self.policy is not None and self.policy.losing_primary == "fall_back"
+            if falls_back and primary is None and not self._is_withheld:
                 could = [version for version in versions if version.is_serving]
                 _same("invariant 1: there is a primary whenever a version could be", [], could)
 
@@ -718,7 +725,16 @@ class World:
         _same("invariant 6: the registry's model and a plain fold", place.laws.model, model)
 
     def _compare_answer(self, place: Place, move: Move, outcome: Outcome, given: Version | Model | None) -> None:
-        if isinstance(given, Model):
+        if isinstance(given, Model) and move.what == "clear_primary":
+            # R21: a repetition gives the model of that life, as it is now.
+            asked = [seen for seen in place.log if move.key is not None and seen.idempotency_key == move.key]
+            model_id = asked[-1].model_id if asked else place.log[-1].model_id
+            if place.laws.model is not None and place.laws.model.model_id == model_id:
+                _same("answer", place.laws.model, given)
+            else:
+                ended = [seen for seen in place.log if seen.model_id == model_id][-1]
+                _same("answer", (model_id, (), ended.timestamp), (given.model_id, given.versions, given.deleted_at))
+        elif isinstance(given, Model):
             # R21: a repetition gives the model that was deleted then, whatever life has begun since.
             deleted = [seen for seen in place.log if isinstance(seen.event, ModelDeleted)]
             if move.key is not None:
@@ -975,7 +991,7 @@ def _told(event: Event, ids: dict[str, str]) -> str:
     version_id = getattr(event, "version_id", None)
     if version_id is not None:
         said.append(ids.get(version_id, version_id))
-    if isinstance(event, VersionPromoted):
+    if isinstance(event, VersionPromoted | PrimaryCleared):
         said.append(f"({event.cause})")
     if isinstance(event, NothingChanged):
         said.append(f"({event.command})")
@@ -990,9 +1006,11 @@ STYLES: Final[tuple[dict[str, float], ...]] = (
     {},
     {"deploy": 2, "delete": 4, "delete_model": 3},
     {"rollback": 6, "promote": 3, "deactivate": 1.5, "activate": 2, "delete_model": 0},
+    {"clear_primary": 5, "deploy": 1.5, "deactivate": 2, "activate": 3, "delete_model": 0.5},
     {"activate": 3, "fail_activation": 5, "deactivate": 2, "promote": 2},
 )
-"""Commands that a walk gives more or less often: none, many short-lived versions, back and forth, bad starts."""
+"""Commands that a walk gives more or less often: none, many short-lived versions, back and forth, bad starts,
+primaries that are cleared on purpose."""
 
 CLAIMING: Final = ((None, None, True, False), (False, False, False, None), (None, True))
 """Values of `promote` that a walk publishes with."""
@@ -1002,6 +1020,7 @@ WEIGHTS: Final[dict[str, float]] = {
     "publish": 3,
     "promote": 3,
     "rollback": 2,
+    "clear_primary": 0.7,
     "deactivate": 3,
     "activate": 3,
     "complete_activation": 7,
@@ -1080,6 +1099,7 @@ class _Planner:
             "publish": [index for index, version in left if version.stage == "draft"],
             "promote": [index for index in active if index not in primary] or challenged,
             "rollback": active if len(active) > len(primary) else [],
+            "clear_primary": primary or [index for index, version in left if version.claim] or [0] * bool(left),
             "deactivate": [
                 *active,
                 *primary,
@@ -1148,8 +1168,8 @@ class _Planner:
             changes += [{"promote": True}, {"promote": None}] if move.what == "publish" else []
             changes += [{"expected": self._expected()}] * 2 if move.what in EXPECTING else []
             changes += [{"attempt": move.attempt + 1}] if move.what in ANSWERS else []
-            others = (ON_A_VERSION if move.what in ON_A_VERSION else {"rollback", "delete_model"}) - {move.what}
-            changes += [{"what": dice.choice(sorted(others))}] * 2
+            others = ON_A_VERSION if move.what in ON_A_VERSION else {"rollback", "delete_model", "clear_primary"}
+            changes += [{"what": dice.choice(sorted(others - {move.what}))}] * 2
         return attrs.evolve(move, **dice.choice(changes))
 
 
