@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import pytest
 
-from versioning import Checkpoint, errors, limits, registry
+from versioning import Checkpoint, errors, limits, processes, registry
 from versioning.artifacts import formats, objects, owner
 from versioning.audit import backup
 from versioning.cli import addresses, doctor
-from versioning.reading import bookmarks, follower, questions
-from versioning.store import file_lease, postgres, sqlite, sqlite_connections, sqlite_wal
+from versioning.reading import bookmarks, follower, questions, streams
+from versioning.store import file_lease, postgres, postgres_connections, sqlite, sqlite_connections, sqlite_wal
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -185,6 +185,27 @@ def the_folder_lies_beside_the_link(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(registry, "folder_for", lambda given, store: given or f"{store}.artifacts")
 
 
+def nobody_looks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(processes, "_BEGUN", [1])
+
+
+def inherited_connections_are_closed_as_any(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_connections, "_hold_back", lambda *_: None)
+
+
+def busy_threads_are_overlooked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_connections.FileConnections, "_was_busy", lambda _: False)
+
+
+def connections_do_not_know_whose_they_are(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_connections.Pool, "abandon", lambda _: None)
+
+
+def inherited_states_are_believed(patch: pytest.MonkeyPatch) -> None:
+    begin = streams.CachedStreams.begin_in_child
+    patch.setattr(streams.CachedStreams, "begin_in_child", lambda own: None if vars(own).get("known") else begin(own))
+
+
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
 BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
@@ -193,6 +214,7 @@ WAL: Final = "tests/test_foreign_wal.py::"
 OWNER: Final = "tests/test_artifacts_owner.py"
 HELD: Final = "tests/test_model_objects.py::TestModelObjects::"
 DIFFERENCE: Final = "tests/test_audit_replay.py::TestDifference::"
+FORKS: Final = "tests/test_sqlite_forks.py::TestForking::"
 GUARDS: Final[dict[str, Plant]] = {
     f"{BACKUP}TestItIsWhole::test_what_is_only_in_the_write_ahead_log_is_in_it": only_the_file_is_copied,
     f"{BACKUP}TestItIsWhole::test_what_is_recorded_while_it_runs_does_not_make_it_begin_again": (
@@ -252,6 +274,18 @@ GUARDS: Final[dict[str, Plant]] = {
     "test_the_threads_of_one_registry_are_one_writer": whoever_reads_a_tail_has_a_neighbour,
     f"{LEASES}TestTheWarningOfSeveralWriters::"
     "test_two_registries_of_one_process_are_not_several_processes": a_neighbour_is_a_process,
+    "tests/test_postgres_connections.py::TestForking::"
+    "test_parent_and_child_go_on_with_connections_of_their_own[in C]": nobody_looks,
+    "tests/test_processes.py::TestAChild::"
+    "test_locks_that_threads_of_the_parent_held_block_nobody[sqlite-in C]": inherited_states_are_believed,
+    f"{FORKS}test_a_child_in_c_leaves_the_log_of_others_alone": inherited_connections_are_closed_as_any,
+    f"{FORKS}test_a_child_of_a_process_that_was_busy_is_refused_and_the_parent_goes_on[in C]": (
+        busy_threads_are_overlooked
+    ),
+    "tests/test_postgres_connections.py::TestForking::"
+    "test_a_connection_in_use_during_the_fork_is_the_parents": connections_do_not_know_whose_they_are,
+    "tests/test_postgres_connections.py::TestForking::"
+    "test_a_child_that_leaves_a_block_of_its_parent_ends_nothing[in C]": nobody_looks,
 }
 """What is planted in a test, or in each of its instances where the name has no brackets."""
 

@@ -13,7 +13,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -292,7 +291,7 @@ class TestTheWarningOfSeveralWriters:
 
     @pytest.fixture(autouse=True)
     def _old_and_not_yet_warned(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite_room, "_warned", threading.Event())
+        monkeypatch.setattr(sqlite_room, "_warned", set())
         monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
 
     @pytest.fixture

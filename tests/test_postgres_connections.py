@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 
 from tests import postgres_tools
+from tests.forking import answer_of_child, become_a_child, each_fork
 from tests.postgres_tools import Proxy, begin_append
 from tests.side_by_side import Task, ended_well, in_child, until
 from tests.stores import OTHER, STREAM, positions, postgres_recorder, row, rows
@@ -26,6 +27,8 @@ from versioning.store import postgres_connections as lines
 from versioning.store import postgres_libpq as libpq
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
     from tests.postgres_server import PostgresServer
@@ -269,8 +272,10 @@ class TestConnections:
 
 
 class TestForking:
+    @each_fork
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
     def test_parent_and_child_go_on_with_connections_of_their_own(
-        self, server: PostgresServer, recorder: PostgresRecorder
+        self, server: PostgresServer, recorder: PostgresRecorder, fork: Callable[[], int]
     ) -> None:
         recorder.append(rows(1))
         waiter = recorder.waiter()
@@ -278,14 +283,13 @@ class TestForking:
         before = set(server.connections())
 
         def use() -> None:
-            assert recorder._pool._idle == []
             recorder.append(rows(1, OTHER))
             assert recorder.head() == 2
             waiter.wait(0.01)
             assert not before & {connection.pg.backend_pid for connection in recorder._pool._open}
             gc.collect()
 
-        assert ended_well(in_child(use))
+        assert answer_of_child(use, fork) == "None"
         assert before <= set(server.connections())
         assert len(recorder.log(0, 10)) == 2
         assert recorder.append(rows(1, after=1)) == range(3, 4)
@@ -308,19 +312,41 @@ class TestForking:
         written = sum(writer.result() for writer in writers)
         assert len(recorder.log(0, INTEGER_MAX)) == written + 10
 
-    def test_a_connection_in_use_during_the_fork_is_the_parents(self, recorder: PostgresRecorder) -> None:
+    @each_fork
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+    def test_a_connection_in_use_during_the_fork_is_the_parents(
+        self, recorder: PostgresRecorder, fork: Callable[[], int]
+    ) -> None:
         with recorder.snapshot() as snapshot:
+            assert snapshot.view_position("v") is None
 
             def use() -> None:
-                with pytest.raises(StoreError):
-                    snapshot.view_position("v")
+                with pytest.raises(StoreError, match="belongs to the parent process"):
+                    snapshot.view_position("other")
                 recorder.append(rows(1))
 
-            assert ended_well(in_child(use))
-            assert snapshot.view_position("v") is None
+            assert answer_of_child(use, fork) == "None"
+            assert snapshot.view_position("third") is None
         assert recorder.head() == 1
 
-    def test_what_the_child_does_with_what_it_inherited_is_nothing(self, recorder: PostgresRecorder) -> None:
+    @each_fork
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+    def test_a_child_that_leaves_a_block_of_its_parent_ends_nothing(
+        self, recorder: PostgresRecorder, fork: Callable[[], int]
+    ) -> None:
+        with contextlib.ExitStack() as stack:
+            snapshot = stack.enter_context(recorder.snapshot())
+
+            def leave() -> None:
+                stack.close()
+                recorder.close()
+
+            assert answer_of_child(leave, fork) == "None"
+            assert snapshot.view_position("v") is None
+
+    def test_what_the_child_does_with_what_it_inherited_is_nothing(
+        self, recorder: PostgresRecorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The hooks of a fork, called where coverage sees them."""
         waiter = recorder.waiter()
         waiter.wait(0.01)
@@ -331,7 +357,9 @@ class TestForking:
             open_before = {one.pg.socket for one in pool._open if one is not broken}
             lines._after_fork_in_child()
             assert {call.args[1] for call in dup2.mock_calls} >= open_before
-            assert connection.is_broken
+            become_a_child(monkeypatch, pool, recorder._listener)
+            with pytest.raises(StoreError, match="belongs to the parent process"):
+                connection.run("SELECT 1")
             assert pool.free is not free
         assert pool._idle == []
         connection.finish()

@@ -7,7 +7,6 @@ import gc
 import os
 import random
 import sqlite3
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -335,7 +334,7 @@ class TestTheWarningAboutOldReleasesOfSQLite:
 
     @pytest.fixture(autouse=True)
     def _not_yet_warned(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(room, "_warned", threading.Event())
+        monkeypatch.setattr(room, "_warned", set())
 
     @pytest.mark.parametrize(("release", "path"), [((3, 51, 3), "models.db"), ((3, 40, 1), None)])
     def test_a_newer_release_and_a_memory_are_quiet(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import sqlite_tools
+from tests.forking import answer_of_child, become_a_child, each_fork, fork_in_c, needs_fork
 from tests.sqlite_tools import connections
 from tests.stores import rows
 from versioning.errors import StoreError
@@ -28,31 +30,17 @@ recorder = sqlite_tools.recorder
 raw = sqlite_tools.raw
 
 ROOT = Path(__file__).resolve().parent.parent
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 
 
-def answer_of_child(task: Callable[[], object]) -> str:
-    """Fork, run a task in the child, and give what it answered or raised."""
-    receive, send = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            answer = str(task())
-        except BaseException as error:  # noqa: BLE001 - the parent looks at it
-            answer = f"{type(error).__name__}: {error}"
-        os.write(send, answer.encode())
-        os._exit(0)
-    os.close(send)
-    with os.fdopen(receive) as answers:
-        answer = answers.read()
-    os.waitpid(pid, 0)
-    return answer
+def _fails(*_: object) -> None:
+    raise OSError
 
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 class TestForking:
-    def test_the_child_opens_everything_anew(self, file: SQLiteRecorder) -> None:
+    @each_fork
+    def test_the_child_opens_everything_anew(self, file: SQLiteRecorder, fork: Callable[[], int]) -> None:
         file.append(rows(1))
         file.head()
         waiter = file.waiter()
@@ -60,7 +48,7 @@ class TestForking:
         def task() -> str:
             return f"{list(file.append(rows(1, after=1)))} {file.head()} {waiter.wait(0)}"
 
-        assert answer_of_child(task) == "[2] 2 True"
+        assert answer_of_child(task, fork) == "[2] 2 True"
         assert waiter.wait(1)
         assert list(file.append(rows(1, after=2))) == [3]
         assert file.head() == 3
@@ -81,11 +69,12 @@ class TestForking:
         assert opened() != []
         assert answer_of_child(opened) == "[]"
 
-    def test_what_the_child_recorded_survives_its_parent(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("how", ["os.fork()", "ctypes.PyDLL(None).fork()"])
+    def test_what_the_child_recorded_survives_its_parent(self, tmp_path: Path, how: str) -> None:
         """A lock that only seems to be inherited would let others take the write-ahead log away."""
         path = tmp_path / "models.db"
         code = (
-            "import os, pathlib, sys\n"
+            "import ctypes, os, pathlib, sys\n"
             "from versioning.store.format import Row\n"
             "from versioning.store.sqlite import SQLiteRecorder\n"
             "def append(recorder, sequence):\n"
@@ -93,9 +82,10 @@ class TestForking:
             "path = pathlib.Path(sys.argv[1])\n"
             "recorder = SQLiteRecorder(path)\n"
             "append(recorder, 1)\n"
+            "recorder.head()\n"
             "opened, tell = os.pipe()\n"
             "gone, end = os.pipe()\n"
-            "if os.fork():\n"
+            f"if {how}:\n"
             "    os.read(opened, 1)\n"
             "    recorder.close()\n"
             "    os._exit(0)\n"
@@ -113,20 +103,21 @@ class TestForking:
         with contextlib.closing(SQLiteRecorder(path)) as recorder:
             assert recorder.head() == 3
 
-    def test_a_memory_belongs_to_one_process(self) -> None:
+    @each_fork
+    def test_a_memory_belongs_to_one_process(self, fork: Callable[[], int]) -> None:
         with contextlib.closing(SQLiteRecorder(None)) as recorder:
             waiter = recorder.waiter()
             for task in (recorder.head, lambda: recorder.append(rows(1)), lambda: waiter.wait(0)):
-                assert "StoreError: The store in memory was in use while this process was forked" in answer_of_child(
-                    task
-                )
-            assert answer_of_child(recorder.close) == "None"
+                answer = answer_of_child(task, fork)
+                assert "StoreError: The store in memory was in use while this process was forked" in answer
+            assert answer_of_child(recorder.close, fork) == "None"
             with recorder.snapshot() as snapshot:
-                assert "forked" in answer_of_child(lambda: snapshot.log(0, 1))
+                assert "forked" in answer_of_child(lambda: snapshot.log(0, 1), fork)
             assert list(recorder.append(rows(1))) == [1]
 
+    @each_fork
     def test_a_child_of_a_process_that_was_busy_is_refused_and_the_parent_goes_on(
-        self, file: SQLiteRecorder, path: Path, monkeypatch: pytest.MonkeyPatch
+        self, file: SQLiteRecorder, path: Path, monkeypatch: pytest.MonkeyPatch, fork: Callable[[], int]
     ) -> None:
         monkeypatch.setattr(lines, "FORK_WAIT_S", 0.02)
         file.append(rows(1))
@@ -148,17 +139,18 @@ class TestForking:
                 idle.head,
                 lambda: snapshot.log(0, 1),
             ):
-                assert "StoreError" in (answer := answer_of_child(task))
+                assert "StoreError" in (answer := answer_of_child(task, fork))
                 assert "forked" in answer
-            assert answer_of_child(snapshot_in_child) == "it was not used"
+            assert answer_of_child(snapshot_in_child, fork) == "it was not used"
             assert len(snapshot.log(0, 10)) == 1
             assert list(file.append(rows(1, after=1))) == [2]
             assert list(idle.append(rows(1, after=2))) == [3]
         assert file.head() == 3
 
-    def test_a_child_that_ends_with_inherited_connections_closes_none(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("how", ["os.fork()", "ctypes.PyDLL(None).fork()"])
+    def test_a_child_that_ends_with_inherited_connections_closes_none(self, tmp_path: Path, how: str) -> None:
         code = (
-            "import os, pathlib, sys\n"
+            "import ctypes, os, pathlib, sys\n"
             "from versioning.store import sqlite, sqlite_connections as connections\n"
             "from versioning.store.format import Row\n"
             "connections.FORK_WAIT_S = 0.01\n"
@@ -167,7 +159,7 @@ class TestForking:
             "memory.append([Row('0' * 32, 1, 'deleted.1', b'')])\n"
             "with recorder.snapshot() as snapshot:\n"
             "    snapshot.log(0, 1)\n"
-            "    pid = os.fork()\n"
+            f"    pid = {how}\n"
             "if pid:\n"
             "    status = os.waitpid(pid, 0)[1]\n"
             "    recorder.append([Row('0' * 32, 1, 'deleted.1', b'')])\n"
@@ -199,26 +191,90 @@ class TestForking:
         assert answer_of_child(file.head) == "1"
         thread.join()
 
-    def test_after_a_fork_in_which_nothing_was_open(self, file: SQLiteRecorder) -> None:
+    def test_a_child_in_c_leaves_the_log_of_others_alone(self, file: SQLiteRecorder, path: Path) -> None:
+        """Closing what it inherited as one closes else would delete what a process that was killed has committed."""
+        append = (
+            "import os, pathlib, sys; from versioning.store.format import Row; from versioning.store.sqlite import "
+            "SQLiteRecorder; recorder = SQLiteRecorder(pathlib.Path(sys.argv[1])); "
+            "recorder.append([Row('0' * 32, 1, 'deleted.1', b'')]); os._exit(0)"
+        )
         file.append(rows(1))
         file.head()
-        found = connections(file)
-        found.before_fork()
-        found.after_fork_in_child()
-        assert list(file.append(rows(1, after=1))) == [2]
+        seen, see = os.pipe()
 
-    def test_after_a_fork_in_which_much_was_open(
-        self, file: SQLiteRecorder, path: Path, monkeypatch: pytest.MonkeyPatch
+        def task() -> str:
+            os.read(seen, 1)
+            return f"{file.head()} {Path(f'{path}-wal').exists()}"
+
+        def parent() -> int:
+            pid = fork_in_c()
+            if pid:
+                file.close()
+                subprocess.run([sys.executable, "-c", append, str(path)], cwd=ROOT, check=True)
+                os.write(see, b".")
+            return pid
+
+        assert answer_of_child(task, parent) == "2 True"
+        os.close(seen)
+        os.close(see)
+
+    def test_a_thread_that_was_opening_the_store_makes_it_busy(self, file: SQLiteRecorder, path: Path) -> None:
+        entered, leave = threading.Event(), threading.Event()
+
+        class Slow(lines.FileConnections):
+            def _create(self) -> sqlite3.Connection:
+                entered.set()
+                leave.wait(10)
+                return super()._create()
+
+        thread = threading.Thread(target=lambda: Slow(path, 1, "commit").close())
+        thread.start()
+        entered.wait(10)
+        answer = answer_of_child(file.head, fork_in_c)
+        leave.set()
+        thread.join()
+        assert "forked" in answer
+        assert file.head() == 0
+
+
+class TestBecomingAChild:
+    """The same in this process, where coverage sees it."""
+
+    def test_what_was_idle_is_closed_and_opened_anew(
+        self, file: SQLiteRecorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lines, "FORK_WAIT_S", 0.01)
-        monkeypatch.setattr(lines, "_INHERITED_FILES", set())
+        file.append(rows(1))
+        file.head()
         file.waiter()
         found = connections(file)
+        inherited = [found._writer, found._watch, *found._readers]
+        become_a_child(monkeypatch, found)
+        assert list(file.append(rows(1, after=1))) == [2]
+        assert len(inherited) == 3
+        for one in inherited:
+            assert one is not None
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                one.execute("SELECT 1")
+
+    def test_after_a_fork_by_python_nothing_is_open(
+        self, file: SQLiteRecorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file.append(rows(1))
+        lines._before_fork()
+        become_a_child(monkeypatch, connections(file))
+        assert list(file.append(rows(1, after=1))) == [2]
+
+    def test_what_was_in_use_is_refused(
+        self, file: SQLiteRecorder, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lines, "_INHERITED_FILES", set())
+        monkeypatch.setattr(lines, "FORK_WAIT_S", 0.01)
+        file.waiter()
         with file.snapshot() as snapshot:
-            for lock in found._locks():
+            for lock in connections(file)._locks():
                 lock.acquire()
-            found.before_fork()
-            found.after_fork_in_child()
+            lines._before_fork()
+            become_a_child(monkeypatch, connections(file))
             with pytest.raises(StoreError, match="forked"):
                 snapshot.log(0, 1)
         with pytest.raises(StoreError, match="forked"):
@@ -226,14 +282,31 @@ class TestForking:
         with pytest.raises(StoreError, match="forked"):
             SQLiteRecorder(path)
 
-    def test_after_a_fork_of_a_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_cannot_be_closed_without_harm_is_refused(
+        self, file: SQLiteRecorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lines, "_INHERITED_FILES", set())
+        monkeypatch.setattr(lines, "_hold_back", _fails)
+        become_a_child(monkeypatch, connections(file))
+        with pytest.raises(StoreError, match="forked"):
+            file.append(rows(1))
+
+    def test_a_memory_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         recorder = SQLiteRecorder(None)
         with recorder.snapshot():
-            monkeypatch.setattr(lines, "_STORES", [recorder._connections])
-            lines._after_fork_in_child()
+            become_a_child(monkeypatch, recorder._connections)
         with pytest.raises(StoreError, match="forked"):
             recorder.head()
         recorder.close()
+
+    def test_what_a_thread_keeps_is_closed_by_it(self, file: SQLiteRecorder) -> None:
+        """A thread that ended while it looked must not keep others from closing the store."""
+        found = connections(file)
+        file.waiter()
+        assert found._watching.acquire()
+        file.close()
+        assert found._watch is not None
+        found._watch.close()
 
     def test_a_file_that_is_gone_is_no_inherited_one(self, tmp_path: Path) -> None:
         assert lines._identity(tmp_path / "missing") is None

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 Arguments = ParamSpec("Arguments")
 
 _defaults: dict[tuple[str | None, str], ModelRegistry] = {}
-_defaults_lock = threading.Lock()
+_locks: dict[int, threading.Lock] = {}
+"""Lock of each process, because an inherited one might be held by a thread of the parent."""
 
 
 def default_registry() -> ModelRegistry:
     """Return the registry at VERSIONING_URL, else at `sqlite:///versioning.db` in the current folder; opened once."""
     place = (os.environ.get("VERSIONING_URL"), os.getcwd())  # noqa: PTH109 - the text is what is compared
-    with _defaults_lock:
+    with _locks.setdefault(os.getpid(), threading.Lock()):
         registry = _defaults.get(place)
         if registry is None or registry.closed:
             registry = _defaults[place] = ModelRegistry()

@@ -2,20 +2,23 @@
 
 A process opens a registry, and a thread of it records all the time. It forks two workers, which record and ask with the
 registry that they inherited; each call of theirs works, or is a StoreError that says what to do. What was answered has
-exactly one effect, the parent goes on, and the log is whole.
+exactly one effect, the parent goes on, and the log is whole. Every other round forks in C, as uWSGI does.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
+import sys
 import threading
 import time
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, plant
-from versioning import ModelRegistry
+from tests.forking import fork_in_c
+from versioning import ModelRegistry, processes
 from versioning.errors import StoreError
 from versioning.store import postgres_connections, postgres_libpq
 from versioning.store import sqlite_connections as connections
@@ -37,8 +40,9 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
     warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
     with ModelRegistry(url) as registry:
         if bug is not None:  # nobody notices a fork, nor what others say on a connection
+            plant(processes, _BEGUN=[1])
             connections._STORES.clear()
-            postgres_connections.FORKABLES.clear()
+            postgres_connections._POOLS.clear()
             plant(postgres_libpq.Connection, is_alive=lambda _: True)
         with registry._store.snapshot(), registry._store.snapshot():
             pass  # now there are idle connections, which workers could inherit
@@ -48,7 +52,8 @@ def serve(talk: Talk, url: str, rounds: int, bug: str | None) -> None:
         for count in range(rounds):
             _wait_until(lambda: len(done) > 1)
             gate, opening = os.pipe()
-            workers = [_fork(registry, f"worker {count}.{number}", gate, opening) for number in range(WORKERS)]
+            fork = _fork_in_c if count % 2 else os.fork
+            workers = [_fork(registry, f"worker {count}.{number}", gate, opening, fork) for number in range(WORKERS)]
             os.close(opening)  # now they begin
             os.close(gate)
             deadline = time.monotonic() + WORKER_S
@@ -81,10 +86,25 @@ def _record(registry: ModelRegistry, over: threading.Event, done: list[str]) -> 
         count += 1
 
 
-def _fork(registry: ModelRegistry, mark: str, gate: int, opening: int) -> tuple[int, int]:
+def _fork_in_c() -> int:
+    """Fork with no hook before it; Python is told in the child, without which it can't go on beside threads.
+
+    Until it is told, it must not wait for a thread that asked for its turn: so nobody asks meanwhile.
+    """
+    turn_s = sys.getswitchinterval()
+    sys.setswitchinterval(WORKER_S)
+    time.sleep(2 * turn_s)
+    pid = fork_in_c()
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    sys.setswitchinterval(turn_s)
+    return pid
+
+
+def _fork(registry: ModelRegistry, mark: str, gate: int, opening: int, fork: Callable[[], int]) -> tuple[int, int]:
     """Start a worker, which begins when nobody can write to the gate any more; give its pid and where it talks."""
     line, theirs = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         try:
             os.close(opening)

@@ -18,6 +18,7 @@ from versioning.artifacts.loading import as_artifact, load_artifact, present
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, NotFoundError, RefusedError, shown
 from versioning.events import Value
 from versioning.limits import checked_flag, checked_limit
+from versioning.processes import inherited_by, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,6 +81,16 @@ class ModelObjects:
         self.serializer = None if serializer is None else checked_serializer(serializer)
         self._held: collections.OrderedDict[_Key, _Held] = collections.OrderedDict()
         self._lock = threading.Lock()
+        inherited_by(self)
+
+    def begin_in_child(self) -> None:
+        """Keep the objects that are loaded, which a child shares with its parent, under locks of this process."""
+        self._lock = threading.Lock()
+        self._held = self._held.copy()
+        for key, held in list(self._held.items()):
+            held.lock = threading.Lock()
+            if held.call is None:
+                del self._held[key]
 
     def store(self, model: object, serializer: AnySerializer | None, *, preview: bool = False) -> ArtifactRef:
         """Return the reference that the event keeps; contents are stored first, unless it is a preview.
@@ -135,6 +146,7 @@ class ModelObjects:
         active: Callable[[str], tuple[Version, ...]],
     ) -> Callable[[object], Any]:
         key = (version.version_id, _named(serializer))
+        look()
         with self._lock:
             held = self._held.setdefault(key, _Held(version.model_name, serializer))
             self._held.move_to_end(key)
@@ -161,6 +173,7 @@ class ModelObjects:
 
     def _drop_idle(self, active: Callable[[str], tuple[Version, ...]]) -> None:
         """Drop the objects of all versions that are no longer active, whoever changed that."""
+        look()
         with self._lock:
             held = {key: one.model_name for key, one in self._held.items()}
         serving: set[str] = set()
@@ -192,6 +205,7 @@ class ModelObjects:
         return model
 
     def _drop_where(self, is_wanted: Callable[[_Key, _Held], bool]) -> None:
+        look()
         with self._lock:
             for key in [key for key, held in self._held.items() if is_wanted(key, held)]:
                 del self._held[key]

@@ -41,6 +41,7 @@ from versioning.errors import (
     shown,
 )
 from versioning.events import Meta
+from versioning.processes import look
 from versioning.reading.streams import CachedStream, StreamRef
 from versioning.rules import decide
 from versioning.store.contract import AppendConflict
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 TRIES_MAX: Final = 64
 """Most times that a command is decided before it gives up (R22)."""
 MANY: Final = "deploy_many"
+_dice: Final = random.SystemRandom()  # forked processes must not draw the same pauses
 PAUSE_S_MAX: Final = 0.05
 """Longest pause before it is decided again; pauses double, and are random, so that nobody starves."""
 BATCH_REQUESTS: Final = 500
@@ -324,6 +326,7 @@ class Deciding:
             stream = request.ref.stream
             cached, is_fresh = self._streams.current(stream)
             return {stream: _Planned(cached, is_final=is_fresh and request.why.idempotency_key is None)}
+        look()
         known = self._streams.known
         streams = sorted({request.ref.stream for request in batch})
         return {stream: _Planned(known(stream) or CachedStream(ModelAggregate(stream))) for stream in streams}
@@ -517,7 +520,7 @@ def _take_turns(planned: dict[str, _Planned]) -> list[threading.Lock]:
 
 
 def _pause(tries: int) -> None:
-    time.sleep(random.random() * min(PAUSE_S_MAX, 0.001 * 2**tries))  # noqa: S311 - no secret
+    time.sleep(_dice.random() * min(PAUSE_S_MAX, 0.001 * 2**tries))
 
 
 def _too_slow(name: str) -> ConcurrencyError:

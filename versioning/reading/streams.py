@@ -33,6 +33,7 @@ from versioning.errors import (
 )
 from versioning.ids import stream_in, stream_of
 from versioning.limits import INTEGER_MAX, checked_name
+from versioning.processes import inherited_by, look
 from versioning.reading.views import MODELS, PRESENT
 from versioning.store.format import decode, facts_of
 
@@ -278,6 +279,11 @@ class CachedStreams(Streams):
     def __init__(self, store: Store, workspace: str, views: Views) -> None:
         """Begin with an empty cache."""
         super().__init__(store, workspace, views)
+        self.begin_in_child()
+        inherited_by(self)
+
+    def begin_in_child(self) -> None:
+        """Begin with nothing in memory: a thread of the parent may just have been changing what is."""
         self._cached: collections.OrderedDict[str, CachedStream] = collections.OrderedDict()
         self.known: Callable[[str], CachedStream | None] = self._cached.get
         """Function that returns the state of a stream if it is cached; nothing is read."""
@@ -297,6 +303,7 @@ class CachedStreams(Streams):
 
     def current(self, stream: str) -> tuple[CachedStream, bool]:
         """Return the state of a stream, cached or else read now, and whether it was read now."""
+        look()
         with self._lock:
             cached = self._cached.get(stream)
             if cached is not None:

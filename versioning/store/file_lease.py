@@ -18,6 +18,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from versioning.errors import StoreError, shown
+from versioning.processes import inherited_by
 
 if sys.platform == "win32":  # pragma: no cover - the suite runs where there is flock
     import msvcrt
@@ -39,6 +40,7 @@ class FileLease:
         self._path = path
         self._descriptor: int | None = descriptor
         self._pid = os.getpid()
+        inherited_by(self)
         _HELD.add(self)
 
     @classmethod
@@ -79,6 +81,10 @@ class FileLease:
                 self._path.unlink()
             _unlock(descriptor)  # closing is not enough, if a child that was forked without our hook has it open
         os.close(descriptor)
+
+    def begin_in_child(self) -> None:
+        """Close what was inherited, so that the lock ends with the parent."""
+        self.close()
 
 
 _HELD: Final[weakref.WeakSet[FileLease]] = weakref.WeakSet()

@@ -2,8 +2,9 @@
 
 The law of this room: **whoever asks for a connection gets one that works, or the reason in time.** An idle connection
 that the server has ended is replaced unnoticed. A server that was there before is tried again until `connect_timeout_s`
-is over; then the error of the last attempt is raised. After a fork the child drops the parent's connections without a
-word to the server, and opens its own.
+is over; then the error of the last attempt is raised. A child drops its parent's connections without a word to the
+server, and opens its own: at its first look (`processes.py`), and at once where `os.fork` runs a hook, so that the
+server sees when the parent dies.
 
 Why `psycopg_pool` doesn't do this: lending a connection of it costs a `resolve` a quarter of its speed (the table is in
 `postgres_libpq.py`), and it opens connections in threads of its own, four for each pool. Tried in release 3.3.3:
@@ -27,9 +28,10 @@ import os
 import queue
 import time
 import weakref
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from versioning.errors import StoreError, shown
+from versioning.processes import inherited_by, look
 from versioning.store.postgres_errors import closed
 from versioning.store.postgres_libpq import Connection, Secret
 
@@ -155,7 +157,8 @@ class Pool:
         self._closed: StoreError | None = None
         self._was_reached = False
         self._begin()
-        FORKABLES.add(self)
+        inherited_by(self)
+        _POOLS.add(self)
 
     def _begin(self) -> None:
         self.free: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -215,6 +218,7 @@ class Pool:
 
     def close(self) -> None:
         """Close the idle connections now, and the others when they come back."""
+        look()
         self._closed = self._closed or closed(self.settings.where)
         self.drop_idle()
 
@@ -224,10 +228,14 @@ class Pool:
             with contextlib.suppress(IndexError):  # another thread was faster
                 self._idle.pop().finish()
 
-    def after_fork_in_child(self) -> None:
-        """Start again with connections of this process."""
+    def abandon(self) -> None:
+        """Drop the connections of the parent process without a word to the server."""
         for connection in list(self._open):
             connection.abandon()
+
+    def begin_in_child(self) -> None:
+        """Begin with connections, and places for them, of this process."""
+        self.abandon()
         self._begin()
 
 
@@ -240,6 +248,7 @@ class Use:
         self._pool = pool
 
     def __enter__(self) -> Connection:
+        look()
         pool = self._pool
         self._free = pool.free
         timeout_s = pool.settings.lock_timeout_s
@@ -256,25 +265,18 @@ class Use:
         return self._connection
 
     def __exit__(self, *_: object) -> None:
+        look()
         if self._free is self._pool.free:  # else it was inherited through a fork, and dropped
             self._pool.give(self._connection)
             self._free.put(None)
 
 
-class Forkable(Protocol):
-    """Something that holds a connection, which a forked child can't use."""
-
-    def after_fork_in_child(self) -> None:
-        """Start again without the parent's connection."""
-
-
-FORKABLES: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
-"""Everything that holds a connection in this process."""
+_POOLS: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    for held in list(FORKABLES):
-        held.after_fork_in_child()
+    for pool in list(_POOLS):
+        pool.abandon()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork

@@ -67,6 +67,12 @@ def closed(where: str) -> StoreError:
     return StoreError(f"{where} is closed.", hint="Open it again.")
 
 
+def forked(where: str) -> StoreError:
+    """Return the error of a connection that belongs to the parent of this process."""
+    msg = f"{where} was being asked when this process was forked, and the connection belongs to the parent process."
+    return StoreError(msg, hint="Ask again: this process then opens a connection of its own.")
+
+
 def unreachable(where: str, message: str) -> StoreError:
     """Return what libpq's words about a connection that was not made mean."""
     for words, state in _REACHED:

@@ -40,7 +40,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from versioning.errors import StoreError
-from versioning.store.postgres_errors import silent, store_error, unreachable
+from versioning.processes import look
+from versioning.store.postgres_errors import forked, silent, store_error, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +101,6 @@ def array(kind: int, items: Sequence[object]) -> bytes:
 
 
 # The connection.
-
 _Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """A selector without a file descriptor, which forks would share; Windows has the second one only."""
 
@@ -131,6 +131,7 @@ class Connection:
         """Whether the connection can no longer be used."""
         self.was_lost = False
         """Whether it broke because it was ended from outside, and not because the server was silent."""
+        self._is_inherited = False
         self.pg = self._connected(conninfo)
         self._selector = _Selector()
         self._selector.register(self.pg.socket, selectors.EVENT_READ)
@@ -197,6 +198,9 @@ class Connection:
                 self.run("ROLLBACK")
 
     def _exchange(self, send: Callable[..., None], *values: object) -> list[Any]:
+        look()
+        if self._is_inherited:
+            raise forked(self._where)
         pg, result, is_done = self.pg, None, False
         deadline = time.monotonic() + self.answer_s
         try:
@@ -275,13 +279,14 @@ class Connection:
 
     def finish(self) -> None:
         """Close the connection."""
+        look()
         self.is_broken = True
         self._selector.close()
         self.pg.finish()
 
     def abandon(self) -> None:
         """Drop a connection inherited through a fork without a word to the server: it belongs to the parent."""
-        self.is_broken = True
+        self.is_broken = self._is_inherited = True
         with contextlib.suppress(self._error):  # it has no socket any more
             socket = self.pg.socket
             nowhere = os.open(os.devnull, os.O_RDWR)

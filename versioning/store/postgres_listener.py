@@ -16,10 +16,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from versioning.errors import StoreError
+from versioning.processes import inherited_by, look
 from versioning.store import recorder
-from versioning.store.postgres_connections import FORKABLES, Pool
 
 if TYPE_CHECKING:
+    from versioning.store.postgres_connections import Pool
     from versioning.store.postgres_libpq import Connection
 
 HOT_S: Final = 0.1
@@ -41,22 +42,21 @@ class Listener:
         """Number of times that something may have been recorded, as far as is known."""
         self.waiters: set[Waiter] = set()
         self._channel = channel
-        self._turn = threading.Lock()
-        self._connection: Connection | None = None
+        self.begin_in_child()
         self._hot_until_s = 0.0
         """End of the hot time, 0 if there was no notification lately."""
         self._looked_s = 0.0
         self._newest = 0
-        FORKABLES.add(self)
+        inherited_by(self)
 
-    def after_fork_in_child(self) -> None:
-        """Start again without the parent's connection."""
-        if self._connection is not None:
-            self._connection.abandon()
-        self._turn, self._connection = threading.Lock(), None
+    def begin_in_child(self) -> None:
+        """Begin without a connection; that of a parent is dropped with all others of its pool."""
+        self._turn = threading.Lock()
+        self._connection: Connection | None = None
 
     def listen(self, timeout_s: float) -> bool:
         """Listen for a while, unless somebody else does, and return whether that was done."""
+        look()
         if not self._turn.acquire(blocking=False):
             return False
         try:
@@ -95,6 +95,7 @@ class Listener:
 
     def hang_up_if_unused(self) -> None:
         """Close the connection when nobody waits any more."""
+        look()
         if not self.waiters and self._turn.acquire(blocking=False):
             self._hang_up()
             self._turn.release()
@@ -125,7 +126,7 @@ class Waiter(recorder.Waiter):
 
     def pause(self, left_s: float) -> None:
         if not self._listener.listen(min(SLICE_S, left_s)):
-            self.closed.wait(min(POLL_S, left_s))
+            time.sleep(min(POLL_S, left_s))
 
     def close(self) -> None:
         super().close()

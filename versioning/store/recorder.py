@@ -10,7 +10,6 @@ To add a question: its statement in each file of `sql/`, and its method here and
 from __future__ import annotations
 
 import re
-import threading
 import time
 from abc import abstractmethod
 from importlib import resources
@@ -120,7 +119,7 @@ class Waiter(contract.Waiter):
 
     def __init__(self) -> None:
         """Start."""
-        self.closed = threading.Event()
+        self.closed = False
 
     @abstractmethod
     def look(self) -> bool:
@@ -132,7 +131,7 @@ class Waiter(contract.Waiter):
 
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
-        while not self.closed.is_set():
+        while not self.closed:
             if self.look():
                 return True
             left_s = deadline - time.monotonic()
@@ -142,7 +141,7 @@ class Waiter(contract.Waiter):
         return False
 
     def close(self) -> None:
-        self.closed.set()
+        self.closed = True
 
 
 class Recorder(contract.Store):

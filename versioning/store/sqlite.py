@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from versioning.errors import shown
+from versioning.processes import look
 from versioning.store import recorder
 from versioning.store.contract import Row, StoreWarning
 from versioning.store.file_lease import FileLease
@@ -57,7 +58,8 @@ ROWS_AT_ONCE: Final = 100
 _APPEND: Final = SQL["append"]
 _ONE_MORE: Final = f",({','.join('?' * len(Row._fields))})"
 
-_warned: Final = threading.Event()
+_warned: Final[set[Path]] = set()
+"""Files of which a warning was logged: one, since it is about all of them."""
 
 
 class Waiter(recorder.Waiter):
@@ -77,7 +79,7 @@ class Waiter(recorder.Waiter):
         return True
 
     def pause(self, left_s: float) -> None:
-        self.closed.wait(min(POLL_S, left_s))
+        time.sleep(min(POLL_S, left_s))
 
 
 class Snapshot(recorder.Snapshot):
@@ -101,6 +103,7 @@ class Snapshot(recorder.Snapshot):
         return self
 
     def __exit__(self, *_: object) -> None:
+        look()
         connection, self._connection = self._connection, None
         self._connections.give_reader(cast("sqlite3.Connection", connection))
 
@@ -203,6 +206,7 @@ class SQLiteRecorder(Recorder):
         count = len(rows)
         if not count:
             return range(0)
+        look()
         connections = self._connections
         if count <= ROWS_AT_ONCE and connections.group is not None:
             end = 1 + connections.group.append(functools.partial(_insert, rows), self._timeout_s)
@@ -288,11 +292,11 @@ class SQLiteRecorder(Recorder):
         Those releases can, very rarely, lose commits when a write-ahead log is reset while another connection writes.
         The threads of one registry share the connection that writes.
         """
-        if self.path is None or sqlite3.sqlite_version_info >= WAL_RESET_MENDED or _warned.is_set():
+        if self.path is None or sqlite3.sqlite_version_info >= WAL_RESET_MENDED or _warned:
             return
         who = self._connections.other_writers()
-        if who is not None and not _warned.is_set():
-            _warned.set()
+        if who is not None and not _warned:
+            _warned.add(self.path)
             logging.getLogger("versioning").warning(
                 "%s write to %s through SQLite %s: releases before 3.51.3 can, very rarely, lose a commit when the "
                 "write-ahead log is reset. Use a newer SQLite, or PostgreSQL.",

@@ -12,10 +12,17 @@ connection watches the file for followers.
 
 *A fork.* SQLite can't be carried across one. Locks on files stay with the parent, while the child inherits what SQLite
 remembers of them; so even a connection that the child opens anew would lack the locks that it believes it holds, and
-the child could take the write-ahead log away from others. So nothing is open while this process forks: `before_fork`
-waits for a bounded time for what other threads do, closes everything and keeps the locks; afterwards parent and child
-each open what they need. If a thread was still busy, the parent goes on undisturbed, and the child is refused: it must
-never use what it inherited, nor open that file, nor even close it (`_keep_for_ever`).
+the child could take the write-ahead log away from others. What SQLite remembers of a file is forgotten with the last
+connection to it. So there are two ways:
+
+- `os.fork` runs a hook: `before_fork` waits for a bounded time for what other threads do, closes everything and keeps
+  the locks; afterwards parent and child each open what they need.
+- A server that forks in C runs none, and the child inherits open connections. Its first look (`processes.py`) closes
+  them, without what closing else does to a file: the last connection would bring the log into the database and delete
+  it. For that it is told to let the log be (`_let_go`). The parent's locks are its own, and stay.
+
+Where a thread was busy in the store at the moment of the fork, neither way is open. The parent goes on undisturbed, and
+the child is refused: it must never use what it inherited, nor open that file, nor even close it (`_keep_for_ever`).
 """
 
 from __future__ import annotations
@@ -26,12 +33,15 @@ import os
 import random
 import secrets
 import sqlite3
+import struct
+import sys
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from versioning.errors import CorruptLogError, NewerFormatError, StoreError, VersioningError, shown
+from versioning.processes import inherited_by, look
 from versioning.store.group_commit import GroupCommit
 from versioning.store.recorder import statements
 from versioning.store.sqlite_errors import BUSY, LOST, closed, forked, held_up, primary_code, store_error, told
@@ -39,6 +49,9 @@ from versioning.store.sqlite_errors import BUSY, LOST, closed, forked, held_up, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+if sys.platform != "win32":  # pragma: no branch - Windows has no fork
+    import fcntl
 
 Durability: TypeAlias = Literal["commit", "checkpoint"]
 """When what was recorded survives a power cut: from the commit, or from the next checkpoint of the write-ahead log."""
@@ -50,6 +63,8 @@ SCHEMA: Final = 1
 STATEMENTS_CACHED: Final = 256
 FORK_WAIT_S: Final = 1.0
 """Longest time that a fork waits for what other threads do in the store."""
+SHARED_LOCK: Final = (0x4000_0002, 510)
+"""Where in the file every connection holds a lock, and how many bytes; a part of SQLite's file format."""
 
 SQL: Final = statements("sqlite")
 TABLES: Final = {
@@ -125,27 +140,34 @@ class FileConnections:
         self._synchronous = "FULL" if durability == "commit" else "NORMAL"
         self._lost: Callable[[str], StoreError] | None = None
         """Makes the error that says why there are no connections any more; None while there are."""
-        self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._watches = 0
+        """Number of connections that have watched so far, because the counts of two can't be compared."""
+        self._seen = 0
+        """Count of the commits of others, as the connection that writes had it when it was opened."""
+        self.is_shared = False
+        """Whether this process has opened the file a second time meanwhile."""
+        self._begin()
+        inherited_by(self)
+        _STORES.add(self)
+        with self._writing:  # a fork meanwhile finds it busy
+            self._writer = self._create()
+        for one in list(_STORES):
+            if one is not self and one.means(_identity(path)):
+                one.is_shared = self.is_shared = True
+
+    def _begin(self) -> None:
+        """Begin with no connection, and with locks of this process."""
+        self._writing, self._writer = threading.Lock(), None
         self._opening = threading.Lock()
         self._readers: set[sqlite3.Connection] = set()
         self._idle: collections.deque[sqlite3.Connection] = collections.deque()
         self._watching = threading.Lock()
         self._watch: sqlite3.Connection | None = None
-        self._watches = 0
-        """Number of connections that have watched so far, because the counts of two can't be compared."""
         self._held: list[threading.Lock] = []
-        self._seen = 0
-        """Count of the commits of others, as the connection that writes had it when it was opened."""
-        self.is_shared = False
-        """Whether this process has opened the file a second time meanwhile."""
+        """Locks that a fork holds just now."""
         self.group = GroupCommit(self.where, self.session)
         """Appends of several threads, in one transaction."""
-        self._writer = self._create()
-        for one in list(_STORES):
-            if isinstance(one, FileConnections) and one.means(_identity(path)):
-                one.is_shared = self.is_shared = True
-        _STORES.add(self)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         """Open the file of exactly this name, in SQLite's mode `rw` or `rwc`."""
@@ -187,7 +209,7 @@ class FileConnections:
                 # SQLite itself does not wait when several switch to the write-ahead log at the same time.
                 if primary_code(error) not in BUSY or time.monotonic() > deadline:
                     raise store_error(error, self.where) from error
-            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - keeps no secret
+            time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # forked processes must not pause alike
 
     def _prepared(self) -> sqlite3.Connection:
         connection = self._connect("rwc")
@@ -211,12 +233,14 @@ class FileConnections:
 
     def take_writer(self) -> sqlite3.Connection:
         """Return the connection that writes; nobody else gets it until it is given back."""
+        look()
         if not self._writing.acquire(timeout=self._timeout_s):
             raise held_up(self.where, self._timeout_s)
         return self._taken_writer()
 
     def try_writer(self) -> sqlite3.Connection | None:
         """Return the connection that writes, or None if that would mean waiting."""
+        look()
         return self._taken_writer() if self._writing.acquire(blocking=False) else None
 
     def _taken_writer(self) -> sqlite3.Connection:
@@ -254,6 +278,7 @@ class FileConnections:
 
     def take_reader(self) -> sqlite3.Connection:
         """Return a connection that nobody else uses until it is given back."""
+        look()
         try:
             return self._idle.pop()
         except IndexError:
@@ -287,6 +312,7 @@ class FileConnections:
 
     def has(self, connection: sqlite3.Connection) -> bool:
         """Return whether a connection that was taken belongs to this process, and not to its parent."""
+        look()
         return connection in self._readers
 
     def means(self, identity: tuple[int, int] | None) -> bool:
@@ -295,6 +321,7 @@ class FileConnections:
 
     def other_writers(self) -> str | None:
         """Return who else has written to the file, in words; None if nobody has, or if that can't be told now."""
+        look()
         if not self._writing.acquire(blocking=False):
             return None  # there will be another occasion
         try:
@@ -315,6 +342,7 @@ class FileConnections:
 
     def version(self) -> object:
         """Return a value that is another one after every commit, whoever made it."""
+        look()
         with self._watching:
             self._check_open()
             try:
@@ -334,9 +362,11 @@ class FileConnections:
 
     def close(self) -> None:
         """Close what is idle now, and everything else when it is given back."""
+        look()
         self._lost = self._lost or closed
-        with self._watching:
+        if self._watching.acquire(timeout=self._timeout_s):
             self._close_watch()
+            self._watching.release()
         self._close_idle()
         if self._writing.acquire(timeout=self._timeout_s):
             self._close_writer()
@@ -367,18 +397,19 @@ class FileConnections:
         while self._held:
             self._held.pop().release()
 
-    def after_fork_in_child(self) -> None:
-        """Allow connections to be opened again, if the parent could close everything; refuse otherwise."""
-        self.group = GroupCommit(self.where, self.session)  # the old one may be led by a thread of the parent
-        if self._held == self._locks() and not self._readers:
-            self.after_fork()
-            return
-        self._lost = forked
-        _keep_for_ever([self._writer, self._watch, *self._readers])
-        _INHERITED_FILES.add(_identity(self._path))
-        self._held, self._writer, self._watch = [], None, None
-        self._readers, self._idle = set(), collections.deque()
-        self._writing, self._opening, self._watching = threading.Lock(), threading.Lock(), threading.Lock()
+    def begin_in_child(self) -> None:
+        """Close what the parent had open, and open nothing yet; refuse for ever where a thread of it was busy."""
+        inherited = [one for one in (self._writer, self._watch, *self._readers) if one is not None]
+        if self._was_busy() or not (not inherited or _let_go(self._path, inherited)):
+            self._lost = forked
+            _keep_for_ever(inherited)
+            _INHERITED_FILES.add(_identity(self._path))
+        self._begin()
+
+    def _was_busy(self) -> bool:
+        """Return whether a thread of the parent used a connection, or was opening one, when this process was forked."""
+        taken = [lock for lock in self._locks() if lock.locked() and lock not in self._held]
+        return bool(taken) or len(self._idle) < len(self._readers)
 
 
 class MemoryConnections:
@@ -397,17 +428,19 @@ class MemoryConnections:
         )
         self._writes = 0
         migrate(self._connection, self.where)
-        _STORES.add(self)
+        inherited_by(self)
 
     def session(self) -> WriterSession:
         return WriterSession(self, self.take_writer())
 
     def take_writer(self) -> sqlite3.Connection:
+        look()
         if not self._using.acquire(timeout=self._timeout_s):
             raise held_up(self.where, self._timeout_s)
         return self._taken()
 
     def try_writer(self) -> sqlite3.Connection | None:
+        look()
         return self._taken() if self._using.acquire(blocking=False) else None
 
     def _taken(self) -> sqlite3.Connection:
@@ -428,9 +461,11 @@ class MemoryConnections:
             self._using.release()
 
     def has(self, connection: sqlite3.Connection) -> bool:  # noqa: ARG002 - there is one
+        look()
         return self._lost is not forked
 
     def version(self) -> object:
+        look()
         if self._lost is not None:
             raise self._lost(self.where)
         return self._writes
@@ -439,18 +474,14 @@ class MemoryConnections:
         return None
 
     def close(self) -> None:
+        look()
         self._lost = self._lost or closed
         if self._lost is not forked and self._using.acquire(timeout=self._timeout_s):
             self._connection.close()
             self._using.release()
 
-    def before_fork(self) -> None:
-        """Do nothing: the child can't have the memory, whatever state it is in."""
-
-    def after_fork(self) -> None:
-        """Do nothing."""
-
-    def after_fork_in_child(self) -> None:
+    def begin_in_child(self) -> None:
+        """Refuse everything: the child can't have the memory, whatever state it is in."""
         self._lost = forked
         self._using = threading.RLock()
         _keep_for_ever([self._connection])
@@ -465,7 +496,9 @@ def _commits_of_others(connection: sqlite3.Connection) -> int:
     return cast("int", count)
 
 
-_STORES: Final[weakref.WeakSet[FileConnections | MemoryConnections]] = weakref.WeakSet()
+# A fork.
+
+_STORES: Final[weakref.WeakSet[FileConnections]] = weakref.WeakSet()
 _INHERITED_FILES: Final[set[tuple[int, int] | None]] = set()
 
 
@@ -478,7 +511,40 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _keep_for_ever(connections: list[sqlite3.Connection | None]) -> None:
+def _let_go(path: Path, connections: Sequence[sqlite3.Connection]) -> bool:
+    """Close connections that the parent opened and nobody used, and leave its files as they are.
+
+    Returns:
+        Whether that can be done here.
+    """
+    try:
+        _hold_back(path, connections)
+        for connection in connections:
+            connection.close()
+    except (AttributeError, OSError, sqlite3.Error):
+        return False
+    return True
+
+
+def _hold_back(path: Path, connections: Sequence[sqlite3.Connection]) -> None:
+    """Keep these connections from bringing the log into the database, and deleting it, when they are closed.
+
+    SQLite has a setting for it, which Python can reach since 3.12. Before, there is another way: the last connection
+    does so only where nobody else holds the shared lock. On Linux, an open file can hold one against the very process
+    that opened it (F_OFD_SETLKW). It is never closed, since that would end all other locks of this process on the file.
+
+    Raises:
+        AttributeError, OSError: neither is to be had here.
+    """
+    if sys.version_info >= (3, 12):  # pragma: no cover - covered by the newer releases
+        for connection in connections:
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+    else:  # pragma: no cover - covered by release 3.11
+        shared = struct.pack("hhqqi0q", fcntl.F_RDLCK, os.SEEK_SET, *SHARED_LOCK, 0)
+        fcntl.fcntl(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_OFD_SETLKW, shared)
+
+
+def _keep_for_ever(connections: list[sqlite3.Connection]) -> None:
     """Keep Python from closing these, even when the process ends: SQLite would change files that the parent uses."""
     import ctypes  # noqa: PLC0415 - hardly any process needs it
 
@@ -486,6 +552,7 @@ def _keep_for_ever(connections: list[sqlite3.Connection | None]) -> None:
 
 
 def _before_fork() -> None:
+    look()
     for store in list(_STORES):
         store.before_fork()
 
@@ -495,13 +562,8 @@ def _after_fork() -> None:
         store.after_fork()
 
 
-def _after_fork_in_child() -> None:
-    for store in list(_STORES):
-        store.after_fork_in_child()
-
-
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
 
 
 # What is asked of the connections.
