@@ -21,7 +21,8 @@ from typing import Any, Final
 import pytest
 
 from versioning import Checkpoint, errors, limits, processes, registry
-from versioning.artifacts import formats, objects, owner
+from versioning.artifacts import fetching, formats, objects, owner
+from versioning.artifacts import folder as artifacts
 from versioning.audit import backup
 from versioning.cli import addresses, doctor
 from versioning.reading import bookmarks, follower, questions, streams
@@ -117,6 +118,30 @@ def places_are_believed_by_their_position(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(room, "follows", lambda *_: True)
 
 
+def damaged_contents_pass(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(artifacts, "_check", lambda *_: None)
+
+
+def contents_are_held_whole(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(artifacts, "_CHUNK_BYTES", -1)
+
+
+def a_file_is_written_under_its_name(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Path, "with_name", lambda path, _: path)
+
+
+def whatever_is_there_is_replaced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fetching, "_check_free", lambda *_, **__: None)
+
+
+def a_name_is_given_by_renaming(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fetching, "_name", lambda draft, target, **_: draft.replace(target))
+
+
+def drafts_stay(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Path, "unlink", lambda *_, **__: None)
+
+
 def the_end_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     for room in (questions, follower):
         patch.setattr(room, "check_place", lambda *_: None)
@@ -206,6 +231,7 @@ def inherited_states_are_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(streams.CachedStreams, "begin_in_child", lambda own: None if vars(own).get("known") else begin(own))
 
 
+FETCH: Final = "tests/test_fetch.py::"
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
 BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
@@ -260,6 +286,12 @@ GUARDS: Final[dict[str, Plant]] = {
         an_adopted_folder_is_like_any_other
     ),
     f"{OWNER}::test_a_database_has_one_folder_however_it_is_named": the_folder_lies_beside_the_link,
+    f"{FETCH}TestWholeOrNotThere::test_damaged_contents_get_no_name": damaged_contents_pass,
+    f"{FETCH}TestWholeOrNotThere::test_until_all_is_on_disk_the_name_is_not_there": a_file_is_written_under_its_name,
+    f"{FETCH}TestWholeOrNotThere::test_an_interruption_leaves_nothing": drafts_stay,
+    f"{FETCH}TestWholeOrNotThere::test_memory_holds_a_chunk_however_large_they_are": contents_are_held_whole,
+    f"{FETCH}TestWhatIsThereAlready::test_nor_is_what_appears_meanwhile": a_name_is_given_by_renaming,
+    f"{FETCH}TestWhatIsThereAlready::test_what_is_no_file_is_never_replaced": whatever_is_there_is_replaced,
     "tests/test_limits.py::TestR28Texts::test_it_is_not_blank": blank_texts_pass,
     f"{DIFFERENCE}test_moments_of_a_repeated_hour_are_in_the_order_of_time": moments_are_compared_as_written,
     f"{DIFFERENCE}test_a_position_and_a_moment_are_ordered_too[memory]": pasts_are_not_ordered,

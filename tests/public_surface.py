@@ -143,6 +143,7 @@ def asking_the_present(registry: ModelRegistry, moment: datetime) -> None:
         assert_type(next(follower), Recorded)
     assert_type(registry.load("fraud", "1.2.0", trusted=True, serializer="skops"), object)
     assert_type(registry.invoke("fraud", [[1.0]], trusted=True, serializer=None), Any)
+    assert_type(registry.fetch("fraud@1.2.0", "model.bin", overwrite=True), Version)
     assert_type(registry.collect_artifacts(dry_run=True), Collection)
     registry.adopt_artifacts()
 

@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import multiprocessing
 import os
-import resource
 import signal
 import stat
 import time
@@ -26,6 +25,7 @@ from tests.artifact_tools import (
     damage_is_noticed_before_anything_is_loaded,
     deployed,
     drafts_in,
+    files_of_at_most,
     kept_in,
     make_old,
     place_of,
@@ -43,7 +43,7 @@ from versioning.errors import (
 from versioning.events import ArtifactRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.queues import SimpleQueue
     from multiprocessing.synchronize import Barrier
 
@@ -447,17 +447,6 @@ def what_is_stored_while_the_references_are_read_stays(folder: ArtifactFolder) -
 
     assert folder.collect(referenced) == []
     assert kept_in(folder) == [DIGEST]
-
-
-@contextlib.contextmanager
-def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Make the system itself refuse what is beyond, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def leads_to(descriptor: int, path: Path) -> bool:

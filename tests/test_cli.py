@@ -27,7 +27,7 @@ VERBS = [
     "deploy", "publish", "promote", "rollback", "clear-primary", "deactivate", "activate", "complete-activation",
     "fail-activation",
     "delete", "ls", "show", "log", "replay", "diff", "resolve", "usage", "timeline", "verify", "checkpoint", "export",
-    "import", "rebuild", "migrate", "doctor", "explain", "skip", "collect", "backup",
+    "import", "rebuild", "migrate", "doctor", "explain", "skip", "collect", "backup", "fetch",
 ]  # fmt: skip
 
 

@@ -104,6 +104,32 @@ class TestCommands:
             registry.publish(told["version_id"])
             assert registry.load(NAME, trusted=True) == b"weights"
 
+    def test_fetch_gives_them_back_as_a_file(self) -> None:
+        for contents in (b"first", b"second"):
+            Path("model.bin").write_bytes(contents)
+            done("deploy", NAME, "model.bin", "--publish")
+        for place, address in enumerate([NAME, f"{NAME}@primary", f"{NAME}@0.1.0", f"{NAME}@<0.2"]):
+            done("fetch", address, f"{place}.bin")
+        assert [Path(f"{place}.bin").read_bytes() for place in range(4)] == [b"second", b"second", b"first", b"first"]
+        done("fetch", NAME, "then.bin", "--as-of", "3")
+        assert Path("then.bin").read_bytes() == b"first"
+        refused(run("fetch", NAME, "0.bin"), 2, "exists already", "or pass --overwrite")
+        said = done("fetch", f"{NAME}@0.1.0", "0.bin", "--overwrite")
+        assert (said.out, said.err.startswith(f"0.bin has the contents of {NAME} 0.1.0, SHA-256 ")) == ("", True)
+        told = done("fetch", NAME, "new.bin", "--json").json
+        assert (told["path"], told["version"]["number"]) == ("new.bin", "0.2.0")
+        assert done("fetch", told["version"]["version_id"], "by id.bin").code == 0
+
+    def test_fetch_refuses_what_has_no_contents_and_what_is_no_file(self) -> None:
+        deployed("--publish")
+        refused(run("fetch", NAME, "x"), 3, "keeps only a reference", "[artifact-not-found, R26]")
+        refused(run("fetch", f"{NAME}@9", "x"), 3, "What follows the @ is no version")
+        refused(run("fetch", NAME, ""), 2, "path is the path of a file", "Name a file.")
+        Path("model.bin").write_bytes(b"first")
+        done("deploy", NAME, "model.bin", "--publish")
+        refused(run("fetch", NAME, "."), 2, "is no file", "add the name of the file")
+        refused(run("fetch", NAME, "no/x"), 6, "can't be written", "its folder is there")
+
     def test_deploy_takes_any_text_for_a_reference_where_it_is_told_so(self) -> None:
         Path("model.bin").write_bytes(b"weights")
         told = done("deploy", NAME, "model.bin", "--reference", "--json").json

@@ -44,6 +44,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         second = registry.deploy(UNCONTROLLED, publish=True, **how)
         registry.fail_activation(second.version_id, str(second.activation_id), error=ANYTHING, **WHY)
         registry.deploy(UNCONTROLLED, **how)
+        registry.deploy(b"contents", **how)
         registry.checkpoint().write(folder / "then.json")
         registry.export(folder / "log.ndjson")
     return folder
@@ -73,6 +74,7 @@ CALLS: Final[dict[str, list[str]]] = {
     ],
     "publish": ["publish", THIRD, *DRY],
     "promote": ["promote", FIRST, *DRY],
+    "clear-primary": ["clear-primary", UNCONTROLLED, *DRY],
     "deactivate": ["deactivate", FIRST, *DRY],
     "activate": ["activate", SECOND, *DRY],
     "complete-activation": ["complete-activation", THIRD, *DRY],
@@ -90,6 +92,7 @@ CALLS: Final[dict[str, list[str]]] = {
     "diff": ["diff", "0"],
     "usage": ["usage"],
     "timeline": ["timeline", UNCONTROLLED],
+    "fetch": ["fetch", f"{UNCONTROLLED}@0.4.0", UNCONTROLLED, "--overwrite"],
     "verify": ["verify", "--checkpoint", "then.json"],
     "checkpoint": ["checkpoint"],
     "backup": ["backup", f"copy{UNCONTROLLED}"],
@@ -120,6 +123,7 @@ REFUSED: Final[dict[str, list[str]]] = {
     "no store": ["ls", "--url", f"sqlite:///{UNCONTROLLED}"],
     "no url": ["ls", "--url", ANYTHING],
     "no checkpoint": ["verify", "--checkpoint", f"{UNCONTROLLED}"],
+    "no such folder": ["fetch", f"{UNCONTROLLED}@0.4.0", f"no/{ANYTHING.replace(chr(0), '')}"],
     "no file": ["import", UNCONTROLLED],
     "no place for a backup": ["backup", f"no/{ANYTHING.replace(chr(0), '')}"],
     "no folder": ["timeline", UNCONTROLLED, "-o", f"no/{ANYTHING.replace(chr(0), '')}"],
@@ -144,7 +148,17 @@ def reached(ran: Ran, form: str) -> set[str]:
 
 def takes(words: list[str], form: str) -> bool:
     """Whether a verb has a form."""
-    json_only = words[0] in {"timeline", "checkpoint", "backup", "import", "rebuild", "migrate", "skip", "collect"}
+    json_only = words[0] in {
+        "timeline",
+        "fetch",
+        "checkpoint",
+        "backup",
+        "import",
+        "rebuild",
+        "migrate",
+        "skip",
+        "collect",
+    }
     if words[0] == "export":
         return form in ({"text", "terminal"} if "--cloud-events" in words else {"json", "nl", "csv"})
     return form in ({"text", "terminal", "json"} if json_only else FORMS) and (words[0], form) != (

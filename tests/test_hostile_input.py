@@ -392,7 +392,8 @@ OTHERS = (
     Call("skip", lambda _: {"position": 1}, ("actor", "reason")),
 )
 NOT_IN_THE_TABLE = {
-    "deploy_many", "rebuild", "checkpoint", "verify", "diff", "backup", "export", "import_log", "timeline", "sentence",
+    "deploy_many", "rebuild", "checkpoint", "verify", "diff", "backup", "export", "import_log", "timeline", "fetch",
+    "sentence",
 }  # fmt: skip
 """What takes functions, files, checkpoints, pasts or recorded events: the tests of each try those.
 

@@ -73,8 +73,9 @@ def test_a_server_that_cannot_be_reached(server: PostgresServer) -> None:
 
 def test_a_file_that_a_call_names(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    with ModelRegistry("memory:") as registry:
+    with ModelRegistry("memory:") as registry, ModelRegistry("memory:", artifacts=tmp_path / "kept") as kept:
         registry.deploy("s3://a", model_name=NAME, publish=True)
+        kept.deploy(b"contents", model_name=NAME)
         (tmp_path / "there").write_bytes(b"x" * 2**21)
         calls: list[Callable[[], object]] = [
             lambda: registry.deploy(missing, model_name=NAME),
@@ -88,6 +89,11 @@ def test_a_file_that_a_call_names(tmp_path: Path) -> None:
             lambda: registry.import_log(object()),  # type: ignore[arg-type]
             lambda: ModelRegistry(f"sqlite:{tmp_path}"),
             lambda: registry.load(NAME),
+            lambda: registry.fetch(f"{NAME}@0.1.0", missing),
+            lambda: kept.fetch(f"{NAME}@0.1.0", tmp_path / "there"),
+            lambda: kept.fetch(f"{NAME}@0.1.0", tmp_path, overwrite=True),
+            lambda: kept.fetch(f"{NAME}@0.1.0", missing / "deeper"),
+            lambda: kept.fetch(f"{NAME}@0.1.0", "\0/tmp"),
         ]
         for call in calls:
             with pytest.raises(VersioningError) as caught:

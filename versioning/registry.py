@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from versioning.addresses import VersionNamed
     from versioning.aggregate import Model, Version
     from versioning.artifacts.formats import Serializer
     from versioning.audit.checkpoints import Key, Progress
@@ -434,6 +435,25 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             ArtifactDamagedError: the contents are not those that were deployed.
         """
         return self._objects.load(self.resolve(model_name, version), trusted=trusted, serializer=serializer)
+
+    def fetch(self, version: VersionNamed, path: str | Path, overwrite: bool = False) -> Version:  # noqa: FBT001, FBT002 - promised so
+        """Write the contents of a version to a file, and return the version; nothing is loaded, so no trust is needed.
+
+        Memory holds no more than a chunk of them. They are written beside the path, and get its name when their digest
+        was checked.
+
+        Args:
+            version: a version_id, an address such as `fraud@1.2.0` or `fraud@primary`, or a Version.
+            path: the file to make.
+            overwrite: whether to replace a file that is there, or a link to one (not what it leads to).
+
+        Raises:
+            InvalidArgumentError: something is there already that may not be replaced.
+            ArtifactNotFoundError: only a reference was deployed, or the contents are gone.
+            ArtifactDamagedError: the contents are not those that were deployed; no file was made.
+            StoreError: the file can't be written.
+        """
+        return self._objects.fetch(self.version(version), path, overwrite)
 
     def invoke(
         self,

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import attrs
 
@@ -153,15 +153,20 @@ class ArtifactFolder:
             ArtifactDamagedError: they have another digest or size.
             StoreError: the folder can't be read.
         """
-        digest = digest_in_folder(reference)
-        with self._explained("read"):
-            try:
-                contents = self._place(digest).read_bytes()
-            except FileNotFoundError:
-                msg = f"The contents {digest} are not in the artifacts folder."
-                raise ArtifactNotFoundError(msg, uri=reference.uri) from None
-        _check(reference, contents)
+        with self._explained("read"), self._opened(reference) as file:
+            contents = file.read()
+        _check(reference, summary_of([contents], None))
         return contents
+
+    def copy(self, reference: ArtifactRef, write: Callable[[bytes], object]) -> None:
+        """Pass contents of any size to `write`, in chunks. They are as they were stored only if this returns.
+
+        Raises:
+            ArtifactNotFoundError: they are not here.
+            ArtifactDamagedError: they have another digest or size.
+            StoreError: the folder can't be read.
+        """
+        _check(reference, summary_of(self._chunks(reference), None, write))
 
     def look_at(self, digest: str) -> Literal["intact", "missing", "damaged"]:
         """Return the condition of contents, without holding them in memory."""
@@ -232,7 +237,7 @@ class ArtifactFolder:
             _make(self.path)
             with self._locked():
                 owner.adopt(self.path, self.log, is_empty=not self._has_contents())
-            _sync(self.path)
+            sync(self.path)
 
     def move_on(self) -> None:
         """Note what the log of the store that uses it has by now, if it is that store's own; a fault is no matter.
@@ -258,6 +263,19 @@ class ArtifactFolder:
     def _place(self, digest: str) -> Path:
         return self.path / digest[:2] / digest[2:]
 
+    def _opened(self, reference: ArtifactRef) -> BinaryIO:
+        digest = digest_in_folder(reference)
+        try:
+            return self._place(digest).open("rb")
+        except FileNotFoundError:
+            msg = f"The contents {digest} are not in the artifacts folder."
+            raise ArtifactNotFoundError(msg, uri=reference.uri) from None
+
+    def _chunks(self, reference: ArtifactRef) -> Iterator[bytes]:
+        with self._explained("read"), self._opened(reference) as file:  # what the taker of a chunk raises goes by
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
     def _is_intact(self, digest: str) -> bool:
         try:
             with self._place(digest).open("rb") as file:
@@ -271,7 +289,7 @@ class ArtifactFolder:
         try:
             with self._locked():
                 os.utime(place)
-            _sync(place.parent)  # the process that wrote it may not have got to this yet
+            sync(place.parent)  # the process that wrote it may not have got to this yet
         except OSError:
             return False
         return True
@@ -291,7 +309,7 @@ class ArtifactFolder:
                 with self._locked():
                     os.utime(draft)
                     draft.replace(place)
-                _sync(place.parent)
+                sync(place.parent)
             finally:
                 draft.unlink(missing_ok=True)
         return reference
@@ -327,8 +345,7 @@ class ArtifactFolder:
             raise StoreError(msg, hint=hint, path=str(self.path)) from error
 
 
-def _check(reference: ArtifactRef, contents: bytes) -> None:
-    found = summary_of([contents], None)
+def _check(reference: ArtifactRef, found: ArtifactRef) -> None:
     if found.uri != reference.uri or reference.digest not in {None, found.digest}:
         problem = f"have the digest {found.digest}"
     elif reference.size_bytes not in {None, found.size_bytes}:
@@ -378,10 +395,11 @@ def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
     if sys.platform != "win32":  # pragma: no branch - a folder can't be opened there
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import attrs
 
+from versioning.artifacts.fetching import fetch
 from versioning.artifacts.formats import SkopsSerializer, checked_serializer
 from versioning.artifacts.loading import as_artifact, load_artifact, present
 from versioning.errors import InvalidArgumentError, ModelNotFoundError, NotFoundError, RefusedError, shown
@@ -111,6 +112,18 @@ class ModelObjects:
         """
         ours = (self.serializer,)
         return load_artifact(version.artifact, self.folder, trusted=trusted, serializers=ours, serializer=serializer)
+
+    def fetch(self, version: Version, path: object, overwrite: object) -> Version:
+        """Write the contents of a version to a file, and return the version.
+
+        Raises:
+            ArtifactNotFoundError: only a reference was deployed, or the contents are gone.
+            ArtifactDamagedError: the contents are not those that were deployed.
+            InvalidArgumentError: the path can't be accepted, or something is there already.
+            StoreError: the folder can't be read, or the file can't be written.
+        """
+        fetch(version.artifact, self.folder, path, overwrite=overwrite)
+        return version
 
     def invoke(
         self, resolve: Callable[[], Version], inputs: object, trusted: object, serializer: AnySerializer | None,

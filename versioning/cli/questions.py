@@ -47,6 +47,7 @@ from versioning.cli.words import WORDS
 from versioning.errors import InvalidArgumentError
 from versioning.events import NothingChanged, VersionPromoted, rfc3339
 from versioning.ids import parse_model_id
+from versioning.numbers import exact_number
 from versioning.output.explain import explain as explanation_of
 from versioning.output.explain import subjects
 from versioning.reading.replay import transitions
@@ -309,6 +310,35 @@ def timeline(given: Given, name: str, output: str | None, *, svg: bool) -> None:
         stage.write(drawn)
 
 
+@verb("Write the contents of a version to a file")
+@EITHER
+@click.argument("path", metavar="FILE", type=FILE)
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there; of a link, the link itself.")
+@AS_OF
+@PLACE
+@JSON
+def fetch(given: Given, address: str, path: str, *, overwrite: bool) -> None:
+    """Write the contents of a version to FILE: of the primary of NAME, of a number, or of the best of a range.
+
+    Nothing is loaded, so nothing has to be trusted. The digest is checked before FILE has its name.
+    """
+    with given.open() as registry, addressed(address):
+        found = registry.fetch(_version_of(given.asked(registry), address), path, overwrite)
+    stage = given.stage()
+    if stage.look == "json":
+        stage.json({"version": found.to_dict(), "path": path})
+    else:
+        stage.tell(f"{path} has the contents of {found.model_name} {found.number}, SHA-256 {found.artifact.digest}.")
+
+
+def _version_of(asked: Answers, address: str) -> Version:
+    """Return the version that an address names, whatever its status; of a range or a model, the one that answers."""
+    named = parse_address(address)
+    if named.name is None or exact_number(named.version or "") is not None:
+        return asked.version(address)
+    return asked.resolve(named.name, None if named.version == PRIMARY else named.version)
+
+
 @verb("Explain a rule, a word or an error code")
 @click.argument("word", required=False)
 @FORMS
@@ -325,5 +355,5 @@ def explain(given: Given, word: str | None) -> None:
         stage.one(EXPLAINED, found)
 
 
-VERBS: Final = (ls, show, log, replay, diff, resolve, usage, timeline, explain)
+VERBS: Final = (ls, show, log, replay, diff, resolve, usage, timeline, fetch, explain)
 """Verbs of this file, in the order of help."""

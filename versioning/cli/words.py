@@ -25,6 +25,7 @@ WORDS: Final[Mapping[str, str]] = {
     "models": "`ls`",
     "now": "2026-01-31T14:03:00Z",
     "number": "NAME@1.2.0",
+    "overwrite": "--overwrite",
     "policy": "--losing-primary refuse",
     "predict": "a method predict",
     "private_key": "`openssl genpkey -algorithm ed25519`",
