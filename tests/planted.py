@@ -20,11 +20,12 @@ from typing import Any, Final
 
 import pytest
 
-from versioning import Checkpoint, errors, limits, processes, registry
+from versioning import Checkpoint, errors, limits, processes, registry, rules
 from versioning.artifacts import fetching, formats, objects, owner
 from versioning.artifacts import folder as artifacts
-from versioning.audit import backup
-from versioning.cli import addresses, doctor
+from versioning.audit import backup, scan
+from versioning.cli import addresses, doctor, given
+from versioning.commanding import deciding
 from versioning.reading import bookmarks, follower, questions, streams
 from versioning.store import file_lease, postgres, postgres_connections, sqlite, sqlite_connections, sqlite_wal
 
@@ -231,6 +232,27 @@ def inherited_states_are_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(streams.CachedStreams, "begin_in_child", lambda own: None if vars(own).get("known") else begin(own))
 
 
+def the_limit_itself_is_refused(patch: pytest.MonkeyPatch) -> None:
+    agrees = rules.clock_agrees
+    patch.setattr(deciding, "clock_agrees", lambda state, now_us, limit_us: agrees(state, now_us, limit_us - 1))
+
+
+def nothing_is_ahead(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(scan.LogScan, "_note_ahead", lambda *_: None)
+
+
+def urls_lift_no_limit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(registry, "clock_skew_in", lambda _: None)
+
+
+def options_lift_no_limit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(given, "with_clock_skew", lambda url, _: url)
+
+
+def the_doctor_doubts_no_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(doctor, "clock_skew_in", lambda _: limits.checked_clock_skew(None))
+
+
 FETCH: Final = "tests/test_fetch.py::"
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
@@ -241,6 +263,7 @@ OWNER: Final = "tests/test_artifacts_owner.py"
 HELD: Final = "tests/test_model_objects.py::TestModelObjects::"
 DIFFERENCE: Final = "tests/test_audit_replay.py::TestDifference::"
 FORKS: Final = "tests/test_sqlite_forks.py::TestForking::"
+CLOCK: Final = "tests/test_clock_skew.py::"
 GUARDS: Final[dict[str, Plant]] = {
     f"{BACKUP}TestItIsWhole::test_what_is_only_in_the_write_ahead_log_is_in_it": only_the_file_is_copied,
     f"{BACKUP}TestItIsWhole::test_what_is_recorded_while_it_runs_does_not_make_it_begin_again": (
@@ -259,6 +282,11 @@ GUARDS: Final[dict[str, Plant]] = {
     f"{WAL}TestALogThatDoesNot::test_a_log_of_another_size_of_pages": every_log_belongs,
     f"{WAL}TestNothingIsSaid::test_of_files_that_change_meanwhile": files_stand_still,
     f"{WAL}TestTheDoctor::test_it_warns_and_leaves_all_as_it_is": the_doctor_opens_whatever_is_there,
+    f"{CLOCK}TestTheLimit::test_exactly_the_limit_passes[memory]": the_limit_itself_is_refused,
+    f"{CLOCK}test_a_fast_stop_is_recorded_and_reported[sqlite]": nothing_is_ahead,
+    f"{CLOCK}TestTheLimit::test_what_the_url_says_counts_more_than_the_argument[memory]": urls_lift_no_limit,
+    f"{CLOCK}TestOnTheCommandLine::test_a_command_is_refused_until_the_limit_is_lifted": options_lift_no_limit,
+    f"{CLOCK}test_doctor_names_some_of_many_models[sqlite]": the_doctor_doubts_no_clock,
     f"{MAIN}test_it_is_refused[__main__-pickle]": names_of_main_pass,
     f"{MAIN}test_it_is_refused[__mp_main__-skops]": names_of_main_pass,
     f"{MAIN}test_so_is_one_inside_another_or_named_a_second_time[__main__]": names_of_main_pass,

@@ -170,7 +170,8 @@ class TestR25AsOf:
     def test_a_moment_is_a_prefix_of_every_stream_though_clocks_differ(
         self, shared_store: Store, batch_events: int
     ) -> None:
-        fast, slow = shared_store(clock=Clock(START + DAY)), shared_store(clock=Clock(START - DAY))
+        fast = shared_store(clock=Clock(START + DAY))
+        slow = shared_store(clock=Clock(START - DAY), clock_skew_max_s=None)
         registry = shared_store()
         registry._views._batch_events = batch_events
         for each, moment in ((fast, START + DAY), (registry, START), (slow, START - DAY)):
@@ -298,13 +299,14 @@ class TestR25AnyPast:
     )
     def test_of_any_history(self, story: list[tuple[str, str, int, int]], batches: tuple[int, int]) -> None:
         clock = Clock()
-        with ModelRegistry("memory:", clock=clock) as registry:
+        with ModelRegistry("memory:", clock=clock, clock_skew_max_s=None) as registry:
             for step in story:
                 act(registry, clock, step)
             clock.now = START + 2 * DAY
             compare_while_views_grow(registry, batches, [story[0][2] - 4])  # its last hour begins with an event
 
-    def test_on_every_store(self, registry: ModelRegistry, store: Store) -> None:
+    def test_on_every_store(self, store: Store) -> None:
+        registry = store(clock_skew_max_s=None)
         dice = random.Random(5)
         hours = [dice.randrange(-48, 49) for _ in range(24)]
         for hour in hours:

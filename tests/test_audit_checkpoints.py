@@ -353,7 +353,7 @@ class TestComparing:
         position = shared_store.kind.position
         shared_store.execute(f"UPDATE stored_events SET {position}=4 WHERE {position}=3")
         shared_store.execute("DELETE FROM kept_views")
-        other = ModelRegistry("memory:")
+        other = ModelRegistry("memory:", clock=shared_store.clock)
         deploy(other, "model 7")
         row = other._store.log(0, 1)[0]
         shared_store.execute(

@@ -84,7 +84,7 @@ class TestExportAndImport:
     def test_a_log_arrives_byte_for_byte_on_any_store(self, store: Store, seed: int) -> None:
         with ModelRegistry("memory:", policy=AWAITED) as source:
             filled(source, 30, seed)
-            there = store(policy=AWAITED)
+            there = store(policy=AWAITED, clock=None)
             done = there.import_log(exported(source))
             assert (done.events, done.imported, done.workspace, done.model_name) == (
                 source.position(), source.position(), "default", None,
@@ -151,7 +151,7 @@ class TestExportAndImport:
 
     def test_the_same_history_goes_on(self, shared_store: Store) -> None:
         """What is there already is passed over, and the registry that imports needs no new start."""
-        there = shared_store()
+        there = shared_store(clock=None)
         with ModelRegistry("memory:") as source:
             for events in (5, 10, 10, 25):
                 filled(source, events, events)
@@ -165,7 +165,7 @@ class TestExportAndImport:
     def test_an_import_that_was_interrupted_goes_on(
         self, source: ModelRegistry, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        registry = store()
+        registry = store(clock=None)
         monkeypatch.setattr(transfer_room, "BATCH_EVENTS", 5)
         append = registry._store.append
         appended: list[int] = []

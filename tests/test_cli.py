@@ -91,7 +91,7 @@ class TestTheWhole:
     def test_help_shows_the_exit_codes(self) -> None:  # and that README does, test_readme.py says
         shown = done("--help").out
         assert [line for line in exit_code_lines() if line not in shown] == []
-        assert len(exit_code_lines()) == len(EXIT_CODES) == 17
+        assert len(exit_code_lines()) == len(EXIT_CODES) == 18
 
     def test_without_the_extra_it_says_in_one_line_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -113,7 +113,7 @@ class TestTheStore:
         verdicts = {row[1]: row[0] for row in rows}
         assert list(verdicts) == [
             "python", "packages", "postgres", "sign", "sqlite", "store", "view models.2", "view ledgers.1",
-            "activations", "artifacts",
+            "activations", "clocks", "artifacts",
         ]  # fmt: skip
         assert set(verdicts.values()) <= {"ok", "warn"}
         assert list(done("doctor", "--json").json[0]) == list(CHECKS.columns)

@@ -614,7 +614,10 @@ def test_a_past_refuses_and_answers_as_the_present_does(kind: Kind, call: Call, 
 
 
 @GROUPS
-@pytest.mark.parametrize("argument", ["url", "workspace", "policy", "clock", "artifacts", "serializer", "objects_max"])
+@pytest.mark.parametrize(
+    "argument",
+    ["url", "workspace", "policy", "clock", "artifacts", "serializer", "objects_max", "clock_skew_max_s"],
+)
 def test_opening_a_registry(
     argument: str, values: tuple[Any, ...], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

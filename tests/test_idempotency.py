@@ -340,7 +340,7 @@ class TestR21NothingChanged:
         assert fact.event.previous == moved[0].version_id
 
     def test_of_two_processes_that_send_it_at_once_one_records_it(self, shared_store: Store) -> None:
-        registry = shared_store()
+        registry = shared_store(clock=None)
         version = serving(registry)
         program = (
             "import sys, versioning\n"

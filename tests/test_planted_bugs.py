@@ -40,6 +40,7 @@ from versioning.events import (
     VersionPublished,
 )
 from versioning.ids import activation_id_of
+from versioning.limits import CLOCK_SKEW_MAX_S, checked_clock_skew
 from versioning.projections import UsageLine, VersionLedger
 from versioning.reading import kept, questions, streams, views
 from versioning.reading.streams import CachedStreams
@@ -479,6 +480,30 @@ def a_primary_outlives_its_deactivation(patch: pytest.MonkeyPatch) -> None:
 def starting_is_free(patch: pytest.MonkeyPatch) -> None:
     """R18: an activating version is not billing-eligible."""
     patch.setattr(aggregate, "BILLABLE_STATUSES", frozenset({"active"}))
+
+
+@bug
+def no_clock_is_doubted(patch: pytest.MonkeyPatch) -> None:
+    """R23: whatever the clock shows, the command is recorded."""
+    patch.setattr(deciding, "clock_agrees", lambda *_: None)
+
+
+@bug
+def the_clock_is_looked_at_first(patch: pytest.MonkeyPatch) -> None:
+    """R22: a command that would record nothing, or is refused anyway, is refused by the clock."""
+    decide, limit_us = rules.decide, checked_clock_skew(CLOCK_SKEW_MAX_S)
+
+    def decided(state: ModelAggregate, command: Command, policy: Policy, now_us: int) -> Sequence[Event]:
+        rules.clock_agrees(state, now_us, limit_us)
+        return decide(state, command, policy, now_us)
+
+    decides(patch, decided)
+
+
+@bug
+def the_menu_doubts_no_clock(patch: pytest.MonkeyPatch) -> None:
+    """R23: `allowed` offers what the clock refuses."""
+    patch.setattr(questions, "clock_agrees", lambda *_: None)
 
 
 # In projections and usage.

@@ -276,7 +276,7 @@ class TestR19Usage:
         assert usage.total_microseconds == 12 * 3_600_000_000  # 3 hours of a, and 9 of b
 
     def test_lines_come_by_name_and_then_by_time(self) -> None:
-        first = given(deploy("a").at("10:00"), deploy("b").at("09:00"), model_name="y")
+        first = given(deploy("a").at("10:00"), deploy("b").at("09:58"), model_name="y")
         second = given(deploy("c").at("11:00"), model_name="x")
         lines = bill(merged(first.log, second.log)).lines
         assert [(line.model_name, line.number) for line in lines] == [("x", "0.1.0"), ("y", "0.1.0"), ("y", "0.2.0")]

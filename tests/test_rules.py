@@ -390,14 +390,27 @@ class TestR23Time:
     again)."""
 
     def test_the_last_timestamp_is_used_again_when_the_clock_goes_back(self) -> None:
-        story = given(deploy("a").at("10:00"), deploy("b").at("09:30"), deploy("c").at("10:00:01"))
+        story = given(deploy("a").at("10:00"), deploy("b").at("09:55"), deploy("c").at("10:00:01"))
         assert [f"{fact.timestamp:%H:%M:%S%z}" for fact in story.log] == [
             "10:00:00+0000", "10:00:00+0000", "10:00:01+0000"
         ]  # fmt: skip
 
     def test_also_over_the_lives_of_a_name(self) -> None:
-        story = given(deploy("a").at("10:00"), delete("a"), deploy("b").at("09:00"))
+        story = given(deploy("a").at("10:00"), delete("a"), deploy("b").at("09:56"))
         assert story.log[-1].timestamp == story.log[-2].timestamp
+
+    def test_a_clock_that_is_further_behind_refuses_what_would_be_recorded(self) -> None:
+        story = given(deploy("a", publish=True).at("10:00"), deploy("b"), deactivate("b")).at("09:55")
+        story.when(deactivate("a")).refused("R23")
+        story.when(promote("a")).nothing_happened()
+        story.when(promote("b")).refused("R8")
+        story.when(promote("a", expected_primary="b")).refused("R22")
+        story.at("09:55:02").when(deactivate("a")).then("VersionDeactivated a", "PrimaryCleared was a")
+
+    def test_the_limit_can_be_another_one_or_none(self) -> None:
+        story = given(deploy("a").at("10:00"), deploy("b").at("00:00"), clock_skew_max_s=None)
+        assert len({fact.timestamp for fact in story.log}) == 1
+        given(deploy("a").at("10:00"), clock_skew_max_s=0.5).when(deploy("b").at("09:59:59")).refused("R23")
 
     def test_the_facts_of_one_append_are_of_one_moment(self) -> None:
         story = given(deploy("a", publish=True), delete_model())

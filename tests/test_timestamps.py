@@ -24,19 +24,19 @@ class TestR23Time:
 
     def test_when_the_clock_goes_back_the_last_one_is_used_again(self, registry: ModelRegistry, store: Store) -> None:
         version = deploy(registry)
-        store.clock.tick(-3_600)
+        store.clock.tick(-300)
         other = deploy(registry, "other")
         registry.publish(version.version_id)
         registry.activate(version.version_id)
         assert [recorded.timestamp for recorded in registry.history(NAME)] == [START] * 3
-        assert other.deployed_at == START - timedelta(hours=1)
-        store.clock.tick(3_601)
+        assert other.deployed_at == START - timedelta(minutes=5)
+        store.clock.tick(301)
         registry.deactivate(version.version_id)
         assert list(registry.history(NAME))[-1].timestamp == START + timedelta(seconds=1)
 
     def test_a_registry_with_a_slower_clock_goes_on_from_the_last_one(self, shared_store: Store) -> None:
         version = deploy(shared_store())
-        slow = shared_store(clock=Clock(START - DAY))
+        slow = shared_store(clock=Clock(START - DAY), clock_skew_max_s=None)
         assert slow.publish(version.version_id).published_at == START
 
     def test_what_the_clock_says_in_another_time_zone_is_kept_in_utc(self, store: Store) -> None:

@@ -144,6 +144,17 @@ BRANCHES = """
     R22 delete -> PrimaryMovedError
     R22 promote -> PrimaryMovedError
     R22 rollback -> PrimaryMovedError
+    R23 activate -> ClockError
+    R23 clear_primary -> ClockError
+    R23 complete_activation -> ClockError
+    R23 deactivate -> ClockError
+    R23 delete -> ClockError
+    R23 delete_model -> ClockError
+    R23 deploy -> ClockError
+    R23 fail_activation -> ClockError
+    R23 promote -> ClockError
+    R23 publish -> ClockError
+    R23 rollback -> ClockError
     R29 clear_primary -> recorded
     R29 clear_primary again -> nothing
     R29 clear_primary again, with a key -> recorded

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from versioning.errors import ArtifactNotFoundError as ArtifactNotFoundError
     from versioning.errors import ArtifactsNotOwnedError as ArtifactsNotOwnedError
     from versioning.errors import ArtifactUntrustedError as ArtifactUntrustedError
+    from versioning.errors import ClockError as ClockError
     from versioning.errors import ConcurrencyError as ConcurrencyError
     from versioning.errors import CorruptLogError as CorruptLogError
     from versioning.errors import IdempotencyConflictError as IdempotencyConflictError
@@ -108,7 +109,7 @@ _HOMES: Final = {
     "commands": "Expect",
     "defaults": "default_registry deploy",
     "errors": (
-        "ArtifactDamagedError ArtifactNotFoundError ArtifactUntrustedError ArtifactsNotOwnedError "
+        "ArtifactDamagedError ArtifactNotFoundError ArtifactUntrustedError ArtifactsNotOwnedError ClockError "
         "ConcurrencyError CorruptLogError IdempotencyConflictError InvalidArgumentError InvalidBumpError "
         "InvalidInputError InvalidNameError LogRewoundError ModelNotFoundError NewerFormatError "
         "NoPrimaryVersionError NotFoundError NothingToRollBackToError PrimaryMovedError PrimaryProtectedError "

@@ -23,6 +23,7 @@ placeholders with the faces.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ PYTHON: Final[Mapping[str, str]] = {
     "clock": "clock=lambda: datetime.now(timezone.utc)",
     "literally": "or pass a pathlib.Path, which is taken literally",
     "models": "models()",
+    "no_clock_limit": "clock_skew_max_s=None, or ?clock_skew_max_s=none in the URL",
     "now": "datetime.now(timezone.utc)",
     "number": 'version("name@1.2.0")',
     "overwrite": "overwrite=True",
@@ -72,6 +74,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "clock": "a clock that tells UTC",
     "literally": "as in every URL",
     "models": "the list of models",
+    "no_clock_limit": "clock_skew_max_s none",
     "now": "2026-01-31T14:03:00Z",
     "number": "name@1.2.0",
     "overwrite": "overwrite",
@@ -195,12 +198,15 @@ class VersioningError(Exception):
             "code": self.code,
             "rule": self.rule,
             "hint": hint,
-            **{
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in known.items()
-                if value is not None
-            },
+            **{name: _in_json(value) for name, value in known.items() if value is not None},
         }
+
+
+def _in_json(fact: object) -> object:
+    """Return a fact in JSON types; a moment as RFC 3339 text."""
+    if isinstance(fact, datetime):
+        return fact.isoformat().replace("+00:00", "Z")
+    return list(fact) if isinstance(fact, tuple) else fact
 
 
 # The argument can never be accepted.
@@ -436,6 +442,26 @@ class ArtifactsNotOwnedError(StorageError):
         "If no other store needs what is in it, {adopt} makes it this store's own; then only contents that this very "
         "log deployed and deleted are erased."
     )
+
+
+class ClockError(StorageError):
+    """The model's last event lies in the future of this command's clock, so one of two clocks is wrong."""
+
+    code = "clock"
+    outside = "A clock of the service is wrong, so nothing was recorded."
+    rule = "R23"
+    hint_text = (
+        "Find the machine whose clock is wrong, and correct it. If it was the one that recorded that event, go on with "
+        "{no_clock_limit}: timestamps then stand still until the clock has caught up. Or use another name."
+    )
+    event_at: datetime
+    """Timestamp of the model's last event, in UTC."""
+    clock_at: datetime
+    """What the clock of the command showed, in UTC."""
+    position: int | None = None
+    """Position of that event."""
+    actor: str | None = None
+    """Who recorded it, if somebody was named."""
 
 
 class ArtifactDamagedError(StorageError):

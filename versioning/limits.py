@@ -36,6 +36,9 @@ INTEGER_MAX: Final = 2**63 - 1
 """Largest whole number that every store keeps."""
 SECONDS_MAX: Final = 1_000_000_000
 """About thirty years. Clocks and locks of the platform accept no time that is much longer."""
+CLOCK_SKEW_MAX_S: Final = 300
+"""Seconds by which the last event of a stream may lie ahead of the clock, unless a registry says otherwise (R23)."""
+MICROSECONDS: Final = 1_000_000
 _COMPOSED_CHARACTERS_MAX: Final = 4
 """Largest number of characters that NFC can compose into one."""
 
@@ -311,6 +314,17 @@ def checked_clock(value: object) -> Callable[[], datetime] | None:
         return cast("Callable[[], datetime] | None", value)
     hint = "Pass {clock}, or none."
     _refuse("clock", f"is a function without arguments, not {shown(value)}", rule="R23", hint=hint)
+
+
+def checked_clock_skew(value: object) -> int:
+    """Return how far the last event of a stream may lie ahead of the clock, in microseconds; None is no limit (R23)."""
+    value = exact(value)
+    if value is None:
+        return INTEGER_MAX
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= SECONDS_MAX:
+        return round(value * MICROSECONDS)
+    sentence = f"must be 0 to {SECONDS_MAX} seconds, or None, not {shown(value)}"
+    _refuse("clock_skew_max_s", sentence, rule="R23")
 
 
 def checked_metadata(value: object) -> str:

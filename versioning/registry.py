@@ -26,8 +26,10 @@ from versioning.commands import Delete, Deploy
 from versioning.errors import ModelNotFoundError, shown
 from versioning.events import ArtifactRef, VersionDeployed
 from versioning.limits import (
+    CLOCK_SKEW_MAX_S,
     checked_actor,
     checked_clock,
+    checked_clock_skew,
     checked_flag,
     checked_moment,
     checked_place,
@@ -46,7 +48,7 @@ from versioning.reading.recent import RecentAnswers
 from versioning.reading.streams import CachedStreams
 from versioning.reading.views import VIEWS, Past
 from versioning.rules import Policy, checked_policy
-from versioning.store.opening import DEFAULT_URL, open_store
+from versioning.store.opening import DEFAULT_URL, clock_skew_in, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,6 +80,8 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         artifacts: the folder for contents; without one, a folder beside a SQLite file, and none for other stores.
         serializer: how model objects become bytes, unless `deploy` says otherwise.
         objects_max: most objects that `invoke` holds (None: all); the one invoked longest ago is dropped first.
+        clock_skew_max_s: seconds by which a model's last event may lie ahead of the clock, before commands on it are
+            refused (None: any number, R23). `?clock_skew_max_s=` in the URL, with seconds or `none`, wins over it.
 
     Raises:
         InvalidArgumentError: an argument can't be accepted.
@@ -95,14 +99,17 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         artifacts: str | Path | None = None,
         serializer: str | Serializer | None = "pickle",
         objects_max: int | None = HELD_MAX,
+        clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S,
     ) -> None:
         """Open the store, and create its tables if they are missing."""
         workspace, policy = checked_workspace(workspace), checked_policy(policy)
         self._clock = checked_clock(clock)
         self._objects = ModelObjects(None, serializer, objects_max)
         place = os.environ.get("VERSIONING_URL") or DEFAULT_URL if url is None else url
-        folder = checked_folder(artifacts)
+        folder, skew_max_us = checked_folder(artifacts), checked_clock_skew(clock_skew_max_s)
         self._store = open_store(place)
+        said_us = clock_skew_in(place)
+        self._skew_max_us = skew_max_us if said_us is None else said_us
         folder = folder_for(folder, self._store.path)
         self._objects.folder = None if folder is None else ArtifactFolder(folder, workspace, LogMarks(self._store))
         self._views = Views(self._store)
@@ -112,8 +119,8 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
     def _use(self, workspace: str, policy: Policy) -> None:
         """Begin with nothing in memory, in a workspace of the store."""
         self._streams: CachedStreams = CachedStreams(self._store, workspace, self._views)
-        super().__init__(self._streams, policy, self._now)
-        self._deciding = Deciding(self._streams, policy, self._now, lambda: self.closed)
+        super().__init__(self._streams, policy, self._now, self._skew_max_us)
+        self._deciding = Deciding(self._streams, policy, self._now, self._skew_max_us, lambda: self.closed)
         self._recent = RecentAnswers(self._streams)
 
     def __enter__(self) -> Self:
@@ -329,7 +336,8 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         """Read every row again, and compare it with its chain, the kept views with a replay, and all with checkpoints.
 
         Nothing is changed. `.ok` is True if nothing was found, `.findings` says what was found and where, and
-        `.not_proven` says what may be wrong all the same. While it runs, other threads wait for a memory store.
+        `.not_proven` says what may be wrong all the same. An event that lies more than `clock_skew_max_s` ahead of now
+        is found too (R23): a clock was wrong. While it runs, other threads wait for a memory store.
 
         Args:
             checkpoint: what `checkpoint` returned, the file that it was written to, or several of these.
@@ -348,6 +356,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             is_signed=public_key is not None,
             with_views=checked_flag(views, "views"),
             progress=progress,
+            believed_us=lambda: self._now() + self._skew_max_us,
         )
 
     def export(self, target: File, model_name: str | None = None, *, progress: Progress | None = None) -> LogFile:

@@ -33,6 +33,7 @@ from versioning.commands import (
     VersionCommand,
 )
 from versioning.errors import (
+    ClockError,
     InvalidArgumentError,
     ModelNotFoundError,
     NothingToRollBackToError,
@@ -59,6 +60,7 @@ from versioning.events import (
     VersionDeployed,
     VersionPromoted,
     VersionPublished,
+    moment_of,
 )
 from versioning.ids import activation_id_of, version_id_of
 from versioning.numbers import next_number
@@ -290,6 +292,17 @@ def primary_not_needed(state: ModelAggregate, version: Version, policy: Policy) 
     if policy.losing_primary == "refuse" and version.is_primary and _heir(state, version.version_id) is not None:
         msg = f"{version.number} of {shown(version.model_name)} is the primary, and another version could take over."
         raise PrimaryProtectedError(msg, version_id=version.version_id)
+
+
+def clock_agrees(state: ModelAggregate, now_us: int, skew_max_us: int) -> None:
+    """R23: refuse to record if the last event lies so far ahead of the clock that some clock must be wrong.
+
+    This is looked at behind `decide`, and only for a command that records something.
+    """
+    if state.last_at_us - now_us > skew_max_us:
+        event_at, clock_at = moment_of(state.last_at_us), moment_of(now_us)
+        msg = f"The last event of {shown(state.model_name)} is of {event_at}, but the clock shows {clock_at}."
+        raise ClockError(msg, event_at=event_at, clock_at=clock_at)
 
 
 def _refusal(version: Version, command: str) -> VersioningError:

@@ -2,8 +2,9 @@
 
 Walks of `versioning.testing.walks`, in which each of two processes has a clock that is wrong by 1 µs to 10 years, and
 goes back or ahead as much at times: after every command the oracle is compared, R23 among the laws, and in the end
-usage, its parts, and a bill that is drawn again. Then two real processes whose system clock is wrong and is set
-while they record; on PostgreSQL what they record carries the server's time.
+usage, its parts, and a bill that is drawn again. Every other walk lifts the limit on clocks, so that more is recorded.
+Then two real processes without that limit, whose system clock is wrong and is set while they record; on PostgreSQL what
+they record carries the server's time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.faults.arena import Arena, Ledger, Report, Talk, check_log, dice_of, 
 from versioning import ModelRegistry
 from versioning.commanding import deciding
 from versioning.events import moment_of
+from versioning.limits import CLOCK_SKEW_MAX_S
 from versioning.rules import decide
 from versioning.testing import walks
 from versioning.testing.walks import DiscrepancyError, Walk
@@ -63,7 +65,7 @@ def skewed(seed: int, number: int) -> Walk:
         now_us = true_us + wrong_us[process]
         moves.append(attrs.evolve(move, process=process, passes_us=now_us - shown_us))
         shown_us = now_us
-    return attrs.evolve(walk, moves=tuple(moves))
+    return attrs.evolve(walk, moves=tuple(moves), clock_skew_max_s=dice.choice((None, CLOCK_SKEW_MAX_S)))
 
 
 # A process whose clock is wrong.
@@ -74,7 +76,7 @@ def record(talk: Talk, url: str, wrong_us: int) -> None:
     wrong, true_s, true_ns = [wrong_us], time.time, time.time_ns
     time.time = lambda: true_s() + wrong[0] / 1_000_000
     time.time_ns = lambda: true_ns() + wrong[0] * 1_000
-    with ModelRegistry(url) as registry:
+    with ModelRegistry(url, clock_skew_max_s=None) as registry:
         talk.say("ready")
         while (said := talk.hear()) != "end":
             if isinstance(said, int):

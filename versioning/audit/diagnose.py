@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 
     from versioning.store.contract import LogRow
 
-Kind: TypeAlias = Literal["changed", "swapped", "missing", "doubled", "truncated", "rewritten", "unreadable", "view"]
+Kind: TypeAlias = Literal[
+    "changed", "swapped", "missing", "doubled", "truncated", "rewritten", "unreadable", "view", "ahead"
+]
 
 STRAYS_MAX: Final = 300
 """Number of rows that do not fit where they stand and are searched for contents that belong elsewhere."""

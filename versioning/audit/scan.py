@@ -43,6 +43,7 @@ from versioning.audit.checkpoints import BATCH_EVENTS, RunningHead, head_line
 from versioning.audit.diagnose import Fault, streams_of
 from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.ids import stream_of
+from versioning.limits import INTEGER_MAX
 from versioning.projections import LEDGER_EVENTS, evolve_ledger
 from versioning.store.format import Fact, body_of, computed_link, read
 
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from versioning.projections import VersionLedger
     from versioning.store.contract import LogRow, Snapshot, Store
     from versioning.store.format import Envelope
+
+AHEAD_MAX: Final = 20
+"""Number of events ahead of now that are kept one by one; of more, only their number and the last one's position."""
 
 
 class Misfit(NamedTuple):
@@ -189,11 +193,23 @@ class AppendOrder:
         return before, row if row.place else None
 
 
+class AheadEvent(NamedTuple):
+    """An event that lies too far ahead of now."""
+
+    position: int
+    stream: str
+    sequence: int
+    at_us: int
+    actor: str | None
+
+
 class LogScan:
     """One reading of the whole log, from one snapshot."""
 
-    def __init__(self, store: Store, snapshot: Snapshot, workspace: str, stops: Iterable[int]) -> None:
-        """Start before the first row; `head` is remembered at the stops."""
+    def __init__(
+        self, store: Store, snapshot: Snapshot, workspace: str, stops: Iterable[int], believed_us: int = INTEGER_MAX
+    ) -> None:
+        """Start before the first row; `head` is remembered at the stops, and what is later than a moment in `ahead`."""
         self.head = RunningHead(stops)
         self.position = 0
         self.streams: dict[str, ScannedStream] = {}
@@ -202,6 +218,10 @@ class LogScan:
         self.keeps_ledgers = False
         self.latest_us = 0
         """Latest timestamp read, in microseconds since 1970 UTC."""
+        self.ahead: list[AheadEvent] = []
+        """First events that are later than the moment up to which events are believed (R23)."""
+        self.ahead_unkept = self.ahead_upto = 0
+        """Number of the others, and position of the last of them."""
         self.faults: list[Fault] = []
         """Faults of readable rows in streams whose chains hold."""
         self.unreadable: dict[int, object] = {}
@@ -221,6 +241,7 @@ class LogScan:
         self._snapshot = snapshot
         self._workspace = workspace
         self._fact = Fact()
+        self._believed_us = believed_us
         self._wall: int | None = None
         """Position of the next row that the database can't return, where it is known."""
 
@@ -293,6 +314,8 @@ class LogScan:
             fact.event = event = envelope.payload
             scanned = streams.get(stream) or self._begin_stream(position, stream, envelope)
             self.latest_us = max(self.latest_us, event.at_us)
+            if event.at_us > self._believed_us:
+                self._note_ahead(fact)
             misfit = scanned.take(fact, topic, state)
             if misfit is not None:
                 self._note(misfit, fact)
@@ -312,6 +335,13 @@ class LogScan:
         self.ledgers[version_id] = evolve_ledger(self.ledgers.get(version_id), fact)  # type: ignore[assignment]  # see above
 
     # What is unusual in a row.
+
+    def _note_ahead(self, fact: Fact) -> None:
+        if len(self.ahead) < AHEAD_MAX:
+            actor = fact.envelope.actor
+            self.ahead.append(AheadEvent(fact.position, fact.stream, fact.sequence, fact.event.at_us, actor))
+        else:
+            self.ahead_unkept, self.ahead_upto = self.ahead_unkept + 1, fact.position
 
     def _note_unreadable(self, row: LogRow) -> None:
         self.unreadable[row[0]] = row[1]

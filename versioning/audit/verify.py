@@ -17,6 +17,9 @@ which kind:
 | rewritten | a stream that does not belong to its name, an append that is not whole, what breaks a rule | any row |
 | unreadable | any row | |
 | view | any kept row of this workspace that a replay does not give | |
+| ahead | any event that lies further ahead of now than clocks may differ (R23) | |
+
+The last one is no tampering: some clock was wrong. It is reported behind all that is.
 
 Rows that no chain explains are located by the marks of a checkpoint: to the row in logs of up to 1,000 rows, in longer
 ones to a thousandth of the log.
@@ -38,7 +41,7 @@ from versioning.audit.checkpoints import head_line
 from versioning.audit.diagnose import Fault, Kind, diagnose
 from versioning.audit.scan import LogScan
 from versioning.errors import CorruptLogError, StoreError, shown
-from versioning.events import Value
+from versioning.events import Value, moment_of, rfc3339
 from versioning.ids import is_stream, stream_in
 from versioning.limits import INTEGER_MAX
 from versioning.reading.kept import pages_of
@@ -47,7 +50,7 @@ from versioning.sentences import plain
 from versioning.store.contract import EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from versioning.audit.checkpoints import Checkpoint, Progress, Stop
     from versioning.store.contract import KeptRow, LogRow, Snapshot, Store, ViewPosition
@@ -70,7 +73,7 @@ class Finding(Value):
     """One thing that is wrong with the log, and where."""
 
     kind: Kind
-    """What was done: one of eight words, such as "changed" or "missing"."""
+    """What was done: one of nine words, such as "changed" or "missing"."""
     sentence: str
     """The finding in words."""
     position: int | None = None
@@ -107,14 +110,21 @@ class Verification(Value):
 class Verifier:
     """One verification: scans the log from one snapshot and collects what it finds."""
 
-    def __init__(self, store: Store, snapshot: Snapshot, workspace: str, checkpoints: Sequence[Checkpoint]) -> None:
-        """Start before the first row."""
+    def __init__(
+        self,
+        store: Store,
+        snapshot: Snapshot,
+        workspace: str,
+        checkpoints: Sequence[Checkpoint],
+        believed_us: int = INTEGER_MAX,
+    ) -> None:
+        """Start before the first row; what is later than `believed_us` is reported."""
         stops = {one.position for one in checkpoints} | {mark[0] for one in checkpoints for mark in one.marks}
         self._store = store
         self._snapshot = snapshot
         self._workspace = workspace
         self._checkpoints = checkpoints
-        self._log = LogScan(store, snapshot, workspace, stops)
+        self._log = LogScan(store, snapshot, workspace, stops, believed_us)
         self._findings: list[Finding] = []
         self._left_out = 0
         self._seen_further: dict[str, tuple[int, str]] = {}
@@ -142,6 +152,7 @@ class Verifier:
         self._report_views()
         self._find_faults()
         self._check_heads()
+        self._report_ahead()
         self._note_unchecked(is_signed=is_signed)
         findings = sorted(self._findings, key=lambda one: (one.position is None, one.position or 0))
         return Verification(log.head.position, log.head.count, tuple(findings), tuple(self._not_proven))
@@ -346,6 +357,19 @@ class Verifier:
                 upto = "" if first == place - 1 else f", and so are all up to position {place - 1}"
                 self._report(Fault("missing", f"is missing{upto}", first, None, None))
 
+    def _report_ahead(self) -> None:
+        """Report events that lie too far ahead of now, which says that some clock was wrong (R23)."""
+        log, reported = self._log, {one.position for one in self._findings}
+        for position, stream, sequence, at_us, actor in log.ahead:
+            if position in reported:
+                continue
+            by = "" if actor is None else f", by {plain(actor)}"
+            said = f"is of {rfc3339(moment_of(at_us))}{by}, which lies too far ahead of now: some clock was wrong"
+            self._report(Fault("ahead", said, position, stream, sequence, alters=False))
+        if log.ahead_unkept:
+            said = f"{log.ahead_unkept:,} more events up to position {log.ahead_upto} lie too far ahead of now."
+            self._add(Finding("ahead", said, log.ahead[-1].position))
+
     # Checkpoints.
 
     def _check_heads(self) -> None:
@@ -448,6 +472,7 @@ def verify(
     is_signed: bool = False,
     with_views: bool = True,
     progress: Progress | None = None,
+    believed_us: Callable[[], int] = lambda: INTEGER_MAX,
 ) -> Verification:
     """Read every row again, from one snapshot, and compare the log with its chains, the kept views and checkpoints.
 
@@ -458,9 +483,10 @@ def verify(
         is_signed: whether the signatures of the checkpoints were checked.
         with_views: whether the kept views are compared.
         progress: called after each batch.
+        believed_us: returns the latest moment that an event may have now; what is later is reported (R23).
     """
-    with store.snapshot() as snapshot:
-        verifier = Verifier(store, snapshot, workspace, checkpoints)
+    with store.snapshot() as snapshot:  # the moment is asked for behind it: nothing in it is later than that by itself
+        verifier = Verifier(store, snapshot, workspace, checkpoints, believed_us())
         return verifier.run(is_signed=is_signed, with_views=with_views, progress=progress)
 
 

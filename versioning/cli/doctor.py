@@ -20,10 +20,13 @@ import attrs
 from versioning.artifacts.folder import ArtifactFolder, checked_folder, folder_for
 from versioning.cli.words import WORDS
 from versioning.errors import ArtifactsNotOwnedError, VersioningError, shown, worded
-from versioning.events import Value
+from versioning.events import Value, microseconds_of, rfc3339
+from versioning.limits import CLOCK_SKEW_MAX_S, INTEGER_MAX, checked_clock_skew
 from versioning.reading.bookmarks import LogMarks
+from versioning.reading.kept import Views
+from versioning.reading.views import MODELS
 from versioning.registry import ModelRegistry
-from versioning.store.opening import foreign_log_at, holds_store, open_store
+from versioning.store.opening import clock_skew_in, foreign_log_at, holds_store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,6 +86,8 @@ def examine(
         with ModelRegistry(place, workspace=workspace, artifacts=artifacts) as registry:
             for look in (_views, _skipped, _pending):
                 yield from _guarded(look, registry)
+            skew_us = clock_skew_in(place)
+            yield from _guarded(lambda one: _clocks(one, store, skew_us), registry)
             folder = folder_for(checked_folder(artifacts), store.path)
             yield from _guarded(lambda one: _artifacts(one, LogMarks(store), folder, progress), registry)
     except VersioningError as error:
@@ -151,6 +156,28 @@ def _pending(registry: ModelRegistry) -> Iterator[Check]:
     more = " …" if len(late) > NAMED_MAX else ""
     hint = "Answer them with `complete-activation` or `fail-activation`; `show` has the activation_id."
     yield Check("warn", "activations", f"{len(late)} pending for longer than an hour: {some}{more}", hint)
+
+
+def _clocks(registry: ModelRegistry, store: Store, skew_us: int | None) -> Iterator[Check]:
+    """Look for events that lie ahead of now by more than clocks may differ (R23)."""
+    if skew_us is None:
+        skew_us = checked_clock_skew(CLOCK_SKEW_MAX_S)
+    with Views(store).reading(MODELS) as reading:
+        latest_us = reading.latest_us(registry.workspace)
+    believed_us = store.now_us() + skew_us
+    if latest_us <= believed_us:
+        no_limit = skew_us == INTEGER_MAX
+        said = "No clock is doubted: clock_skew_max_s is none." if no_limit else "No event lies ahead of now."
+        yield Check("ok", "clocks", said)
+        return
+    ahead = [one for one in registry.history() if microseconds_of(one.timestamp) > believed_us]
+    first, names = ahead[0], list(dict.fromkeys(one.model_name for one in ahead))
+    some = ", ".join(names[:NAMED_MAX]) + (" …" if len(names) > NAMED_MAX else "")
+    by = "" if first.actor is None else f" by {first.actor}"
+    what = "1 event lies" if len(ahead) == 1 else f"{len(ahead)} events lie"
+    said = f"{what} ahead of now, the first at position {first.position}{by}, of {rfc3339(first.timestamp)}"
+    hint = "Correct the clock that was wrong. {no_clock_limit} lets commands on these models be recorded until then."
+    yield Check("fail", "clocks", f"{said}. Commands are refused on {some}.", worded(hint, WORDS))
 
 
 def _owner(folder: ArtifactFolder) -> Iterator[Check]:

@@ -48,6 +48,7 @@ FOUND: Final[dict[Kind, int]] = {
     "rewritten": 15,
     "unreadable": 16,
     "view": 17,
+    "ahead": 18,
 }
 """Exit code of `verify`, by the kind of its first finding."""
 EXIT_CODES: Final[dict[int, str]] = {

@@ -18,7 +18,16 @@ from versioning.cli.tables import Look, Stage
 from versioning.errors import InvalidArgumentError, NotFoundError, shown
 from versioning.registry import ModelRegistry
 from versioning.rules import Policy
-from versioning.store.opening import DEFAULT_URL, holds_store, is_postgres
+from versioning.store.opening import (
+    CLOCK_SKEW,
+    CLOCK_SKEW_VALUES,
+    DEFAULT_URL,
+    holds_store,
+    is_memory,
+    is_postgres,
+    read_clock_skew,
+    with_clock_skew,
+)
 
 if TYPE_CHECKING:
     import click
@@ -30,7 +39,7 @@ _PREVIEWED: Final = "versioning.db.artifacts"
 _FORMS: Final = ("json", "nl", "csv")
 _WHY: Final = ("actor", "reason", "idempotency_key", "correlation_id")
 _POLICY: Final = ("activation", "losing_primary", "publishing_claims")
-SHARED: Final = frozenset({"url", "workspace", "artifacts", "as_of", "dry_run", *_FORMS, *_WHY, *_POLICY})
+SHARED: Final = frozenset({"url", "workspace", "artifacts", "as_of", "dry_run", CLOCK_SKEW, *_FORMS, *_WHY, *_POLICY})
 """Names of the options that `Given` holds."""
 
 
@@ -66,7 +75,7 @@ class Given:
         policy = {name: given[name] for name in _POLICY if name in given}
         return cls(
             **{name: given[name] for name in ("workspace", "artifacts", "as_of", "dry_run") if name in given},
-            place=given.get("url", DEFAULT_URL),
+            place=_placed(given.get("url", DEFAULT_URL), given.get(CLOCK_SKEW)),
             look=_look([name for name in _FORMS if given.get(name)]),
             why={name: given[name] for name in _WHY if name in given},
             policy=Policy(**policy),
@@ -87,7 +96,7 @@ class Given:
             InvalidArgumentError: the store would be made in memory.
         """
         place, artifacts = self.place, self.artifacts
-        if place == "memory:" and makes and not self.dry_run:
+        if is_memory(place) and makes and not self.dry_run:
             msg = "A store in memory is gone as soon as this command ends."
             raise InvalidArgumentError(msg, hint="Name a file with --url sqlite:///models.db.", argument="url")
         if (self.dry_run or not makes) and not holds_store(place):
@@ -99,6 +108,24 @@ class Given:
     def asked(self, registry: ModelRegistry) -> Answers:
         """Return what answers questions: the present, or the past that --as-of names."""
         return registry if self.as_of is None else registry.at(parse_point(self.as_of, "--as-of"))
+
+
+def _placed(url: str, clock_skew: str | None) -> str:
+    """Return the URL with the limit that the command line names, which wins over the URL's own.
+
+    Raises:
+        InvalidArgumentError: it names none.
+    """
+    if clock_skew is None:
+        return url
+    try:
+        read_clock_skew(clock_skew)
+    except ValueError:
+        msg = f"--clock-skew-max-s is {CLOCK_SKEW_VALUES}, not {shown(clock_skew)}."
+        raise InvalidArgumentError(
+            msg, rule="R23", hint="For example --clock-skew-max-s none.", argument=CLOCK_SKEW
+        ) from None
+    return with_clock_skew(url, clock_skew)
 
 
 def no_store(place: str) -> NotFoundError:

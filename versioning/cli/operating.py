@@ -14,7 +14,7 @@ import click
 
 from versioning.cli.doctor import examine
 from versioning.cli.ending import STORE, EndsWithError
-from versioning.cli.options import DRY, FORMS, JSON, PLACE, WHO, YES, verb
+from versioning.cli.options import CLOCK, DRY, FORMS, JSON, PLACE, WHO, YES, verb
 from versioning.cli.rows import CHECKS
 from versioning.cli.tables import Progress
 from versioning.errors import InvalidArgumentError
@@ -67,6 +67,7 @@ def migrate(given: Given) -> None:
     is_flag=True,
     help="First make the artifacts folder this store's own, if no other store needs what is in it.",
 )
+@CLOCK
 @PLACE
 @FORMS
 def doctor(given: Given, *, adopt_artifacts: bool) -> None:

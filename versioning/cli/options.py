@@ -16,6 +16,7 @@ import click
 from versioning.cli.completion import complete_addresses, complete_either
 from versioning.cli.given import SHARED, Given
 from versioning.errors import InvalidArgumentError, verbatim
+from versioning.limits import CLOCK_SKEW_MAX_S
 from versioning.store.opening import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ AS_OF: Final = click.option(
     metavar="WHEN",
     help="Ask about the past: a moment (2026-01-31T14:03Z) or a position of the log (42 or position:42).",
 )
+CLOCK: Final = click.option(
+    "--clock-skew-max-s",
+    metavar="SECONDS|none",
+    help=f"Seconds by which an event may lie ahead of the clock [default: as in the URL, else {CLOCK_SKEW_MAX_S}].",
+)
 DRY: Final = click.option("--dry-run", is_flag=True, help="Only show the events that would be recorded.")
 YES: Final = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 WHO: Final = group(
@@ -127,7 +133,7 @@ _POLICY_OPTIONS: Final = group(
         help="Whether publishing claims the primary role when --promote is left out.",
     ),
 )
-COMMAND: Final = group(_WHY_OPTIONS, DRY, _POLICY_OPTIONS, PLACE, FORMS)
+COMMAND: Final = group(_WHY_OPTIONS, DRY, _POLICY_OPTIONS, CLOCK, PLACE, FORMS)
 """Options of every command."""
 QUESTION: Final = group(AS_OF, PLACE, FORMS)
 """Options of every question that can be asked about the past."""

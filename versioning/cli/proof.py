@@ -21,7 +21,7 @@ from versioning.audit.checkpoints import Checkpoint
 from versioning.cli.addresses import addressed, model_named
 from versioning.cli.completion import complete_names
 from versioning.cli.ending import DONE, FOUND, NOT_PROVEN, EndsWithError
-from versioning.cli.options import DRY, FILE, FORMS, JSON, PLACE, needs_file, verb
+from versioning.cli.options import CLOCK, DRY, FILE, FORMS, JSON, PLACE, needs_file, verb
 from versioning.cli.rows import EVENTS, FINDINGS, entries
 from versioning.cli.tables import Progress, watched
 from versioning.cli.words import WORDS
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--public-key", type=FILE, help="Public key (Ed25519, PEM) that signed checkpoints are checked with.")
 @click.option("--views/--no-views", default=True, help="Whether to compare kept views with a replay [default: yes].")
+@CLOCK
 @PLACE
 @FORMS
 def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *, views: bool) -> None:
@@ -52,7 +53,8 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
 
     Exit code 0 means that nothing was found, and a checkpoint was compared. 5 means that nothing was found, but nothing
     vouches for it either: no checkpoint covers any row, or its signature is not by the key. Anybody who can write to
-    the database could have computed all links again. 10 to 17 name the first finding.
+    the database could have computed all links again. 10 to 17 name the first finding. 18 means that all that was found
+    are events in the future: some clock was wrong.
     """
     stage = given.stage()
     given_ones = [Checkpoint.read(one) for one in checkpoints]
@@ -69,7 +71,8 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
                 stage.tell(f"Not proven: {error.sentence}", f"Hint: {error.hint_in(WORDS)}")
             raise EndsWithError(NOT_PROVEN) from None
     proven = found.count == 0 or any(one.position for one in given_ones)
-    code = FOUND[found.findings[0].kind] if found.findings else (DONE if proven else NOT_PROVEN)
+    kinds = sorted((one.kind for one in found.findings), key=lambda kind: kind == "ahead")
+    code = FOUND[kinds[0]] if kinds else (DONE if proven else NOT_PROVEN)
     if stage.look == "json":
         stage.json({**found.to_dict(), "proven": found.ok and proven, "exit_code": code})
     else:

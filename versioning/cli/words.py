@@ -23,6 +23,7 @@ WORDS: Final[Mapping[str, str]] = {
     "clock": "a clock that tells UTC",
     "literally": "as in every URL",
     "models": "`ls`",
+    "no_clock_limit": "--clock-skew-max-s none",
     "now": "2026-01-31T14:03:00Z",
     "number": "NAME@1.2.0",
     "overwrite": "--overwrite",

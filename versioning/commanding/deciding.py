@@ -33,6 +33,7 @@ from versioning.addresses import Address
 from versioning.aggregate import ModelAggregate
 from versioning.commanding.requests import numbered
 from versioning.errors import (
+    ClockError,
     ConcurrencyError,
     IdempotencyConflictError,
     ModelNotFoundError,
@@ -40,10 +41,10 @@ from versioning.errors import (
     VersioningError,
     shown,
 )
-from versioning.events import Meta
+from versioning.events import Meta, rfc3339
 from versioning.processes import look
 from versioning.reading.streams import CachedStream, StreamRef
-from versioning.rules import decide
+from versioning.rules import clock_agrees, decide
 from versioning.store.contract import AppendConflict
 from versioning.store.format import decode, encode, link_of
 
@@ -217,7 +218,12 @@ class Deciding:
     """The command path of one registry."""
 
     def __init__(
-        self, streams: CachedStreams, policy: Policy, now_us: Callable[[], int], is_closed: Callable[[], bool]
+        self,
+        streams: CachedStreams,
+        policy: Policy,
+        now_us: Callable[[], int],
+        skew_max_us: int,
+        is_closed: Callable[[], bool],
     ) -> None:
         """Decide on cached streams.
 
@@ -225,11 +231,13 @@ class Deciding:
             streams: the streams of the registry.
             policy: the registry's policy.
             now_us: returns the present, in microseconds since 1970.
+            skew_max_us: how far the last event of a stream may lie ahead of it.
             is_closed: returns whether the store was closed, so that nothing more can be sent to it.
         """
         self._streams = streams
         self._policy = policy
         self._now_us = now_us
+        self._skew_max_us = skew_max_us
         self._is_closed = is_closed
 
     def run(self, request: Request) -> Outcome:
@@ -371,7 +379,8 @@ class Deciding:
     ) -> Outcome | None:
         """Decide one request on what is planned before it, and plan its rows; None if the store has to be looked at.
 
-        The order is that of R22: the key (R21), the address (R5), what is expected of the primary, the rules.
+        The order is that of R22: the key (R21), the address (R5), what is expected of the primary, the rules, the clock
+        (R23).
         """
         ref, why, cached = request.ref, request.why, planned.cached
         refusal: VersioningError | None = None
@@ -400,7 +409,7 @@ class Deciding:
             if not planned.is_final:
                 return None
             if refusal is not None:
-                raise self._explained(refusal)
+                raise self._explained(refusal, ref.stream, sequence)
             with cached.lock:
                 return Outcome(cached, getattr(command, "version_id", None), generation).settled(state)
         key = why.idempotency_key
@@ -428,11 +437,37 @@ class Deciding:
                     raise self._streams.no_model(StreamRef(request.ref.stream, address.model_name))
         command = request.command_in(state)
         has_key = request.why.idempotency_key is not None
-        return command, decide(state, command, self._policy, now_us, has_key=has_key)
+        events = decide(state, command, self._policy, now_us, has_key=has_key)
+        if events:
+            clock_agrees(state, now_us, self._skew_max_us)
+        return command, events
 
-    def _explained(self, refusal: VersioningError) -> VersioningError:
-        """Return a refusal; if a model was not found, with the names that look alike."""
-        return self._streams.with_suggestions(refusal) if isinstance(refusal, ModelNotFoundError) else refusal
+    def _explained(self, refusal: VersioningError, stream: str, sequence: int) -> VersioningError:
+        """Return a refusal with what only the store knows: the names that look alike, or who recorded the last event.
+
+        Args:
+            refusal: the refusal.
+            stream: the stream that it is about.
+            sequence: the last sequence of the state that it was decided on.
+        """
+        if isinstance(refusal, ModelNotFoundError):
+            return self._streams.with_suggestions(refusal)
+        if isinstance(refusal, ClockError):
+            last = self._streams.fact(stream, sequence)
+            by = "" if last.envelope.actor is None else f", recorded by {shown(last.envelope.actor)}"
+            msg = (
+                f"The last event of {shown(last.model_name)}, at position {last.position}{by}, is of "
+                f"{rfc3339(refusal.event_at)}, but the clock of this command shows {rfc3339(refusal.clock_at)}: "
+                "one of the two clocks is wrong."
+            )
+            return ClockError(
+                msg,
+                event_at=refusal.event_at,
+                clock_at=refusal.clock_at,
+                position=last.position,
+                actor=last.envelope.actor,
+            )
+        return refusal
 
     def _append(self, rows: list[Row], planned: dict[str, _Planned]) -> bool:
         """Record what was planned, all or nothing; return False if somebody else was first.

@@ -25,16 +25,24 @@ from versioning.commands import (
     Promote,
     Publish,
 )
-from versioning.errors import InvalidArgumentError, ModelNotFoundError, RefusedError, shown
+from versioning.errors import ClockError, InvalidArgumentError, ModelNotFoundError, RefusedError, shown
 from versioning.ids import model_id_of, parse_model_id, parse_version_id, stream_in
-from versioning.limits import checked_flag, checked_limit, checked_moment, checked_name, checked_place, checked_position
+from versioning.limits import (
+    INTEGER_MAX,
+    checked_flag,
+    checked_limit,
+    checked_moment,
+    checked_name,
+    checked_place,
+    checked_position,
+)
 from versioning.projections import Usage, UsageLedger, draw_usage
 from versioning.reading.bookmarks import check_place
 from versioning.reading.replay import Replayed, replayed
 from versioning.reading.streams import StreamRef
 from versioning.reading.views import LEDGERS, MODELS, PRESENT, Past
 from versioning.resolving import wanted_of
-from versioning.rules import Policy, decide
+from versioning.rules import Policy, clock_agrees, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,18 +57,23 @@ if TYPE_CHECKING:
 class Questions:
     """Every question, answered from the streams that it is given."""
 
-    def __init__(self, streams: Streams, policy: Policy, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, streams: Streams, policy: Policy, now_us: Callable[[], int], skew_max_us: int = INTEGER_MAX
+    ) -> None:
         """Answer from streams.
 
         Args:
             streams: the streams of the present or of a past.
             policy: the policy that `allowed` decides by.
             now_us: returns the moment up to which open usage is counted, in microseconds since 1970.
+            skew_max_us: how far the last event may lie ahead of it for a command to be allowed; in a past nobody knows
+                what the clocks showed.
         """
         self.workspace = streams.workspace
         self.policy = policy
         self._streams = streams
         self._now_us = now_us
+        self._skew_max_us = skew_max_us
 
     # Models and versions.
 
@@ -157,15 +170,19 @@ class Questions:
         A service that died while starting one finds it here, with the `activation_id` to answer with (R14).
 
         Args:
-            older_than: the shortest wait to return.
+            older_than: the shortest wait to return. One that began in the future of this clock counts as just begun.
         """
         age: object = older_than
         if not isinstance(age, timedelta):
             msg = f"older_than is a timedelta, not {shown(older_than)}."
             raise InvalidArgumentError(msg, hint="For example {ten_minutes}.", argument="older_than")
-        since_us = self._now_us() - age // timedelta(microseconds=1)
+        now_us, age_us = self._now_us(), age // timedelta(microseconds=1)
         versions = (version for model in self.models() for version in model.versions)
-        return tuple(one for one in versions if one.waiting_since_us is not None and one.waiting_since_us <= since_us)
+        return tuple(
+            one
+            for one in versions
+            if one.waiting_since_us is not None and max(0, now_us - one.waiting_since_us) >= age_us
+        )
 
     def resolve(self, model_name: str, version: VersionWanted = None) -> Version:
         """Return the version to invoke: the primary, or the one that is named (R24).
@@ -185,8 +202,10 @@ class Questions:
     def allowed(self, version_id: VersionNamed) -> tuple[str, ...]:
         """Return the commands on a version that would not be refused now, for a menu.
 
-        Answers to an activation are offered only while the version waits for one.
+        Answers to an activation are offered only while the version waits for one. Where a clock is wrong (R23), only
+        what records nothing is left.
         """
+        now_us = self._now_us()
 
         def ask(state: ModelAggregate, version: Version) -> tuple[str, ...]:
             ours = version.version_id
@@ -194,7 +213,7 @@ class Questions:
             if version.activation_id is not None:
                 commands.append(CompleteActivation(ours, version.activation_id))
                 commands.append(FailActivation(ours, version.activation_id, ""))
-            return tuple(NAMES[type(command)] for command in commands if _would_do(state, command, self.policy))
+            return tuple(NAMES[type(command)] for command in commands if self._would_do(state, command, now_us))
 
         target = target_of(version_id)
         if isinstance(target, str):
@@ -202,6 +221,14 @@ class Questions:
         return self._streams.ask_model(
             self._streams.ref(target.model_name), lambda state: ask(state, target.find(state))
         )
+
+    def _would_do(self, state: ModelAggregate, command: Command, now_us: int) -> bool:
+        try:
+            if decide(state, command, self.policy, now_us):
+                clock_agrees(state, now_us, self._skew_max_us)
+        except (RefusedError, ClockError):
+            return False
+        return True
 
     # The log, and what it amounts to.
 
@@ -335,14 +362,6 @@ class Questions:
 def _versions_in(recorded: Recorded) -> tuple[str | None, str | None]:
     """Return the versions that an event is about: the one that it names, and the former primary (R26)."""
     return recorded.version_id, getattr(recorded.event, "previous", None)
-
-
-def _would_do(state: ModelAggregate, command: Command, policy: Policy) -> bool:
-    try:
-        decide(state, command, policy, 0)
-    except RefusedError:
-        return False
-    return True
 
 
 def past_of(moment_or_position: object, head: int, now_us: int, views: Views, workspace: str) -> Past:

@@ -223,6 +223,10 @@ class Streams:
             if upto.holds(fact.position, fact.event.at_us):
                 yield fact.recorded
 
+    def fact(self, stream: str, sequence: int) -> Fact:
+        """Return the event of a stream with a sequence that is there."""
+        return next(facts_of(stream, self.store.tail(stream, sequence - 1, sequence)))
+
     def log(self, after: int) -> Iterator[Recorded]:
         """Read the events of the workspace after a position, oldest first."""
         past, most = self.past, FIRST_EVENTS

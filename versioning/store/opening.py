@@ -3,8 +3,8 @@
 The law of this room: **what a URL says is checked here, once, before anything is opened**, and no error repeats a part
 of it that could be one of a password.
 
-To add an option: its line in the table of its engine. To add a store: its form of a location, and its branch in
-`location_of`, `open_store` and `holds_store`.
+To add an option: its line in the table of its engine, or in `_OPTIONS` if every store takes it. To add a store: its
+form of a location, and its branch in `location_of`, `open_store` and `holds_store`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from versioning.errors import InvalidArgumentError, shown
+from versioning.limits import SECONDS_MAX, checked_clock_skew
 from versioning.store.sqlite import TIMEOUT_S, SQLiteRecorder
 from versioning.store.sqlite_wal import foreign_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from versioning.store.contract import Store
     from versioning.store.postgres_connections import Settings
@@ -50,6 +51,7 @@ _is_escaped: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL).fullmat
 _is_scheme: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}").fullmatch
 _is_name: Final = re.compile(r"[a-z_]{1,40}").fullmatch
 _is_seconds: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?").fullmatch
+_is_limit: Final = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,6})?").fullmatch
 _is_count: Final = re.compile(r"[1-9][0-9]{0,2}").fullmatch
 _host_and_port: Final = re.compile(
     r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\],]*))(?::(?P<port>[0-9]{1,5}))?"
@@ -119,6 +121,47 @@ def foreign_log_at(place: str | Path) -> ForeignLog | None:
     return foreign_log(location.path)
 
 
+def clock_skew_in(place: str | Path) -> int | None:
+    """Return what the URL of a store says of a registry's limit `clock_skew_max_s`, in microseconds (R23).
+
+    Args:
+        place: a place that `open_store` takes.
+
+    Returns:
+        None if it says nothing, and the largest number if it says that there is no limit.
+    """
+    if isinstance(place, Path):
+        return None
+    _, _, query = place.partition("?")
+    said = next((text for name, text in _items(query) if name == CLOCK_SKEW), None)
+    return None if said is None else read_clock_skew(said)
+
+
+def with_clock_skew(url: str, text: str) -> str:
+    """Return a URL that says `text` of the limit `clock_skew_max_s`, whatever it said before."""
+    before, _, query = url.partition("?")
+    others = [item for item in query.split("&") if item and item.partition("=")[0] != CLOCK_SKEW]
+    return f"{before}?{'&'.join([*others, f'{CLOCK_SKEW}={text}'])}"
+
+
+def read_clock_skew(text: str) -> int:
+    """Return the limit that a text means, in microseconds: seconds, or `none`.
+
+    Raises:
+        ValueError: it means none.
+    """
+    if text == "none":
+        return checked_clock_skew(None)
+    if not _is_limit(text) or float(text) > SECONDS_MAX:
+        raise ValueError
+    return checked_clock_skew(float(text))
+
+
+def is_memory(place: str | Path) -> bool:
+    """Return whether a place is a store in memory."""
+    return isinstance(place, str) and place.partition("?")[0] == "memory:"
+
+
 def is_postgres(place: str | Path) -> bool:
     """Return whether a place is the URL of a PostgreSQL database."""
     return isinstance(place, str) and place.startswith(("postgresql:", "postgres:"))
@@ -137,7 +180,8 @@ def location_of(place: object) -> Location:
         raise _invalid(msg)
     url = str.__str__(place)
     scheme, colon, rest = url.partition(":")
-    if url == "memory:":
+    if scheme == "memory" and colon and (not rest or rest.startswith("?")):
+        _options(rest[1:], {})
         return SQLiteLocation(None)
     if scheme == "sqlite" and colon:
         return _sqlite_location(rest)
@@ -193,6 +237,11 @@ def _seconds(example: float) -> _Option:
     return _Option(_read_seconds, f"a time in seconds from {TIMEOUT_S_MIN:g} to {TIMEOUT_S_MAX:g}", f"{example:g}")
 
 
+CLOCK_SKEW: Final = "clock_skew_max_s"
+"""Option of every URL; it is the registry's, and no store looks at it."""
+CLOCK_SKEW_VALUES: Final = f"a time in seconds from 0 to {SECONDS_MAX}, or none"
+_OPTIONS: Final[Mapping[str, _Option]] = {CLOCK_SKEW: _Option(read_clock_skew, CLOCK_SKEW_VALUES, "none")}
+"""Options of every store."""
 _SQLITE_OPTIONS: Final[Mapping[str, _Option]] = {
     "durability": _Option(_read_durability, "commit or checkpoint", "commit"),
     "timeout_s": _seconds(TIMEOUT_S),
@@ -220,11 +269,18 @@ _POSTGRES_OPTIONS: Final[Mapping[str, _Option]] = {
 }
 
 
-def _options(query: str, known: Mapping[str, _Option]) -> dict[str, Any]:
-    """Read what follows the question mark of a URL."""
-    options: dict[str, Any] = {}
+def _items(query: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and texts of what follows the question mark of a URL."""
     for item in query.split("&") if query else []:
         name, _, text = (_decoded(part) for part in item.partition("="))
+        yield name, text
+
+
+def _options(query: str, engine: Mapping[str, _Option]) -> dict[str, Any]:
+    """Read what follows the question mark of a URL; return the options of its engine."""
+    options: dict[str, Any] = {}
+    known = {**engine, **_OPTIONS}
+    for name, text in _items(query):
         option = known.get(name)
         if option is None or not text:
             which = f"the option {name}" if _is_name(name) else "an option"
@@ -238,7 +294,7 @@ def _options(query: str, known: Mapping[str, _Option]) -> dict[str, Any]:
         except ValueError:
             msg = f"The URL's option {name} is {option.values}, not {shown(text)}."
             raise _invalid(msg, f"Use for example {name}={option.example}.") from None
-    return options
+    return {name: value for name, value in options.items() if name not in _OPTIONS}
 
 
 def _decoded(text: str, *, printable: bool = True) -> str:

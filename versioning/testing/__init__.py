@@ -21,15 +21,14 @@ from versioning.testing.given import (
     deploy,
     fails,
     given,
-    merged,
     promote,
     publish,
     ready,
-    recorded,
     rollback,
 )
 from versioning.testing.machine import RegistryMachine
 from versioning.testing.oracle import ANY, Fact, Oracle, Outcome
+from versioning.testing.plain_events import merged, recorded
 from versioning.testing.strategies import bumps, commands, histories, metadata, names, policies, recorded_logs
 from versioning.testing.upgrade import assert_replays
 from versioning.testing.walks import (

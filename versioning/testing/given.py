@@ -29,7 +29,8 @@ was a"` all match the same fact. An event instead of words is compared exactly. 
     NothingChanged a, activate                                    | publish, promote, deactivate, clear_primary
 
 **The clock** starts at nine in the morning of 2026-01-01 UTC and advances by one second with each command;
-`.at("10:20")` sets it.
+`.at("10:20")` sets it. As in a registry, a command is refused where the last fact lies more than five minutes ahead of
+it (R23); `given(…, clock_skew_max_s=None)` lifts that limit.
 
 To add a builder for a new command: a function that returns a `Step`. For a new event: its words in `Story.tell`.
 """
@@ -69,7 +70,6 @@ from versioning.events import (
     EVENTS,
     ArtifactRef,
     Event,
-    ModelDeleted,
     NothingChanged,
     PrimaryCleared,
     Recorded,
@@ -82,9 +82,17 @@ from versioning.events import (
     moment_of,
 )
 from versioning.ids import activation_id_of, checked_activation_id, looks_like_id, stream_of
-from versioning.limits import checked_expectation, checked_failure, checked_flag, checked_metadata, checked_promote
+from versioning.limits import (
+    CLOCK_SKEW_MAX_S,
+    checked_clock_skew,
+    checked_expectation,
+    checked_failure,
+    checked_flag,
+    checked_metadata,
+    checked_promote,
+)
 from versioning.numbers import checked_bump
-from versioning.rules import Policy, decide
+from versioning.rules import Policy, clock_agrees, decide
 
 DEFAULT_POLICY: Final = Policy()
 FIRST_MOMENT: Final = datetime(2026, 1, 1, 9, tzinfo=UTC)
@@ -105,62 +113,6 @@ _KEPT_WORDS = frozenset({"was", "with", "without", "claim", "none", "draft", "pu
 
 Moment: TypeAlias = str | datetime
 """A time of the story's first day, such as `"10:20"`, or any aware datetime."""
-
-
-# What happened before, from plain events.
-
-
-def recorded(
-    *appends: Event | Sequence[Event],
-    workspace: str = "default",
-    model_name: str = "model",
-    after: int = 0,
-    actor: str | None = None,
-) -> list[Recorded]:
-    """Return the log that plain events of one name would leave, to fold projections with.
-
-    Each argument is one append: an event, or a sequence of events that were recorded together. Positions continue from
-    `after`, sequences begin at 1, and a deployment after a deletion begins a new life of the name. Each
-    `NothingChanged` has a key of its own.
-    """
-    stream, log, generation, exists = stream_of(workspace, model_name), list[Recorded](), 0, False
-    for append in appends:
-        events = append if isinstance(append, Sequence) else (append,)
-        first = len(log) + 1
-        for index, event in enumerate(events):
-            if isinstance(event, VersionDeployed) and not exists:
-                generation, exists = generation + 1, True
-            exists = exists and not isinstance(event, ModelDeleted)
-            log.append(
-                Recorded(
-                    position=after + len(log) + 1,
-                    sequence=len(log) + 1,
-                    stream=stream,
-                    workspace=workspace,
-                    model_name=model_name,
-                    generation=generation,
-                    event=event,
-                    actor=actor,
-                    idempotency_key=f"key {first}" if isinstance(event, NothingChanged) else None,
-                    command_id=f"{stream}.{first}",
-                    index=index,
-                    count=len(events),
-                )
-            )
-    return log
-
-
-def merged(*logs: Iterable[Recorded]) -> list[Recorded]:
-    """Merge several logs into one, in the order of timestamps, with positions of its own; appends stay together."""
-    appends: list[list[Recorded]] = []
-    for log in logs:
-        for fact in log:
-            if fact.index == 0:
-                appends.append([])
-            appends[-1].append(fact)
-    appends.sort(key=lambda append: append[0].event.at_us)
-    facts = [fact for append in appends for fact in append]
-    return [attrs.evolve(fact, position=position) for position, fact in enumerate(facts, 1)]
 
 
 # What is asked.
@@ -334,6 +286,8 @@ class Story:
     """Labels of versions, by version_id."""
     now_us: int = microseconds_of(FIRST_MOMENT)
     """Moment of the next command, in microseconds since 1970 UTC."""
+    skew_max_us: int = checked_clock_skew(CLOCK_SKEW_MAX_S)
+    """Microseconds by which the last fact may lie ahead of a command (R23)."""
 
     # What is so.
 
@@ -522,6 +476,7 @@ def given(
     policy: Policy = DEFAULT_POLICY,
     workspace: str = "default",
     model_name: str = "model",
+    clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S,
 ) -> Story:
     """Begin a story with what happened: commands, plain events, or the recorded events of one name.
 
@@ -530,7 +485,9 @@ def given(
         ValueError: recorded events of several names.
     """
     __tracebackhide__ = True
-    return Story(policy, stream_of(workspace, model_name), workspace, model_name).given(*happened)
+    skew_max_us = checked_clock_skew(clock_skew_max_s)
+    story = Story(policy, stream_of(workspace, model_name), workspace, model_name, skew_max_us=skew_max_us)
+    return story.given(*happened)
 
 
 @attrs.frozen
@@ -628,6 +585,8 @@ def _deciding(story: Story, asked: Command | Step) -> Story:
         story = story.at(step.moment)
     try:
         events = decide(story.state, step(story), story.policy, story.now_us, has_key=step.has_key)
+        if events:
+            clock_agrees(story.state, story.now_us, story.skew_max_us)
     except VersioningError as error:
         return _recording(story, step.words, (), story.now_us, step, error=error)
     after = _recording(story, step.words, events, story.now_us, step)

@@ -8,10 +8,15 @@ Times are whole microseconds; intervals are half-open, ``[start, end)``. Version
 of their deployment, over all lives of the name.
 """
 
+import copy
 import enum
-from typing import Final
+import functools
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec
 
 import attrs
+
+Arguments = ParamSpec("Arguments")
 
 
 class _Anything(enum.Enum):
@@ -74,6 +79,26 @@ class Version:
     """Number of its current stretch of eligibility: a start in the microsecond of a stop begins a new one (R19)."""
 
 
+def _by_the_clock(
+    command: Callable[Concatenate["Oracle", Arguments], Outcome],
+) -> Callable[Concatenate["Oracle", Arguments], Outcome]:
+    """R23: where the last record lies too far ahead of the clock, the command is refused if it would record anything.
+
+    R22: that is looked at last. So the command is tried, and undone.
+    """
+
+    @functools.wraps(command)
+    def decided(oracle: "Oracle", /, *given: Arguments.args, **named: Arguments.kwargs) -> Outcome:
+        at_us = named["at_us"]
+        if not (isinstance(at_us, int) and oracle.doubts(at_us)):
+            return command(oracle, *given, **named)
+        tried = copy.deepcopy(oracle)
+        outcome = command(tried, *given, **named)
+        return _refused("ClockError", f"R23 {command.__name__}") if outcome.facts else outcome
+
+    return decided
+
+
 class Oracle:
     """One model name in one workspace, over all its lives.
 
@@ -83,13 +108,19 @@ class Oracle:
     """
 
     def __init__(
-        self, *, losing_primary: str = "fall_back", publishing_claims: bool = True, activation: str = "instant"
+        self,
+        *,
+        losing_primary: str = "fall_back",
+        publishing_claims: bool = True,
+        activation: str = "instant",
+        clock_skew_max_us: int | None = 300_000_000,
     ) -> None:
         """Start with a name that nothing was ever deployed under.
 
         losing_primary is ``fall_back``, ``leave_none`` or ``refuse`` (R11), activation is ``instant`` or ``awaited``
-        (R14).
+        (R14), clock_skew_max_us is how far the last record may lie ahead of a command, ``None`` for any distance (R23).
         """
+        self._clock_skew_max_us = clock_skew_max_us
         self._losing_primary = losing_primary
         self._publishing_claims = publishing_claims
         self._activation = activation
@@ -109,6 +140,7 @@ class Oracle:
 
     # Commands ------------------------------------------------------------------------------------------------------
 
+    @_by_the_clock
     def deploy(self, *, bump: str = "MINOR", publish: bool = False, promote: bool | None = None, at_us: int) -> Outcome:
         """Deploy a new version, and with it a new model if there is none."""
         # R2: exactly these three words, in any case; anything else is an error before anything happens.
@@ -139,6 +171,7 @@ class Oracle:
             return self._recorded(facts, ordinal, "R14 deploy waits", at_us)
         return self._recorded(facts, ordinal, f"R9 deploy {self._became_active(version, facts)}", at_us)
 
+    @_by_the_clock
     def publish(self, version: int, *, promote: bool | None = None, keyed: bool = False, at_us: int) -> Outcome:
         """Publish a draft that is active or activating."""
         refused = self._refusal("publish", version)
@@ -158,6 +191,7 @@ class Oracle:
             return self._recorded(facts, version, "R9 publish activating", at_us)
         return self._recorded(facts, version, f"R9 publish {self._became_active(target, facts)}", at_us)
 
+    @_by_the_clock
     def promote(self, version: int, *, at_us: int, expected: Expected = ANY, keyed: bool = False) -> Outcome:
         """Make an active version the primary."""
         refused = self._refusal("promote", version, expected)
@@ -188,6 +222,7 @@ class Oracle:
         self._make_primary(target, "requested", self.primary, facts)
         return self._recorded(facts, version, branch, at_us)
 
+    @_by_the_clock
     def rollback(self, *, at_us: int, expected: Expected = ANY) -> Outcome:
         """Go back to the primary before, as undo would."""
         if not self.exists:
@@ -217,6 +252,7 @@ class Oracle:
                 return self._recorded([fact], target.ordinal, branch, at_us)
         return _refused("NothingToRollBackToError", "R13 rollback nothing")
 
+    @_by_the_clock
     def deactivate(self, version: int, *, at_us: int, expected: Expected = ANY, keyed: bool = False) -> Outcome:
         """Stop a version at once, or withdraw the claim of one that failed to start."""
         refused = self._refusal("deactivate", version, expected)
@@ -241,6 +277,7 @@ class Oracle:
             branch = f"R11 deactivate {self._lost_primary(facts)}"
         return self._recorded(facts, version, branch, at_us)
 
+    @_by_the_clock
     def activate(self, version: int, *, at_us: int, keyed: bool = False) -> Outcome:
         """Start an inactive version again."""
         refused = self._refusal("activate", version)
@@ -261,6 +298,7 @@ class Oracle:
         facts = [Fact("VersionActivated", version)]
         return self._recorded(facts, version, f"R9 activate {self._became_active(target, facts)}", at_us)
 
+    @_by_the_clock
     def complete_activation(self, version: int, attempt: int, *, at_us: int) -> Outcome:
         """Answer a version's ``attempt``-th wait: its environment is ready."""
         stale = self._stale("complete", version, attempt)
@@ -271,6 +309,7 @@ class Oracle:
         facts = [Fact("VersionActivated", version)]
         return self._recorded(facts, version, f"R9 complete {self._became_active(target, facts)}", at_us)
 
+    @_by_the_clock
     def fail_activation(self, version: int, attempt: int, *, at_us: int) -> Outcome:
         """Answer a version's ``attempt``-th wait: its environment did not start."""
         stale = self._stale("fail", version, attempt)
@@ -282,6 +321,7 @@ class Oracle:
         branch = "R10 fail keeps claim" if target.claim else "R10 fail without claim"
         return self._recorded([Fact("VersionActivationFailed", version)], version, branch, at_us)
 
+    @_by_the_clock
     def delete(self, version: int, *, at_us: int, expected: Expected = ANY) -> Outcome:
         """Delete a version for ever, and with the last one the model."""
         refused = self._refusal("delete", version, expected)
@@ -304,6 +344,7 @@ class Oracle:
             branch = f"R17 last one, {branch}"
         return self._recorded(facts, version, branch, at_us)
 
+    @_by_the_clock
     def delete_model(self, *, at_us: int) -> Outcome:
         """Delete every version that is left, and so the model; no policy stops it (R11)."""
         if not self.exists:
@@ -323,6 +364,7 @@ class Oracle:
         self.exists = False
         return self._recorded(facts, None, branch, at_us)
 
+    @_by_the_clock
     def clear_primary(self, *, at_us: int, expected: Expected = ANY, keyed: bool = False) -> Outcome:
         """Leave the model without a primary on purpose."""
         if not self.exists:
@@ -379,6 +421,12 @@ class Oracle:
             if from_us < to_us:
                 lines.append((version, stage, from_us, to_us))
         return lines
+
+    def doubts(self, at_us: int) -> bool:
+        """Return whether the last record lies too far ahead of a moment (R23); exactly the limit is not too far."""
+        if self._clock_skew_max_us is None or not self._log:
+            return False
+        return self._log[-1][0] > at_us + self._clock_skew_max_us
 
     # Rules that several commands share -----------------------------------------------------------------------------
 

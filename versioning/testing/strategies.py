@@ -41,7 +41,7 @@ from versioning.events import ArtifactRef, Event, Recorded
 from versioning.ids import activation_id_of, looks_like_id, stream_of
 from versioning.limits import NAME_CHARACTERS_MAX, checked_metadata
 from versioning.rules import Policy, decide
-from versioning.testing.given import merged, recorded
+from versioning.testing.plain_events import merged, recorded
 from versioning.testing.walks import POLICIES, START_US
 
 if TYPE_CHECKING:

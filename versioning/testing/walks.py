@@ -45,6 +45,7 @@ from versioning.events import (
     moment_of,
 )
 from versioning.ids import activation_id_of, model_id_of, stream_of, version_id_of
+from versioning.limits import CLOCK_SKEW_MAX_S
 from versioning.numbers import parts_of
 from versioning.projections import ActiveVersions, BillableVersions, PrimaryVersions, UsageLedger
 from versioning.reading.views import dump_aggregate, load_aggregate
@@ -183,6 +184,8 @@ class Walk:
     """Number of the walk among those of its seed."""
     kept: int | None = None
     """Number of events after which kept views are written back; None for the usual one."""
+    clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S
+    """Limit of the registries (R23)."""
 
     def dice(self, purpose: str) -> random.Random:
         """Return a random generator that makes the same choices whenever this walk is played."""
@@ -195,12 +198,13 @@ class Walk:
 class Judge:
     """What should come of each move under one name: the oracle, and the keys, which it doesn't know (R21)."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S) -> None:
         """Start with a name that nothing was ever deployed under."""
         self.oracle = Oracle(
             losing_primary=policy.losing_primary,
             publishing_claims=policy.publishing_claims,
             activation=policy.activation,
+            clock_skew_max_us=None if clock_skew_max_s is None else round(clock_skew_max_s * 1_000_000),
         )
         self.ordinals: dict[int, int] = {}
         """Ordinals of versions in the oracle, by the index of their moves."""
@@ -445,12 +449,14 @@ class Clock:
 class Place:
     """One name in one workspace: what it should be, and what the registry showed."""
 
-    def __init__(self, workspace: str, name: str, policy: Policy) -> None:
+    def __init__(
+        self, workspace: str, name: str, policy: Policy, clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S
+    ) -> None:
         """Start with a name that nothing was ever deployed under."""
         self.workspace = workspace
         self.name = name
         self.stream = stream_of(workspace, name)
-        self.judge = Judge(policy)
+        self.judge = Judge(policy, clock_skew_max_s)
         self.oracle = self.judge.oracle
         self.laws = Laws(policy)
         self.ids: dict[int, str] = {}
@@ -560,23 +566,32 @@ class Played:
 class World:
     """A store with some names in it, the registries that are asked, and what should be so."""
 
-    def __init__(self, policy: Policy, *, url: str = "memory:", kept: int | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        url: str = "memory:",
+        kept: int | None = None,
+        clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S,
+    ) -> None:
         """Open a fresh store, or a fresh workspace of a store that is kept.
 
         Args:
             policy: the policy of all registries.
             url: the URL of the store.
             kept: the number of events after which kept views are written back.
+            clock_skew_max_s: the limit of all registries.
         """
         mark = "" if url == "memory:" else f" {secrets.token_hex(8)}"
         self.policy = policy
         self.url = url
         self.clock = Clock()
         self.played: list[Played] = []
+        self.clock_skew_max_s = clock_skew_max_s
         self.places = [
-            Place(f"one{mark}", "model", policy),
-            Place(f"one{mark}", "another model", policy),
-            Place(f"two{mark}", "model", policy),
+            Place(f"one{mark}", "model", policy, clock_skew_max_s),
+            Place(f"one{mark}", "another model", policy, clock_skew_max_s),
+            Place(f"two{mark}", "model", policy, clock_skew_max_s),
         ]
         self.elsewhere = f"elsewhere{mark}"
         self._registries: dict[tuple[str, int], ModelRegistry] = {}
@@ -593,7 +608,13 @@ class World:
                 opened.__dict__.update(next(iter(self._registries.values())).__dict__)
                 opened._use(workspace, self.policy)
             else:
-                opened = ModelRegistry(self.url, workspace=workspace, policy=self.policy, clock=self.clock)
+                opened = ModelRegistry(
+                    self.url,
+                    workspace=workspace,
+                    policy=self.policy,
+                    clock=self.clock,
+                    clock_skew_max_s=self.clock_skew_max_s,
+                )
                 if self._kept is not None:
                     opened._views._batch_events = self._kept  # noqa: SLF001 - so that short logs are written back too
             self._registries[workspace, process] = opened
@@ -677,10 +698,14 @@ class World:
         _same("preview", outcome.facts, place.facts(preview.given or ()))
         if outcome.branch.startswith(("R21", "R22")) or move.what not in ON_A_VERSION:
             return  # what a key or an expectation decided is not the menu's
+        if outcome.branch.startswith("R23") and move.key is not None:
+            return  # without its key it might record nothing, and be offered
         if outcome.refused == "VersionNotFoundError":
             _same("allowed is refused with", outcome.refused, menu.refused)
         else:
-            offered = outcome.refused is None if move.what not in ANSWERS else self._waits(place, move)
+            offered = outcome.refused is None
+            if move.what in ANSWERS:
+                offered = self._waits(place, move) and not place.oracle.doubts(self.clock.now_us)
             _same(f"allowed offers {move.what}", offered, move.what in menu.given)
 
     def _waits(self, place: Place, move: Move) -> bool:
@@ -1040,6 +1065,9 @@ LENGTHS: Final = (1, 3, 5, 8, 45)
 LEFT_MAX: Final = 6
 """Number of versions that is enough for every rule, and for short stories."""
 
+CLOCK_SET_BACK: Final = 0.03
+"""Share of the moves before which the clock is set back by about as much as R23 allows, or more."""
+_SET_BACK_US: Final = (200_000_000, 2_000_000_000)
 _PASSING_US: Final = (0, 0, 1, 1, 1_000_000, 1_000_000, 60_000_000, 7_200_000_000, -30_000_000)
 
 
@@ -1081,6 +1109,8 @@ class _Planner:
         return move, outcome
 
     def _passes(self) -> int:
+        if _chance(self.dice, CLOCK_SET_BACK):
+            return -self.dice.randint(*_SET_BACK_US)
         passes_us = self.dice.choice(_PASSING_US)
         return passes_us if abs(passes_us) <= 1 else self.dice.randint(*sorted((0, passes_us)))
 
@@ -1245,7 +1275,7 @@ def play(walk: Walk, *, url: str = "memory:") -> Report:
         DiscrepancyError: something differs, or the registry failed with an unexpected error; the message tells the
             story.
     """
-    world = World(walk.policy, url=url, kept=walk.kept)
+    world = World(walk.policy, url=url, kept=walk.kept, clock_skew_max_s=walk.clock_skew_max_s)
     try:
         for move in walk.moves:
             world.play(move)
@@ -1349,5 +1379,6 @@ def _failed(walk: Walk, error: DiscrepancyError, *, url: str, shrink: bool) -> D
         f"Walk {walk.number} of seed {walk.seed} fails; {len(short.moves)} of its {len(walk.moves)} moves are enough, "
         f"{last[0]}\n"
         f"To repeat it: versioning.testing.run(1, seed={walk.seed}, first={walk.number}), or what is left of it:\n"
-        f"  play(Walk({short.policy!r}, seed={walk.seed}, number={walk.number}, kept={walk.kept}, moves=({moves}\n  )))"
+        f"  play(Walk({short.policy!r}, seed={walk.seed}, number={walk.number}, kept={walk.kept}, "
+        f"clock_skew_max_s={walk.clock_skew_max_s}, moves=({moves}\n  )))"
     )
