@@ -23,6 +23,7 @@ from tests.faults import (
     lost_replies,
     power_cuts,
     restarts,
+    rewound_followers,
     view_kills,
     wal,
 )
@@ -116,6 +117,32 @@ def _faults(
 
 SQLITE, POSTGRESQL = STORES[:1], STORES[1:]
 
+EDGES: list[tuple[str, Callable[[int, int], FaultReport]]] = [
+    ("rewound-followers", lambda rounds, seed: rewound_followers.run(rounds, seed, "sqlite")),
+    ("rewound-followers-postgresql", lambda rounds, seed: rewound_followers.run(rounds, seed, "postgresql")),
+]
+"""What users meet at the edge, by title: a number of rounds and a seed, and what came of them."""
+
+
+def _edges_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=50, help="how many of each (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="of all choices (default: a random one)")
+    titles = [title for title, _ in EDGES]
+    parser.add_argument("--only", choices=titles, metavar="TITLE", help=f"one of: {', '.join(titles)}")
+
+
+def _edges(given: argparse.Namespace) -> bool:
+    seed = secrets.randbits(32) if given.seed is None else given.seed
+    print(f"seed {seed}", flush=True)
+    went_well = True
+    for title, run_one in EDGES:
+        if given.only in {None, title}:
+            report = run_one(given.rounds, seed)
+            print(report, flush=True)
+            went_well = went_well and report.ok
+    return went_well
+
+
 CAMPAIGNS = {
     "walks": Campaign("a registry and the oracle go random ways side by side", _walks_arguments, _walks),
     "audit": Campaign(
@@ -133,6 +160,7 @@ CAMPAIGNS = {
     "view-kills": _faults("whoever keeps the views is killed", view_kills.run, 200),
     "clocks": _faults("clocks go back, and processes disagree", clocks.run, 10_000),
     "restarts": _faults("the server restarts, falls silent, ends connections", restarts.run, 30, POSTGRESQL),
+    "edges": Campaign("where users meet it: restores, servers and tools of others", _edges_arguments, _edges),
     "forks": _faults("a registry in use is forked", forks.run, 200),
 }
 

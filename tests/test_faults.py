@@ -21,6 +21,7 @@ from tests.faults import (
     lost_replies,
     power_cuts,
     restarts,
+    rewound_followers,
     view_kills,
     wal,
 )
@@ -48,6 +49,8 @@ SHORT: Final[list[tuple[ModuleType, str, int, dict[str, Any]]]] = [
     (clocks, "sqlite", 200, {}),
     (clocks, "postgresql", 30, {}),
     (restarts, "postgresql", 2, {}),
+    (rewound_followers, "sqlite", 5, {}),
+    (rewound_followers, "postgresql", 5, {}),
     (forks, "sqlite", 4, {}),
     (forks, "postgresql", 4, {}),
 ]
@@ -78,6 +81,8 @@ PLANTED: Final = [
     (clocks, "sqlite", 50, "believes its clock", "What differs"),
     (restarts, "postgresql", 1, "takes an error for an answer", "has 0 effects"),
     (restarts, "postgresql", 1, "waits without a deadline", " took "),
+    (rewound_followers, "sqlite", 5, "believes a position", "the follower that "),
+    (rewound_followers, "postgresql", 5, "believes a position", "the follower that "),
     (forks, "sqlite", 30, "shares its connections", "worker"),
     (forks, "postgresql", 5, "shares its connections", "worker"),
 ]
