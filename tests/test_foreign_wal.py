@@ -229,8 +229,10 @@ class TestTheDoctor:
         (*_, last) = examine(undone, "default")
         assert (last.verdict, last.about, "explain restoring" in last.hint) == ("warn", "wal", True)
         assert (undone.read_bytes(), wal(undone).read_bytes()) == before
-        ran = run("doctor", "--url", f"sqlite:///{undone}")
-        assert (ran.code, "has events that the file lacks: 1." in ran.out) == (0, True)
+        for words in ((), ("--adopt-artifacts",)):
+            ran = run("doctor", "--url", f"sqlite:///{undone}", *words)
+            assert (ran.code, "has events that the file lacks: 1." in ran.out) == (0, True)
+            assert (undone.read_bytes(), wal(undone).read_bytes()) == before
 
     def test_it_fails_where_it_is_certain(self, undone: Path, place: Path) -> None:
         with deploys(place, 50):

@@ -18,7 +18,7 @@ from versioning.cli.options import CLOCK, DRY, FORMS, JSON, PLACE, WHO, YES, ver
 from versioning.cli.rows import CHECKS
 from versioning.cli.tables import Progress
 from versioning.errors import InvalidArgumentError
-from versioning.store.opening import holds_store, is_postgres
+from versioning.store.opening import foreign_log_at, holds_store, is_postgres
 
 if TYPE_CHECKING:
     from versioning.cli.given import Given
@@ -77,7 +77,7 @@ def doctor(given: Given, *, adopt_artifacts: bool) -> None:
     `collect` erase in a folder that came from elsewhere: only contents that this very log deployed and deleted.
     """
     stage = given.stage()
-    if adopt_artifacts:
+    if adopt_artifacts and foreign_log_at(given.place) is None:  # opening the store would take it in
         with given.open() as registry:
             registry.adopt_artifacts()
     with Progress() as progress:
