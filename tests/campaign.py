@@ -21,6 +21,7 @@ from tests.faults import (
     kills,
     linearizability,
     lost_replies,
+    poolers,
     power_cuts,
     restarts,
     rewound_followers,
@@ -118,6 +119,7 @@ def _faults(
 SQLITE, POSTGRESQL = STORES[:1], STORES[1:]
 
 EDGES: list[tuple[str, Callable[[int, int], FaultReport]]] = [
+    ("poolers", poolers.run),
     ("rewound-followers", lambda rounds, seed: rewound_followers.run(rounds, seed, "sqlite")),
     ("rewound-followers-postgresql", lambda rounds, seed: rewound_followers.run(rounds, seed, "postgresql")),
 ]

@@ -8,7 +8,7 @@ import collections
 import os
 import secrets
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,12 +47,23 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of a Chromium; where none can be had, the tests that ask for it are skipped."""
-    if os.environ.get(provision.NO_BROWSER_VARIABLE) == "1":
-        pytest.skip(f"{provision.NO_BROWSER_VARIABLE}=1")
+    return provided(tmp_path_factory, provision.NO_BROWSER_VARIABLE, provision.chromium)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a PgBouncer; where none can be had, the tests that ask for it are skipped."""
+    return provided(tmp_path_factory, provision.NO_PGBOUNCER_VARIABLE, provision.pgbouncer)
+
+
+def provided(tmp_path_factory: pytest.TempPathFactory, unwanted: str, find: Callable[[], str]) -> str:
+    """Return what was found for this run; where it is unwanted or can't be had, skip the test."""
+    if os.environ.get(unwanted) == "1":
+        pytest.skip(f"{unwanted}=1")
     folder = tmp_path_factory.getbasetemp()
     try:
         # The folder of a worker of pytest-xdist lies in that of the run.
-        return provision.chromium_of_the_run(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+        return provision.of_the_run(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, find)
     except provision.NotHadError as missing:
         pytest.skip(str(missing))
 

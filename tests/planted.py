@@ -27,7 +27,16 @@ from versioning.audit import backup, scan
 from versioning.cli import addresses, doctor, given
 from versioning.commanding import deciding
 from versioning.reading import bookmarks, follower, questions, streams
-from versioning.store import file_lease, postgres, postgres_connections, sqlite, sqlite_connections, sqlite_wal
+from versioning.store import (
+    file_lease,
+    postgres,
+    postgres_connections,
+    postgres_errors,
+    postgres_libpq,
+    sqlite,
+    sqlite_connections,
+    sqlite_wal,
+)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -111,7 +120,54 @@ def whoever_reads_a_tail_has_a_neighbour(patch: pytest.MonkeyPatch) -> None:
 
 
 def an_idle_session_ends(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(postgres.SQL, "lease", "SELECT pg_try_advisory_lock($1::bigint::integer,$2::bigint::integer),NULL")
+    patch.delitem(postgres_connections._WANTED, "idle_session_timeout")
+
+
+def roles_have_their_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_connections, "_WANTED", {})
+
+
+def conflicts_may_end_a_session(patch: pytest.MonkeyPatch) -> None:
+    patch.delitem(postgres_connections._WANTED, "exit_on_error")
+
+
+def policies_may_hide_rows(patch: pytest.MonkeyPatch) -> None:
+    patch.delitem(postgres_connections._WANTED, "row_security")
+
+
+def every_setting_is_known(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_connections, "_value_of", lambda setting: f"'{setting}'")
+
+
+def last_words_are_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_libpq.Connection, "_ended", lambda lost: postgres_errors.ended(lost._where, "08006"))
+
+
+def tls_is_not_told_apart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_errors, "_TLS", re.compile("never"))
+
+
+def poolers_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_connections, "_check_pooler", lambda *_: None)
+
+
+def any_session_is_ours(patch: pytest.MonkeyPatch) -> None:
+    prepare = postgres_libpq.Connection._prepare
+
+    def unconditionally(connection: postgres_libpq.Connection, name: str) -> bytes:
+        connection.ours = "true"
+        return prepare(connection, name)
+
+    patch.setattr(postgres_libpq.Connection, "_prepare", unconditionally)
+
+
+def sessions_prepare_under_the_same_names(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(os, "urandom", bytes)
+
+
+def whoever_has_the_process_is_ended(patch: pytest.MonkeyPatch) -> None:
+    end = postgres.SQL["end_session"].replace("query LIKE", "query IS NOT NULL OR ''=")
+    patch.setitem(postgres.SQL, "end_session", end)
 
 
 def places_are_believed_by_their_position(patch: pytest.MonkeyPatch) -> None:
@@ -254,6 +310,9 @@ def the_doctor_doubts_no_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 FETCH: Final = "tests/test_fetch.py::"
+POOLERS: Final = "tests/test_postgres_poolers.py::"
+SESSIONS: Final = "tests/test_postgres_sessions.py::"
+ROLES: Final = f"{SESSIONS}TestWhateverTheRoleSays::"
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
 LEASES: Final = "tests/test_leases.py::"
 BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
@@ -328,6 +387,28 @@ GUARDS: Final[dict[str, Plant]] = {
     f"{LEASES}TestARebuild::test_one_that_was_killed_keeps_nobody_off[sqlite]": a_killed_holder_holds,
     f"{LEASES}TestARebuild::test_one_that_goes_on_refuses_another_process_until_it_is_done[sqlite]": a_lease_is_no_lock,
     f"{LEASES}TestALease::test_a_session_that_may_not_be_idle_for_long_keeps_it": an_idle_session_ends,
+    f"{ROLES}test_the_session_is_what_the_store_needs": roles_have_their_way,
+    f"{ROLES}test_everything_works": roles_have_their_way,
+    f"{ROLES}test_a_conflict_costs_no_connection": conflicts_may_end_a_session,
+    f"{ROLES}test_a_row_that_a_policy_hides_is_an_error_and_no_hole": policies_may_hide_rows,
+    f"{ROLES}test_a_setting_that_the_release_does_not_know_is_left_out": (every_setting_is_known),
+    f"{SESSIONS}TestWhoEndsASession::test_an_administrator_while_a_listener_listens": last_words_are_lost,
+    f"{SESSIONS}TestTls::test_what_is_wrong_is_said[localhost-9-another-certificate verify failed]": (
+        tls_is_not_told_apart
+    ),
+    f"{POOLERS}TestOnOpening::test_a_pooler_of_transactions_is_refused_and_nothing_is_left_in_it[settings0]": (
+        poolers_are_not_looked_at
+    ),
+    f"{POOLERS}TestNoticedLater::test_a_process_that_has_what_we_prepared_and_is_not_ours_records_nothing": (
+        any_session_is_ours
+    ),
+    f"{POOLERS}TestNoticedLater::test_a_session_in_which_others_let_commits_be_late_records_nothing": (
+        any_session_is_ours
+    ),
+    f"{POOLERS}TestNoticedLater::test_what_others_prepared_under_the_same_name_is_not_taken": (
+        sessions_prepare_under_the_same_names
+    ),
+    f"{POOLERS}TestSessions::test_the_session_of_whoever_comes_next_is_not_ended": whoever_has_the_process_is_ended,
     f"{LEASES}TestTheFile::test_a_lock_on_a_file_that_was_removed_is_none": a_removed_file_is_locked,
     f"{LEASES}TestTheFile::test_a_child_neither_keeps_it_nor_gives_it_back": a_child_gives_back_what_its_parent_has,
     f"{LEASES}TestTheWarningOfSeveralWriters::"

@@ -21,6 +21,7 @@ import importlib.util
 import itertools
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -62,11 +63,11 @@ PR_SET_PDEATHSIG: Final = 1
 SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
-    "scram_iterations": "1",  # passwords are checked, but nobody has time to stretch them
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",
     "lc_messages": "C",
 }
+SINCE_16: Final = {"scram_iterations": "1"}  # passwords are checked, but nobody has time to stretch them
 FAST: Final = {"fsync": "off", "full_page_writes": "off"}
 """Survives kills of the server, though not a power cut."""
 
@@ -133,6 +134,8 @@ class PostgresServer:
         """Private to who runs the server: its socket, its log and its data; the path of a socket has to be short."""
         try:
             self._bin = self._make()
+            self.release = self._release()
+            """Its number, such as 15."""
             self.port = _free_port()
             self.start()
             role = f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}"
@@ -177,11 +180,18 @@ class PostgresServer:
         os.chown(self.folder / "install", self._who["user"], self._who["group"])
         return place / folder.name
 
-    def _call(self, folder: Path, program: str, *arguments: str) -> None:
+    def _release(self) -> int:
+        found = re.search(r"\d+", self._call(self._bin, "postgres", "--version"))
+        assert found is not None
+        return int(found[0])
+
+    def _call(self, folder: Path, program: str, *arguments: str) -> str:
+        """Run one of the programs; give what it wrote."""
         done = subprocess.run([folder / program, *arguments], **self._who, cwd="/", capture_output=True, check=False)
         if done.returncode:
             msg = f"{program} failed: {done.stderr.decode(errors='replace')}"
             raise RuntimeError(msg)
+        return str(done.stdout, errors="replace")
 
     def start(self) -> None:
         """Start it, where it is not running; give back when it answers."""
@@ -190,7 +200,8 @@ class PostgresServer:
 
     def _start(self) -> None:
         prctl = _die_with_parent()
-        settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
+        settings = (SINCE_16 if self.release >= 16 else {}) | self._settings
+        settings |= {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

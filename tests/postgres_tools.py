@@ -19,6 +19,7 @@ import pytest
 from tests import postgres_server
 from tests.stores import OTHER, postgres_recorder
 from versioning.store import postgres as room
+from versioning.store.postgres_libpq import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def execute(connection: psycopg.Connection[Any], statement: str, *values: object
 def begin_append(raw: psycopg.Connection[Any], recorder: PostgresRecorder, sequence: int, stream: str = OTHER) -> None:
     """Append as another process does, and stop short of the commit."""
     execute(raw, "BEGIN")
-    statement = room._statements(schema_of(recorder))["append"].decode()
+    statement = room._statements(schema_of(recorder))["append"].decode().replace(OURS, "true")
     execute(raw, statement, stream, sequence, "deleted.1", b"{}", None)
 
 

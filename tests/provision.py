@@ -12,12 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 CHROMIUM_VARIABLE: Final = "VERSIONING_TEST_CHROMIUM"
 NO_BROWSER_VARIABLE: Final = "VERSIONING_TEST_NO_BROWSER"
+PGBOUNCER_VARIABLE: Final = "VERSIONING_TEST_PGBOUNCER"
+NO_PGBOUNCER_VARIABLE: Final = "VERSIONING_TEST_NO_PGBOUNCER"
 NOT_HAD: Final = "could be had"
 """Stands in the reason of every test that is skipped because something could not be had."""
 
@@ -29,10 +31,14 @@ FETCH_S: Final = 600
 """How long fetching one may take."""
 PLAYWRIGHT: Final = (sys.executable, "-m", "playwright", "install", "--no-shell", "chromium")
 DEBIAN: Final = Path("/etc/debian_version")
-APT: Final = (
-    ("apt-get", "update", "-qq"),
-    ("apt-get", "install", "-qq", "-y", "--no-install-recommends", "chromium"),
-)
+SBIN: Final = "/usr/sbin"
+"""Where Debian keeps PgBouncer, and where the PATH of most users does not look."""
+
+
+def apt(package: str) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that install a package of Debian."""
+    install = ("apt-get", "install", "-qq", "-y", "--no-install-recommends", package)
+    return ("apt-get", "update", "-qq"), install
 
 
 class NotHadError(RuntimeError):
@@ -85,10 +91,33 @@ def fetched_by_playwright(why: list[str]) -> Iterator[str]:
 
 
 def fetched_by_apt(why: list[str]) -> Iterator[str]:
+    if installed_by_apt("chromium", why):
+        yield from on_the_path(why)
+
+
+def installed_by_apt(package: str, why: list[str]) -> bool:
     if os.geteuid() != 0 or not DEBIAN.exists() or not shutil.which("apt-get"):
         why.append("apt-get is for root on Debian")
-    elif all(carried_out("apt-get", command, why) for command in APT):
-        yield from on_the_path(why)
+        return False
+    return all(carried_out("apt-get", command, why) for command in apt(package))
+
+
+def pgbouncer() -> str:
+    """Return the path of a PgBouncer that starts, or raise `NotHadError`."""
+    if named := os.environ.get(PGBOUNCER_VARIABLE):
+        return named
+    why: list[str] = []
+    if (found := _pgbouncer_there()) is not None:
+        return found
+    if installed_by_apt("pgbouncer", why) and (found := _pgbouncer_there()) is not None:
+        return found
+    msg = f"no PgBouncer {NOT_HAD}: {'; '.join(why)}"
+    raise NotHadError(msg)
+
+
+def _pgbouncer_there() -> str | None:
+    found = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), SBIN)))
+    return found if found and starts(found) else None
 
 
 def carried_out(name: str, command: Sequence[str], why: list[str]) -> bool:
@@ -106,15 +135,15 @@ def carried_out(name: str, command: Sequence[str], why: list[str]) -> bool:
     return done.returncode == 0
 
 
-def chromium_of_the_run(folder: Path) -> str:
-    """Return what `chromium` found for the first process of a run that asked; `folder` is one that the run shares."""
-    with (folder / "chromium").open("a+") as kept:
-        fcntl.flock(kept, fcntl.LOCK_EX)
+def of_the_run(folder: Path, find: Callable[[], str]) -> str:
+    """Return what `find` found for the first process of a run that asked; `folder` is one that the run shares."""
+    with (folder / "provision").open("w") as lock, (folder / f"{find.__name__}.found").open("a+") as kept:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one for all: apt-get does not run twice at once
         kept.seek(0)
         path, why = json.loads(kept.read() or "[null, null]")
         if path is None and why is None:
             try:
-                path = chromium()
+                path = find()
             except NotHadError as missing:
                 why = str(missing)
             kept.write(json.dumps([path, why]))

@@ -179,7 +179,7 @@ class TestALease:
         self, recorder: PostgresRecorder, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = len(server.connections())
-        monkeypatch.setattr("versioning.store.postgres._LEASES", "nothing")
+        monkeypatch.setitem(recorder._pool._statements, "lease", b"SELECT 1/0")
         with pytest.raises(StoreError):
             recorder.lease("a")
         until(lambda: len(server.connections()) <= before)

@@ -56,8 +56,8 @@ class TestTrouble:
             (lambda url: url.replace("//ada:", "//nobody:"), "refused the user or the password"),
             (lambda url: url.replace("/models?", "/nothing?"), "'nothing' at 127.0.0.1 does not exist"),
             (lambda url: url.replace("127.0.0.1", "nowhere.invalid"), "can't be reached: "),
-            (lambda url: url + "&sslmode=require", "can't be reached: "),
-            (lambda url: url + "&sslmode=nonsense", "can't be reached: "),
+            (lambda url: url + "&sslmode=require", "can't be reached by TLS: "),
+            (lambda url: url + "&sslmode=nonsense", "can't be reached by TLS: "),
         ],
     )
     def test_what_can_not_be_opened_is_said_without_the_password(
@@ -84,7 +84,7 @@ class TestTrouble:
             ('FATAL:  too many connections for database "x"', "has no connection left"),
             ('FATAL:  database "x" does not exist', "does not exist"),
             ("FATAL:  sorry, too many clients already", "has no connection left"),
-            ("FATAL:  the database system is starting up", "is stopping or starting"),
+            ("FATAL:  the database system is starting up", "is starting or stopping"),
             ("server is in hot standby mode", "can only be read"),
             ("", "can't be reached"),
         ],

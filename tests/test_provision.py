@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import provision
-from tests.provision import NotHadError, chromium, chromium_of_the_run
+from tests.provision import NotHadError, chromium, of_the_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,14 +128,14 @@ class TestWhereNoneCanBeHad:
 class TestOneRun:
     def test_all_its_processes_have_the_answer_of_the_first(self, path: Path, tmp_path: Path) -> None:
         first = script(path / "chromium")
-        assert chromium_of_the_run(tmp_path) == first
+        assert of_the_run(tmp_path, chromium) == first
         (path / "chromium").unlink()
-        assert chromium_of_the_run(tmp_path) == first
+        assert of_the_run(tmp_path, chromium) == first
 
     def test_what_could_not_be_had_is_not_tried_twice(self, path: Path, tmp_path: Path) -> None:
         with pytest.raises(NotHadError) as first:
-            chromium_of_the_run(tmp_path)
+            of_the_run(tmp_path, chromium)
         script(path / "chromium")
         with pytest.raises(NotHadError) as again:
-            chromium_of_the_run(tmp_path)
+            of_the_run(tmp_path, chromium)
         assert str(first.value) == str(again.value)

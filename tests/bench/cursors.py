@@ -30,6 +30,7 @@ from tests.postgres_server import PostgresServer, the_server
 from versioning import ModelRegistry
 from versioning.errors import StoreError
 from versioning.store.postgres_errors import store_error
+from versioning.store.postgres_libpq import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,8 +67,9 @@ class CursorConnection(psycopg.Connection[Any]):
         return own
 
     def set_up(self, where: str, statements: Mapping[str, bytes]) -> None:
-        self.where, self.statements = where, statements
-        self.is_broken = self.was_lost = False
+        self.where = where
+        self.statements = {name: text.replace(OURS.encode(), b"true") for name, text in statements.items()}
+        self.is_broken = self.was_lost = self.is_shared = False
         self.backend = ""
         for kind, dumper in (
             (str, psycopg.types.string.StrBinaryDumper),
@@ -79,7 +81,7 @@ class CursorConnection(psycopg.Connection[Any]):
         self._text = self.cursor()
         self._named: dict[str, psycopg.Cursor[Any]] = {}
         self._text.execute("SELECT set_config('search_path','pg_catalog',false)", prepare=False)
-        self._text.execute(b"PREPARE settle AS " + statements["settle"], prepare=False)
+        self._text.execute(b"PREPARE settle AS " + self.statements["settle"], prepare=False)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401 - as psycopg has it
         limit = {"timeout": timeout or self.answer_s} if HAS_DEADLINE else {}
@@ -113,7 +115,8 @@ class CursorConnection(psycopg.Connection[Any]):
     def begin_snapshot(self, settled: int, counted_max: int) -> tuple[int, str | None]:
         self.run(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; EXECUTE settle({settled},{counted_max})")
         self._text.nextset()
-        return cast("tuple[int, str | None]", self._text.fetchone())
+        position, holders, _ = cast("tuple[int, str | None, int]", self._text.fetchone())
+        return position, holders
 
     def roll_back(self) -> None:
         self.run("COMMIT")

@@ -6,8 +6,12 @@ whether the append was recorded.
 
 Statements stand in `sql/postgres.sql`. Why a reader never passes over an event that is committed late:
 `postgres_gaps.py`. Connections with their deadlines and the server's clock: `postgres_connections.py`. How followers
-wait: `postgres_listener.py`. The connections are those of a session: a pooler between here and the server has to be in
-session mode.
+wait: `postgres_listener.py`.
+
+The connections are those of a session. A pooler between here and the server that gives each transaction to another
+session (PgBouncer's modes transaction and statement) is refused on opening (`_check_pooler`). One that is noticed
+later ends the store: what is prepared has a name of its own in each session, and an append, a snapshot and a lease look
+at the process that serves them, in the same statement, so that nothing is recorded by another one.
 
 What the URL leaves out (user, password, certificates), libpq takes from its environment variables and its password file
 as always; what the URL says, and what is set here, they can't change.
@@ -29,7 +33,7 @@ from versioning.store import recorder
 from versioning.store.contract import AppendConflict
 from versioning.store.postgres_connections import Clock, Pool, connect, now_us
 from versioning.store.postgres_gaps import Gaps
-from versioning.store.postgres_libpq import BIGINT, BOOLEAN, BYTEA, TEXT, array
+from versioning.store.postgres_libpq import BIGINT, BOOLEAN, BYTEA, NOT_OURS, OURS, TEXT, array
 from versioning.store.postgres_listener import Listener, Waiter
 from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended, statements
 
@@ -53,6 +57,10 @@ DRAWS_MAX: Final = 20
 """Attempts to draw consecutive positions beside other writers, before an append has the log for itself."""
 NOTIFY_S: Final = 0.02
 """Shortest time between two notifications of listeners by one process."""
+END_S: Final = 1.0
+"""Longest time to wait for the end of a session that was told to end."""
+END_PAUSE_S: Final = 0.005
+"""Pause between two looks whether it has ended."""
 IDLE_TIMEOUT_S: Final = 60.0
 """Longest time that a process which hangs may hold the lock of a view or of a migration."""
 
@@ -85,10 +93,13 @@ def _quoted(schema: str) -> str:
 def _statements(schema: str) -> dict[str, bytes]:
     """Return the statements on the tables of a schema."""
     quoted, key = _quoted(schema), _digest(schema)
+    # A function that is not stable, so that no planner tries it. What it sets can't be set, as the name has no dot.
+    checked = f"CASE WHEN {OURS} THEN %s ELSE set_config('{NOT_OURS}','',true)::integer END"
     words = {
         "schema": quoted,
         "schema_text": quoted.replace("'", "''"),
-        "writers": f"{_WRITERS},{key}",
+        "writers": f"{checked % _WRITERS},{key}",
+        "lease": checked % _LEASES,
         "writers_lock": f"classid={_WRITERS} AND objid={key} AND objsubid=2",
     }
     return {name: text.format_map(words).encode() for name, text in SQL.items()}
@@ -220,9 +231,14 @@ class PostgresRecorder(Recorder):
         return range(first, first + len(rows))
 
     def _end(self, lost: Connection) -> None:
-        """End the session of a lost connection, so that the stream then shows for good what the append came to."""
+        """End the session of a lost connection, so that the stream then shows for good what the append came to.
+
+        Behind a pooler its process may serve somebody else by now: then the last that it ran is not ours.
+        """
+        deadline = time.monotonic() + END_S
         with contextlib.suppress(StoreError), self._pool.use() as connection:
-            connection.ask("end_session", lost.backend)
+            while connection.ask("end_session", lost.backend, lost.mark) and time.monotonic() < deadline:
+                time.sleep(END_PAUSE_S)
 
     def _appended(self, connection: Connection, rows: Sequence[Row]) -> int | None:
         """Append, and return the first position, or None if the first row is there already."""
@@ -332,7 +348,7 @@ class PostgresRecorder(Recorder):
         key = _digest(self._pool.settings.schema, name)
         connection = self._pool.connect(patient=True)
         try:
-            ((is_ours, _),) = connection.ask("lease", _LEASES, key)
+            ((is_ours,),) = connection.ask("lease", key)
         except BaseException:
             connection.finish()
             raise

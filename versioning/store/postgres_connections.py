@@ -28,11 +28,11 @@ import os
 import queue
 import time
 import weakref
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from versioning.errors import StoreError, shown
 from versioning.processes import inherited_by, look
-from versioning.store.postgres_errors import closed
+from versioning.store.postgres_errors import closed, pooled
 from versioning.store.postgres_libpq import Connection, Secret
 
 if TYPE_CHECKING:
@@ -101,18 +101,42 @@ def settings_of(
     )
 
 
-NOW: Final = "(extract(epoch FROM clock_timestamp())*1000000)::bigint"
+_WANTED: Final = {
+    "search_path": "pg_catalog",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "transaction_timeout": "0",  # a question about the whole log may take long; release 17 and later
+    "idle_in_transaction_session_timeout": "0",  # a reader folds what it read before it reads on
+    "idle_session_timeout": "0",  # a lease is a session that stands still; release 14 and later
+    "standard_conforming_strings": "on",  # the name of a schema may have a backslash
+    "row_security": "off",  # a row that a policy hides is an error, and no hole in the log
+    "exit_on_error": "off",  # a conflict is an error of the server, and everyday's work
+    "plan_cache_mode": "auto",
+    "jit": "off",  # compiling takes longer than any statement of ours
+}
+"""How a session behaves, whatever the server, the database or the user has as a default; lock_timeout and
+statement_timeout come from the URL. A release that does not know a setting leaves it out. Two defaults are kept:
+synchronous_commit where it is not off, and default_transaction_read_only, by which an administrator stops writers."""
+SECOND_S: Final = 1.0
+"""Time that a second connection through a pooler may take, when the first is looked at."""
 
 
-def connect(settings: Settings, statements: Mapping[str, bytes], clock: Clock) -> Connection:
+def connect(settings: Settings, statements: Mapping[str, bytes], clock: Clock, *, is_known: bool = False) -> Connection:
     """Open a connection, set up its session, and set the clock by it.
 
+    Args:
+        settings: how to connect.
+        statements: what can be prepared, by name.
+        clock: what learns the server's time.
+        is_known: whether a connection of these settings was looked at before: a pooler on the way keeps to sessions.
+
     Raises:
-        StoreError: the server can't be reached in time, refuses, or has an encoding other than UTF-8.
+        StoreError: the server can't be reached in time, refuses, or has an encoding other than UTF-8; or a pooler on
+            the way does not keep to a session.
     """
     connection = Connection(settings.conninfo, settings.where, statements, settings.connect_timeout_s)
     try:
-        _set_up(connection, settings, clock)
+        _set_up(connection, settings, clock, is_known=is_known)
     except BaseException:
         connection.finish()
         raise
@@ -120,26 +144,82 @@ def connect(settings: Settings, statements: Mapping[str, bytes], clock: Clock) -
     return connection
 
 
-def _set_up(connection: Connection, settings: Settings, clock: Clock) -> None:
-    """Set how a session behaves, whatever the defaults of the server, the database or the user are."""
+def _set_up(connection: Connection, settings: Settings, clock: Clock, *, is_known: bool) -> None:
+    """Set how the session behaves, in one round trip.
+
+    A pooler tells its client of another process than the one that serves it. Nothing is set then, until it is seen
+    that it keeps to a session: what is set in the session of others would stay there.
+    """
     if (encoding := connection.pg.parameter_status(b"server_encoding")) != b"UTF8":
         msg = f"{settings.where} is not UTF-8, but {encoding.decode()}."
         raise StoreError(msg, hint="Make a database with ENCODING 'UTF8', or name another one.")
     wanted = {
-        "search_path": "pg_catalog",
-        "lock_timeout": _milliseconds(settings.lock_timeout_s),
         "statement_timeout": _milliseconds(settings.statement_timeout_s),
-        "default_transaction_isolation": "read committed",
-        "default_transaction_deferrable": "off",
+        "lock_timeout": _milliseconds(settings.lock_timeout_s),
+        **_WANTED,
     }
-    calls = ",".join(f"set_config('{name}','{value}',false)" for name, value in wanted.items())
-    before_us = now_us()
-    ((server_us, connection.backend, *_),) = connection.ask_text(
-        f"SELECT {NOW},pid || '/' || backend_start,CASE current_setting('synchronous_commit') "
-        f"WHEN 'off' THEN set_config('synchronous_commit','on',false) END,{calls} "
-        "FROM pg_stat_activity WHERE pid=pg_backend_pid()"
+    calls = ",".join(
+        f"CASE WHEN {_value_of(name)} IS NOT NULL THEN pg_catalog.set_config('{name}','{value}',false) END"
+        for name, value in wanted.items()
     )
+    kept = f"replace({_value_of('synchronous_commit')},'off','on')"
+    calls += f",pg_catalog.set_config('synchronous_commit',{kept},false)"  # kept too, where the server changes it
+    if _tried(connection, calls, connection.pg.backend_pid, clock):
+        return
+    if not is_known:
+        _check_pooler(connection, settings)
+    if not _tried(connection, calls, connection.pid, clock):
+        raise pooled(settings.where)
+    connection.ours += " AND current_setting('synchronous_commit')<>'off'"  # others could be in between, and set it
+
+
+def _tried(connection: Connection, calls: str, served_by: int, clock: Clock) -> bool:
+    """Set up the session if this process serves it, and return whether it does."""
+    before_us = now_us()
+    # The settings first, in a statement of their own: until then the user's time limits are those of the session.
+    ((connection.pid, connection.backend, server_us),) = connection.run(
+        f"SELECT CASE WHEN pg_catalog.pg_backend_pid()={served_by} THEN pg_catalog.concat({calls}) END;"
+        f"SELECT pid,pid || '/' || {_microseconds('backend_start')},{_microseconds('clock_timestamp()')} "
+        "FROM pg_catalog.pg_stat_activity WHERE pid=pg_catalog.pg_backend_pid()"
+    )
+    connection.ours = f"pg_backend_pid()={connection.pid}"
     clock.set(server_us, before_us, now_us())
+    return connection.pid == served_by
+
+
+def _value_of(setting: str) -> str:
+    return f"pg_catalog.current_setting('{setting}',true)"
+
+
+def _microseconds(moment: str) -> str:
+    return f"(extract(epoch FROM {moment})*1000000)::bigint"
+
+
+def _check_pooler(connection: Connection, settings: Settings) -> None:
+    """Check that a pooler on the way keeps to a session: a second client does not get what serves the first.
+
+    A pooler of transactions has the process of the first one to spare, and gives it to the second, or takes turns and
+    gives another one to the first. If others grab it in between, this is not seen here, but with the first append.
+
+    Raises:
+        StoreError: it does not keep to a session.
+    """
+    if _served_by(connection) != connection.pid:
+        raise pooled(settings.where)
+    with contextlib.suppress(StoreError):  # a pooler of sessions may have none left
+        second = Connection(settings.conninfo, settings.where, {}, min(SECOND_S, settings.connect_timeout_s))
+        try:
+            other = _served_by(second)
+        finally:
+            second.finish()
+        connection.is_shared = other == connection.pid
+    if connection.is_shared:
+        raise pooled(settings.where)
+
+
+def _served_by(connection: Connection) -> int:
+    ((pid,),) = connection.ask_text("SELECT pg_catalog.pg_backend_pid()")
+    return cast("int", pid)
 
 
 def _milliseconds(seconds: float) -> str:
@@ -173,12 +253,16 @@ class Pool:
         if self._closed is not None:
             raise self._closed
 
-    def connect(self, *, patient: bool) -> Connection:
-        """Open a connection; `patient` waits for a server that was there before and may be starting again."""
+    def connect(self, *, patient: bool, is_known: bool = False) -> Connection:
+        """Open a connection; `patient` waits for a server that was there before and may be starting again.
+
+        A pooler on the way is looked at, unless it `is_known`. Where a lock or a LISTEN is left in the session, it is
+        looked at every time; anything else notices by itself when the pooler has changed its ways.
+        """
         deadline = time.monotonic() + self.settings.connect_timeout_s
         while True:
             try:
-                connection = connect(self.settings, self._statements, self.clock)
+                connection = connect(self.settings, self._statements, self.clock, is_known=is_known)
             except StoreError as error:
                 state = str(error.facts.get("sqlstate"))
                 again = patient and self._was_reached and state[:2] in {"08", "57"}
@@ -202,7 +286,7 @@ class Pool:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self.connect(patient=True)
+                return self.connect(patient=True, is_known=self._was_reached)
             if connection.is_alive():
                 return connection
             connection.finish()
@@ -213,6 +297,8 @@ class Pool:
             self._idle.append(connection)
         else:
             connection.finish()
+        if connection.is_shared:
+            self._closed = pooled(self.settings.where)  # what it was set up for does not hold
         if connection.was_lost or self._closed is not None:
             self.drop_idle()  # where the server ended one, it ended the others too
 

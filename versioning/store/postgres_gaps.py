@@ -66,7 +66,7 @@ class Gaps:
         Raises:
             StoreError: a transaction that appends takes too long.
         """
-        ((position, holders),) = connection.ask("settle", self._pool.settled, COUNTED_MAX)
+        ((position, holders, _),) = connection.ask("settle", self._pool.settled, COUNTED_MAX)
         if holders:
             self._await_writers(connection, set(holders.split(",")))
         self._pool.settled = position

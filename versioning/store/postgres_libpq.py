@@ -37,16 +37,21 @@ import os
 import selectors
 import struct
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from versioning.errors import StoreError
 from versioning.processes import look
-from versioning.store.postgres_errors import forked, silent, store_error, unreachable
+from versioning.store.postgres_errors import ended, forked, pooled, silent, store_error, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+OURS: Final = "\0"
+"""Stands in a statement for the condition that it runs in our session; no name of a schema can hold it."""
+NOT_OURS: Final = "not_a_session_of_versioning"
+"""Stands in the server's words about a statement that found itself in somebody else's session."""
 _BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_NOT_PREPARED, _PREPARED_ALREADY = "26000", "42P05"
 
 
 @functools.cache
@@ -101,6 +106,22 @@ def array(kind: int, items: Sequence[object]) -> bytes:
 
 
 # The connection.
+
+
+def _told(pq: Any, result: Any) -> Iterator[str]:  # noqa: ANN401 - a module and a PGresult of psycopg
+    """Yield severity, SQLSTATE, words and constraint of an error or a notice."""
+    field = pq.DiagnosticField
+    for code in (field.SEVERITY_NONLOCALIZED, field.SQLSTATE, field.MESSAGE_PRIMARY, field.CONSTRAINT_NAME):
+        yield (result.error_field(code) or b"").decode(errors="replace")
+
+
+def _keep_fatal(pq: Any, fatals: list[tuple[str, str]], result: Any) -> None:  # noqa: ANN401 - the same
+    """Keep what the server said when it ended the connection; of a crash it only warns."""
+    severity, state, message, _ = _told(pq, result)
+    if severity in {"FATAL", "PANIC"} or state.startswith("57P"):
+        fatals.append((state, message))
+
+
 _Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """A selector without a file descriptor, which forks would share; Windows has the second one only."""
 
@@ -121,10 +142,22 @@ class Connection:
         self._error: type[Exception] = psycopg.Error
         self._where = where
         self._statements = statements
-        self._prepared: set[str] = set()
+        self._token = os.urandom(8).hex()
+        """Part of the name of whatever is prepared here, so that a pooler can't mix it up with that of others."""
+        self.mark = f"/*{self._token}*/"
+        """What every statement begins with, so that a process of the server can be seen to serve this connection."""
+        self._prepared: dict[str, bytes] = {}
+        self._fatals: list[tuple[str, str]] = []
+        """SQLSTATE and words with which the server ended the connection while nothing was asked."""
         self._loader = psycopg.adapt.Transformer()
         self.backend = ""
         """Process that serves it on the server and when it started; "" until the session is set up."""
+        self.pid = 0
+        """Process that serves it on the server, 0 until the session is set up."""
+        self.ours = "false"
+        """Condition, in SQL, that a statement runs in the session that was set up."""
+        self.is_shared = False
+        """Whether it was found that a pooler gives the process that serves it to others, too."""
         self.answer_s = answer_s
         """Seconds within which the server must answer a statement."""
         self.is_broken = False
@@ -156,6 +189,7 @@ class Connection:
             pg.finish()
             raise
         pg.nonblocking = 1
+        pg.notice_handler = functools.partial(_keep_fatal, self._pq, self._fatals)
         return pg
 
     # Asking.
@@ -167,29 +201,32 @@ class Connection:
             StoreError: anything that goes wrong.
         """
         params = [_BINARY[type(value)](value) for value in values]
-        if name not in self._prepared:
-            self._prepare(name)
-        return self._exchange(self.pg.send_query_prepared, name.encode(), params, [1] * len(params), 1)
+        prepared = self._prepared.get(name) or self._prepare(name)
+        return self._exchange(self.pg.send_query_prepared, prepared, params, [1] * len(params), 1)
 
-    def _prepare(self, name: str) -> None:
-        self._exchange(self.pg.send_prepare, name.encode(), self._statements[name])
-        self._prepared.add(name)
+    def _prepare(self, name: str) -> bytes:
+        prepared = f"{name}_{self._token}".encode()
+        text = self._statements[name].replace(OURS.encode(), self.ours.encode())
+        self._exchange(self.pg.send_prepare, prepared, self.mark.encode() + text)
+        self._prepared[name] = prepared
+        return prepared
 
     def ask_text(self, text: str) -> list[Any]:
         """Run one statement that is not prepared, and return its rows."""
-        return self._exchange(self.pg.send_query_params, text.encode(), None, None, None, 1)
+        return self._exchange(self.pg.send_query_params, (self.mark + text).encode(), None, None, None, 1)
 
     def begin_snapshot(self, settled: int, counted_max: int) -> tuple[int, str | None]:
         """Begin a transaction that sees one moment, and run `settle` in it, in one round trip."""
-        if "settle" not in self._prepared:
-            self._prepare("settle")
-        text = f"{_BEGIN_SNAPSHOT}; EXECUTE settle({settled},{counted_max})"
-        (found,) = self._exchange(self.pg.send_query, text.encode())
-        return cast("tuple[int, str | None]", found)
+        prepared = (self._prepared.get("settle") or self._prepare("settle")).decode()
+        text = f"{_BEGIN_SNAPSHOT}; EXECUTE {prepared}({settled},{counted_max})"
+        ((position, holders, pid),) = self.run(text)
+        if pid != self.pid:
+            raise self._shared()
+        return position, holders
 
-    def run(self, text: str) -> None:
-        """Run one or more statements that take no values and return no rows."""
-        self._exchange(self.pg.send_query, text.encode())
+    def run(self, text: str) -> list[Any]:
+        """Run one or more statements that take no values, and return the rows of the last one."""
+        return self._exchange(self.pg.send_query, (self.mark + text).encode())
 
     def roll_back(self) -> None:
         """Roll back, unless the connection is broken: then the server does."""
@@ -219,7 +256,7 @@ class Connection:
         except self._error as error:
             self.was_lost = True
             if result is None or result.status != self._pq.ExecStatus.FATAL_ERROR:  # else it said why before it went
-                raise store_error(self._where, "08006") from error
+                raise self._ended() from error
         finally:
             if not is_done:
                 self.is_broken = True
@@ -245,14 +282,25 @@ class Connection:
             return rows
         if result.status == self._pq.ExecStatus.COMMAND_OK:
             return []
-        field = self._pq.DiagnosticField
-        severity, state, message, constraint = (
-            (result.error_field(code) or b"").decode(errors="replace")
-            for code in (field.SEVERITY_NONLOCALIZED, field.SQLSTATE, field.MESSAGE_PRIMARY, field.CONSTRAINT_NAME)
-        )
+        severity, state, message, constraint = _told(self._pq, result)
         if severity in {"FATAL", "PANIC"} or not state:
             self.is_broken = self.was_lost = True
-        raise store_error(self._where, state or "08006", message, constraint or None)
+            raise ended(self._where, state, message) if state else self._ended()
+        if state in {_NOT_PREPARED, _PREPARED_ALREADY} or NOT_OURS in message:
+            raise self._shared()
+        raise store_error(self._where, state, message, constraint or None)
+
+    def _ended(self) -> StoreError:
+        """Return why the connection is over: what the server said last, if it said anything."""
+        with contextlib.suppress(self._error):
+            while not self.pg.is_busy() and (result := self.pg.get_result()) is not None:
+                _keep_fatal(self._pq, self._fatals, result)
+        return ended(self._where, *(self._fatals[-1] if self._fatals else ("08006", "")))
+
+    def _shared(self) -> StoreError:
+        """Return the error of a session that is not ours alone, and use it no more."""
+        self.is_broken = self.is_shared = True
+        return pooled(self._where)
 
     # Its state and its end.
 
@@ -271,7 +319,7 @@ class Connection:
         try:
             self.pg.consume_input()
         except self._error as error:
-            raise store_error(self._where, "08006") from error
+            raise self._ended() from error
         some = False
         while self.pg.notifies() is not None:
             some = True

@@ -1,7 +1,8 @@
 -- The statements of the PostgreSQL store. A statement begins with its name and a line that says what it does;
 -- `recorder.statements` reads them. What exists in sqlite.sql too has the same name there.
--- {schema} is the quoted schema, {schema_text} the same inside a string, {writers} the key of the writers' lock,
--- {writers_lock} what that lock is in pg_locks.
+-- {schema} is the quoted schema, {schema_text} the same inside a string, {writers} the key of the writers' lock, which
+-- is an error in a session that is not ours, {lease} the first half of a lease's key, with the same check,
+-- {writers_lock} what the writers' lock is in pg_locks.
 
 -- name: create_schema_version
 -- The version of these tables.
@@ -125,13 +126,14 @@ SELECT coalesce(max(position),0) FROM {schema}.stored_events;
 
 -- name: settle
 -- Position of the last row, and NULL if none is missing behind position $1; else who may still fill the gaps, looked
--- at after the rows. Behind more than $2 rows, the writers are looked at without counting.
+-- at after the rows. Behind more than $2 rows, the writers are looked at without counting. Last comes the process that
+-- serves this session.
 SELECT position, CASE WHEN position=$1::bigint OR position>$1 AND position-$1<=$2::bigint AND
 position-$1=(SELECT count(*) FROM {schema}.stored_events WHERE position>$1) THEN NULL ELSE (
     SELECT coalesce(string_agg(pid || '/' || virtualtransaction, ','), '') FROM pg_locks
     WHERE locktype='advisory' AND granted AND {writers_lock}
     AND database=(SELECT oid FROM pg_database WHERE datname=current_database())
-) END FROM (SELECT coalesce(max(position),0) AS position FROM {schema}.stored_events) AS head;
+) END, pg_backend_pid() FROM (SELECT coalesce(max(position),0) AS position FROM {schema}.stored_events) AS head;
 
 -- name: holders
 -- Transactions that hold the writers' lock.
@@ -208,10 +210,8 @@ SELECT pg_advisory_xact_lock($1::bigint::integer,$2::bigint::integer),
 set_config('idle_in_transaction_session_timeout',$3::text,true);
 
 -- name: lease
--- Lock something for the length of this session if nobody has it, and let no role or database end the session because
--- it stands still meanwhile. Release 14 and later would.
-SELECT pg_try_advisory_lock($1::bigint::integer,$2::bigint::integer),
-(SELECT set_config(name,'0',false) FROM pg_settings WHERE name='idle_session_timeout');
+-- Lock something for the length of this session if nobody has it.
+SELECT pg_try_advisory_lock({lease},$1::bigint::integer);
 
 -- name: new_view
 -- Begin a kept view.
@@ -253,5 +253,6 @@ SELECT (extract(epoch FROM clock_timestamp())*1000000)::bigint;
 SELECT set_config('synchronous_commit','off',true),set_config('lock_timeout','50ms',true),pg_notify($1::text,'');
 
 -- name: end_session
--- End what another session still does.
-SELECT pg_terminate_backend(pid,1000) FROM pg_stat_activity WHERE pid || '/' || backend_start=$1::text;
+-- End what another session still does, if what it did last begins with the mark $2; no row: it is over.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid || '/' ||
+(extract(epoch FROM backend_start)*1000000)::bigint=$1::text AND (query LIKE $2::text || '%' OR state='disabled');
