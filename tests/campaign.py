@@ -25,6 +25,7 @@ from tests.faults import (
     power_cuts,
     restarts,
     rewound_followers,
+    servers,
     view_kills,
     wal,
 )
@@ -122,6 +123,8 @@ EDGES: list[tuple[str, Callable[[int, int], FaultReport]]] = [
     ("poolers", poolers.run),
     ("rewound-followers", lambda rounds, seed: rewound_followers.run(rounds, seed, "sqlite")),
     ("rewound-followers-postgresql", lambda rounds, seed: rewound_followers.run(rounds, seed, "postgresql")),
+    ("servers", lambda rounds, seed: servers.run(rounds, seed, "sqlite")),
+    ("servers-postgresql", lambda rounds, seed: servers.run(rounds, seed, "postgresql")),
 ]
 """What users meet at the edge, by title: a number of rounds and a seed, and what came of them."""
 

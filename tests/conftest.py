@@ -56,6 +56,12 @@ def pgbouncer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return provided(tmp_path_factory, provision.NO_PGBOUNCER_VARIABLE, provision.pgbouncer)
 
 
+@pytest.fixture(scope="session")
+def uwsgi(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a uWSGI; where none can be had, the tests that ask for it are skipped."""
+    return provided(tmp_path_factory, provision.NO_UWSGI_VARIABLE, provision.uwsgi)
+
+
 def provided(tmp_path_factory: pytest.TempPathFactory, unwanted: str, find: Callable[[], str]) -> str:
     """Return what was found for this run; where it is unwanted or can't be had, skip the test."""
     if os.environ.get(unwanted) == "1":

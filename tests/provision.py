@@ -16,12 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tests.__main__ import VENV
+
 CHROMIUM_VARIABLE: Final = "VERSIONING_TEST_CHROMIUM"
 NO_BROWSER_VARIABLE: Final = "VERSIONING_TEST_NO_BROWSER"
 PGBOUNCER_VARIABLE: Final = "VERSIONING_TEST_PGBOUNCER"
 NO_PGBOUNCER_VARIABLE: Final = "VERSIONING_TEST_NO_PGBOUNCER"
 NOT_HAD: Final = "could be had"
 """Stands in the reason of every test that is skipped because something could not be had."""
+UWSGI_VARIABLE: Final = "VERSIONING_TEST_UWSGI"
+NO_UWSGI_VARIABLE: Final = "VERSIONING_TEST_NO_UWSGI"
+UWSGI: Final = VENV / f"uwsgi-{sys.version_info.major}.{sys.version_info.minor}"
+"""Folder of the uWSGI that was fetched for this Python: `bin/uwsgi`, and what it imports."""
 
 CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What Chromium is called on the PATH, by Debian, by others, and by its maker."""
@@ -39,6 +45,9 @@ def apt(package: str) -> tuple[tuple[str, ...], ...]:
     """Return the commands that install a package of Debian."""
     install = ("apt-get", "install", "-qq", "-y", "--no-install-recommends", package)
     return ("apt-get", "update", "-qq"), install
+
+
+PIP: Final = (sys.executable, "-m", "pip", "install", "-qq", "--no-deps")
 
 
 class NotHadError(RuntimeError):
@@ -61,8 +70,10 @@ def chromium() -> str:
 
 def starts(program: str) -> bool:
     """Check that it is one: Ubuntu's says only where to get it, and one that was fetched may lack libraries."""
+    environment = os.environ | {"PYTHONPATH": str(UWSGI)}
+    options: Any = {"env": environment, "capture_output": True, "timeout": START_S}
     try:
-        return subprocess.run([program, "--version"], capture_output=True, check=False, timeout=START_S).returncode == 0
+        return subprocess.run([program, "--version"], check=False, **options).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -130,9 +141,25 @@ def carried_out(name: str, command: Sequence[str], why: list[str]) -> bool:
         why.append(f"{name} failed ({error})")
         return False
     if done.returncode:
-        complaints = re.findall(r"^E(?:rror)?: *(.+)$", done.stderr, re.MULTILINE)
+        complaints = re.findall(r"^E(?:rror|RROR)?: *(.+)$", done.stderr, re.MULTILINE)
         why.append(f"{name} failed ({(complaints or [f'exit code {done.returncode}'])[0]})")
     return done.returncode == 0
+
+
+def uwsgi() -> str:
+    """Return the path of a uWSGI that serves with this Python, or raise `NotHadError`; `UWSGI` is its PYTHONPATH."""
+    if named := os.environ.get(UWSGI_VARIABLE):
+        return named
+    program, why = str(UWSGI / "bin" / "uwsgi"), list[str]()
+    ways = {"pip install pyuwsgi": ("--only-binary", ":all:", "pyuwsgi"), "pip install uwsgi": ("uwsgi",)}
+    for way, options in ways.items():
+        if starts(program):
+            break
+        carried_out(way, [*PIP, "--upgrade", "--target", str(UWSGI), *options], why)
+    if not starts(program):
+        msg = f"no uWSGI {NOT_HAD}: {'; '.join(why)}"
+        raise NotHadError(msg)
+    return program
 
 
 def of_the_run(folder: Path, find: Callable[[], str]) -> str:

@@ -17,6 +17,8 @@ What the tests need and pip does not bring, tests/provision.py finds or fetches.
 - VERSIONING_TEST_NO_BROWSER=1: skip what needs one.
 - VERSIONING_TEST_PGBOUNCER: the PgBouncer that stands before PostgreSQL.
 - VERSIONING_TEST_NO_PGBOUNCER=1: skip what needs one.
+- VERSIONING_TEST_UWSGI: the program of uWSGI, made for this Python.
+- VERSIONING_TEST_NO_UWSGI=1: skip what needs it.
 - VERSIONING_TEST_PG_BIN: the folder of PostgreSQL's programs.
 - VERSIONING_TEST_NO_PG=1: skip what needs PostgreSQL.
 - HYPOTHESIS_PROFILE: `dev`, `ci` or `nightly`, how hard counterexamples are looked for.

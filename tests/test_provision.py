@@ -1,4 +1,4 @@
-"""A browser is found where it is, else fetched, else what needs it is skipped: each way is really gone.
+"""A browser and a uWSGI are found where they are, else fetched, else what needs it is skipped: each way is really gone.
 
 Nothing is downloaded: programs are scripts, and what Playwright would fetch is put where it looks for it.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import provision
-from tests.provision import NotHadError, chromium, of_the_run
+from tests.provision import NotHadError, chromium, of_the_run, uwsgi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +123,49 @@ class TestWhereNoneCanBeHad:
         (path / "playwright").unlink()
         with pytest.raises(NotHadError, match=r"Playwright's download failed \(.*No such file.*\); apt-get"):
             chromium()
+
+
+class TestUwsgi:
+    @pytest.fixture(autouse=True)
+    def _none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(provision, "UWSGI", tmp_path / "uwsgi")
+        monkeypatch.delenv(provision.UWSGI_VARIABLE, raising=False)
+
+    def use_pip(self, tmp_path: Path, patch: pytest.MonkeyPatch, *lines: str) -> None:
+        patch.setattr(provision, "PIP", (script(tmp_path / "pip", *lines),))
+
+    def test_the_variable_is_believed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(provision.UWSGI_VARIABLE, "/named")
+        assert uwsgi() == "/named"
+
+    def test_one_that_is_there_is_taken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.use_pip(tmp_path, monkeypatch, "exit 1")
+        assert uwsgi_at(tmp_path) == uwsgi()
+
+    def test_a_wheel_is_fetched_into_a_folder_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = tmp_path / "uwsgi" / "bin" / "uwsgi"
+        noted = tmp_path / "noted"
+        self.use_pip(tmp_path, monkeypatch, f'echo "$*" >> {noted}', writing(place))
+        assert uwsgi() == str(place)
+        assert noted.read_text() == f"--upgrade --target {tmp_path / 'uwsgi'} --only-binary :all: pyuwsgi\n"
+
+    def test_it_is_built_where_there_is_no_wheel(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = tmp_path / "uwsgi" / "bin" / "uwsgi"
+        self.use_pip(tmp_path, monkeypatch, f'case "$*" in *pyuwsgi) exit 1;; *) {writing(place)};; esac')
+        assert uwsgi() == str(place)
+
+    def test_where_none_can_be_had_every_reason_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.use_pip(tmp_path, monkeypatch, "echo 'ERROR: no compiler' >&2", "exit 1")
+        with pytest.raises(NotHadError) as missing:
+            uwsgi()
+        assert str(missing.value) == (
+            "no uWSGI could be had: pip install pyuwsgi failed (no compiler); pip install uwsgi failed (no compiler)"
+        )
+
+
+def uwsgi_at(folder: Path) -> str:
+    """Make a program where a uWSGI that was fetched would be."""
+    return script(folder / "uwsgi" / "bin" / "uwsgi")
 
 
 class TestOneRun:
