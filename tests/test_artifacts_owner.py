@@ -17,7 +17,9 @@ from tests.artifact_tools import make_old
 from tests.cli_tools import done, refused, run
 from tests.registry_tools import NAME
 from versioning import ArtifactsNotOwnedError, InvalidArgumentError, ModelRegistry, StoreError
+from versioning.artifacts import owner
 from versioning.artifacts.owner import FILE
+from versioning.ids import Bookmark
 
 if TYPE_CHECKING:
     from tests.stores import Store
@@ -55,6 +57,21 @@ def refuses(registry: ModelRegistry, sentence: str) -> None:
     for dry_run in (True, False):
         with pytest.raises(ArtifactsNotOwnedError, match=sentence):
             registry.collect_artifacts(dry_run=dry_run)
+
+
+def test_it_is_on_disk_before_it_has_its_name_and_an_interruption_leaves_the_one_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    folder.mkdir()
+    before = owner.Owner("a", Bookmark(1, "b"))
+    owner.write(folder, before)
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        owner.write(folder, owner.Owner("a", Bookmark(2, "c")))
+    assert (owner.read(folder), [path.name for path in folder.iterdir()]) == (before, [FILE])
 
 
 class TestTheOwner:

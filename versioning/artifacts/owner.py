@@ -13,6 +13,7 @@ bears that. It may then hold contents of others: only those that the owner's own
 
 from __future__ import annotations
 
+import os
 import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -85,8 +86,14 @@ def read(folder: Path) -> Owner | None:
 def write(folder: Path, owner: Owner) -> None:
     """Write the owner of a folder, all or nothing."""
     draft = folder / f"{secrets.token_hex(8)}.tmp"
-    draft.write_bytes(msgspec.json.encode(_Held(owner.store, *owner.place, owner.adopted)))
-    draft.replace(folder / FILE)
+    try:
+        with draft.open("xb") as file:
+            file.write(msgspec.json.encode(_Held(owner.store, *owner.place, owner.adopted)))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / FILE)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def claim(folder: Path, log: Log) -> None:
