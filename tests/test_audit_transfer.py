@@ -247,6 +247,22 @@ class TestExportAndImport:
             with pytest.raises(InvalidArgumentError, match="can't be read"):
                 source.import_log(nowhere)
 
+    def test_nor_is_a_link_or_what_others_keep_beside_it_or_what_appears_meanwhile(
+        self, source: ModelRegistry, tmp_path: Path
+    ) -> None:
+        def meanwhile(*_: object) -> None:
+            (tmp_path / "late").write_bytes(b"of somebody else")
+
+        (tmp_path / "link").symlink_to("nowhere")
+        (tmp_path / "log.part").write_bytes(b"of somebody else")
+        with pytest.raises(InvalidArgumentError, match="exists already"):
+            source.export(tmp_path / "link")
+        with pytest.raises(InvalidArgumentError, match="exists already"):
+            source.export(tmp_path / "late", progress=meanwhile)
+        source.export(tmp_path / "log")
+        assert {path.name for path in tmp_path.iterdir()} == {"late", "link", "log", "log.part"}
+        assert [(tmp_path / name).read_bytes() for name in ("late", "log.part")] == [b"of somebody else"] * 2
+
     def test_what_is_no_file_of_bytes_is_refused(self, source: ModelRegistry) -> None:
         closed = io.BytesIO()
         closed.close()

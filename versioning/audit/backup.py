@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from versioning.audit.checkpoints import Checkpoint, take_checkpoint
-from versioning.audit.files import unwritable
+from versioning.audit.files import name_new, unwritable
 from versioning.errors import InvalidArgumentError, VersioningError, shown
 from versioning.events import Value
 from versioning.store.format import decode
@@ -103,7 +103,7 @@ def _written_beside(path: Path, source: Path | None) -> Iterator[tuple[Path, Pat
         try:
             yield path, part
             _sync(part)
-            _name(part, path)
+            name_new(part, path, _check_free)
         finally:
             for each in _names(part):
                 each.unlink(missing_ok=True)
@@ -127,15 +127,6 @@ def _check_free(path: Path) -> None:
 def _mode(source: Path | None) -> int:
     """Return the rights of the copy: those of the original, which the process's umask may narrow."""
     return 0o666 if source is None else stat.S_IMODE(source.stat().st_mode) & 0o666
-
-
-def _name(part: Path, path: Path) -> None:
-    """Name a file, unless somebody else has taken the name meanwhile."""
-    try:
-        os.link(part, path)
-    except OSError:  # it has, or the file system has no links
-        _check_free(path)
-        part.rename(path)
 
 
 def _sync(path: Path) -> None:

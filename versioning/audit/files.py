@@ -5,12 +5,23 @@ The law of this room: what the operating system says is repeated, and what to do
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from versioning.errors import InvalidArgumentError, StoreError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+
+def name_new(part: Path, path: Path, check_free: Callable[[Path], None]) -> None:
+    """Name a file that is complete, unless something has the name by now: then `check_free` raises."""
+    try:
+        os.link(part, path)  # unlike a rename, it replaces nothing
+    except OSError:  # something has the name, or the file system has no links
+        check_free(path)
+        part.rename(path)
 
 
 def unreadable(path: str | Path, error: Exception, argument: str) -> InvalidArgumentError:

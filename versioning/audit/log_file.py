@@ -24,13 +24,14 @@ import contextlib
 import hashlib
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn, TypeAlias, cast
 
 import attrs
 import msgspec
 
-from versioning.audit.files import cause_of, unreadable, unwritable
+from versioning.audit.files import cause_of, name_new, unreadable, unwritable
 from versioning.audit.log_check import ExportedVersion, LogCheck
 from versioning.errors import (
     ConcurrencyError,
@@ -207,22 +208,26 @@ def _opened_to_write(target: File) -> Iterator[BinaryIO]:
         yield _checked_file(target, lambda file: file.write(b""))
         return
     path = Path(target)
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        if path.exists():
-            msg = f"The file {shown(str(path))} exists already."
-            hint, outside = "Choose another path, or remove the file first.", "The file exists already."
-            raise InvalidArgumentError(msg, hint=hint, outside=outside, argument="target")
+        _check_free(path)
         try:
-            with part.open("wb") as file:
+            with part.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            name_new(part, path, _check_free)
         finally:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise unwritable(path, error) from error
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        msg = f"The file {shown(str(path))} exists already."
+        hint = "Choose another path, or remove the file first."
+        raise InvalidArgumentError(msg, hint=hint, outside="The file exists already.", argument="target")
 
 
 def _checked_file(file: object, can_be_used: Callable[[BinaryIO], object]) -> BinaryIO:
