@@ -390,6 +390,7 @@ OTHERS = (
     Call("load", lambda world: {"model_name": world.name}, ("version", "trusted", "serializer")),
     Call("invoke", lambda world: {"model_name": world.name, "inputs": 1}, ("version", "trusted", "serializer")),
     Call("skip", lambda _: {"position": 1}, ("actor", "reason")),
+    Call("collect_artifacts", lambda _: {}, ("dry_run",)),
 )
 NOT_IN_THE_TABLE = {
     "deploy_many", "rebuild", "checkpoint", "verify", "diff", "backup", "export", "import_log", "timeline", "fetch",
