@@ -164,7 +164,7 @@ class PostgresServer:
             except PermissionError:
                 folder = self._copied(folder)
         owner = ("-U", SUPERUSER, "--auth-local=trust", "--auth-host=scram-sha-256")
-        form = ("-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions")
+        form = ("-E", "UTF8", "--no-locale", "--no-sync")
         self._call(folder, "initdb", "-D", str(self.folder / "data"), *owner, *form)
         return folder
 
@@ -309,8 +309,11 @@ class PostgresServer:
     def terminate_backends(self, pids: Sequence[int] | None = None) -> int:
         """End these connections, or all of `USER`; give how many. They are over when this returns."""
         chosen = self.connections() if pids is None else pids
+        deadline = time.monotonic() + READY_S
         for pid in chosen:
-            self.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
+            while self.admin(f"SELECT pg_terminate_backend({pid}) FROM pg_stat_activity WHERE pid={pid}"):
+                assert time.monotonic() < deadline, "a connection does not end"
+                time.sleep(0.001)
         return len(chosen)
 
 

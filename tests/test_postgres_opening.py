@@ -116,7 +116,8 @@ class TestOpening:
         server.admin("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0", database="postgres")
         with pytest.raises(StoreError, match=r"is not UTF-8, but LATIN1"):
             postgres_recorder(server.url(database="latin"))
-        server.admin("DROP DATABASE latin WITH (FORCE)", database="postgres")
+        server.terminate_backends()
+        server.admin("DROP DATABASE latin", database="postgres")
 
     def test_commits_are_durable_whatever_the_database_says(self, server: PostgresServer, url: str) -> None:
         asked = "SELECT current_setting('synchronous_commit')"
