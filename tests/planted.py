@@ -26,15 +26,17 @@ from versioning.artifacts import folder as artifacts
 from versioning.audit import backup, log_file, scan
 from versioning.cli import addresses, doctor, given
 from versioning.commanding import deciding
-from versioning.reading import bookmarks, follower, questions, streams
+from versioning.reading import bookmarks, follower, kept, questions, streams
 from versioning.store import (
     file_lease,
     postgres,
     postgres_connections,
     postgres_errors,
+    postgres_gaps,
     postgres_libpq,
     sqlite,
     sqlite_connections,
+    sqlite_reading,
     sqlite_wal,
 )
 
@@ -117,6 +119,49 @@ def a_neighbour_is_a_process(patch: pytest.MonkeyPatch) -> None:
 
 def whoever_reads_a_tail_has_a_neighbour(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sqlite_connections.FileConnections, "other_writers", lambda _: "Several processes")
+
+
+def a_file_without_a_log_is_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_reading, "_is_still", lambda _: False)
+
+
+def a_file_with_a_log_stands_still(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_reading, "_is_still", lambda _: True)
+
+
+def a_change_is_not_looked_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_reading.ReadingConnections, "check", lambda *_: None)
+
+
+def a_connection_from_before_a_change_is_lent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sqlite_reading.ReadingConnections, "take_reader", sqlite_connections.FileConnections.take_reader)
+
+
+def a_registry_that_reads_takes_commands(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(registry.ModelRegistry, "_check_writable", lambda _: None)
+
+
+def a_view_is_kept_where_none_may_be(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(kept.Views, "status", lambda self, view: (self.catch_up(view), self.status(view))[1])
+
+
+def a_standby_settles_by_locks(patch: pytest.MonkeyPatch) -> None:
+    def settle(gaps: Any, connection: Any) -> Any:  # noqa: ANN401 - those of the room
+        return connection.ask("settle", gaps._pool.settled, 0)[0][0]
+
+    patch.setattr(postgres_gaps.Gaps, "_settle_standby", settle)
+
+
+def decisions_are_positions(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(postgres.SQL, "settle_standby", postgres.SQL["settle_standby"].replace("WHERE latest_us>0", ""))
+
+
+def no_object_is_named(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_errors.Rights, "grants", lambda *_: {})
+
+
+def sessions_that_read_may_write(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(postgres_connections.Settings, "read_only", property(lambda _: False))
 
 
 def an_idle_session_ends(patch: pytest.MonkeyPatch) -> None:
@@ -318,6 +363,8 @@ POOLERS: Final = "tests/test_postgres_poolers.py::"
 SESSIONS: Final = "tests/test_postgres_sessions.py::"
 ROLES: Final = f"{SESSIONS}TestWhateverTheRoleSays::"
 MAIN: Final = "tests/test_artifacts.py::TestNamesOfMain::"
+READ_ONLY: Final = "tests/test_read_only.py::"
+RIGHTS: Final = "tests/test_read_only_postgres.py::"
 LEASES: Final = "tests/test_leases.py::"
 BENEATH: Final = "tests/test_bookmarks.py::TestRestoredBeneath::"
 BACKUP: Final = "tests/test_backup.py::"
@@ -390,6 +437,23 @@ GUARDS: Final[dict[str, Plant]] = {
     f"{DIFFERENCE}test_a_position_and_a_moment_are_ordered_too[memory]": pasts_are_not_ordered,
     "tests/test_cli_questions.py::TestQuestions::"
     "test_a_moment_without_a_time_zone_or_in_the_future_is_a_usage_error": years_are_positions,
+    f"{READ_ONLY}TestAFile::test_it_answers_every_question_and_nothing_is_made[alone]": a_file_without_a_log_is_shared,
+    f"{READ_ONLY}TestAFile::test_it_answers_every_question_and_nothing_is_made[with a log that a killed writer left]": (
+        a_file_with_a_log_stands_still
+    ),
+    f"{READ_ONLY}TestAFile::"
+    "test_what_changes_while_it_is_read_is_an_error_and_is_read_anew_afterwards": a_change_is_not_looked_for,
+    f"{READ_ONLY}TestAFile::"
+    "test_a_connection_that_was_lent_when_it_changed_is_not_lent_again": a_connection_from_before_a_change_is_lent,
+    f"{READ_ONLY}TestWhatChangesSomething::"
+    "test_each_call_is_refused_and_leaves_nothing": a_registry_that_reads_takes_commands,
+    f"{READ_ONLY}TestWhatChangesSomething::"
+    "test_kept_views_are_used_and_stay_as_they_are": a_view_is_kept_where_none_may_be,
+    f"{RIGHTS}TestAStandby::test_it_stops_before_a_gap_until_that_is_settled": a_standby_settles_by_locks,
+    f"{RIGHTS}TestAStandby::test_what_was_passed_over_is_no_place_in_the_log": decisions_are_positions,
+    f"{RIGHTS}TestTheRightsThatREADMENames::test_an_auditor_needs_each": no_object_is_named,
+    f"{RIGHTS}TestTheRightsThatREADMENames::"
+    "test_the_server_refuses_writes_of_its_own_accord": sessions_that_read_may_write,
     f"{LEASES}TestARebuild::test_one_that_was_killed_keeps_nobody_off[sqlite]": a_killed_holder_holds,
     f"{LEASES}TestARebuild::test_one_that_goes_on_refuses_another_process_until_it_is_done[sqlite]": a_lease_is_no_lock,
     f"{LEASES}TestALease::test_a_session_that_may_not_be_idle_for_long_keeps_it": an_idle_session_ends,

@@ -119,9 +119,16 @@ class PostgresServer:
     Args:
         durable: sync to the disk, as a server in production does; benchmarks want that.
         settings: of postgresql.conf.
+        standby_of: the server that it copies and then follows, without that one waiting for it.
     """
 
-    def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        settings: dict[str, str] | None = None,
+        standby_of: PostgresServer | None = None,
+    ) -> None:
         self._settings = SETTINGS | ({} if durable else FAST) | (settings or {})
         self._who: dict[str, Any] = {}
         # The kernel ends the server with the *thread* that started it, so that thread lives as long as this object.
@@ -133,11 +140,13 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PLACE))
         """Private to who runs the server: its socket, its log and its data; the path of a socket has to be short."""
         try:
-            self._bin = self._make()
+            self._bin = self._make(standby_of)
             self.release = self._release()
             """Its number, such as 15."""
             self.port = _free_port()
             self.start()
+            if standby_of is not None:
+                return
             role = f"CREATE ROLE {USER} LOGIN PASSWORD {_literal(PASSWORD)}"
             self.admin(role, f"CREATE DATABASE {DATABASE} OWNER {USER}", database="postgres")
         except BaseException:
@@ -152,8 +161,16 @@ class PostgresServer:
 
     # Running.
 
-    def _make(self) -> Path:
+    def _make(self, standby_of: PostgresServer | None) -> Path:
         """Make the data, by and for the user who will run the server; give the folder of the binaries."""
+        data = str(self.folder / "data")
+        if standby_of is not None:
+            self._who = standby_of._who
+            if self._who:
+                os.chown(self.folder, self._who["user"], self._who["group"])
+            there = ("-h", str(standby_of.folder), "-p", str(standby_of.port), "-U", SUPERUSER)
+            self._call(standby_of._bin, "pg_basebackup", *there, "-D", data, "-R", "-c", "fast", "--no-sync")
+            return standby_of._bin
         folder = _folder_of_binaries()
         if os.geteuid() == 0:  # PostgreSQL refuses to be run by root
             nobody = pwd.getpwnam("nobody")
@@ -165,7 +182,7 @@ class PostgresServer:
                 folder = self._copied(folder)
         owner = ("-U", SUPERUSER, "--auth-local=trust", "--auth-host=scram-sha-256")
         form = ("-E", "UTF8", "--no-locale", "--no-sync")
-        self._call(folder, "initdb", "-D", str(self.folder / "data"), *owner, *form)
+        self._call(folder, "initdb", "-D", data, *owner, *form)
         return folder
 
     def _copied(self, folder: Path) -> Path:
@@ -223,7 +240,7 @@ class PostgresServer:
         while True:
             with contextlib.suppress(OSError, IndexError):
                 lines = status.read_text().splitlines()
-                if int(lines[0]) == self._process.pid and lines[7].strip() == "ready":
+                if int(lines[0]) == self._process.pid and lines[7].strip() in {"ready", "standby"}:
                     return
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._stop(signal.SIGQUIT)

@@ -337,6 +337,10 @@ class TestTheWarningOfSeveralWriters:
         assert isinstance(recorder, sqlite_room.SQLiteRecorder)
         with recorder.view_session(waits=True):
             Task(recorder.notice_other_writer).result()
+        writer = recorder._connections.take_writer()
+        recorder._connections.give_writer()
+        writer.close()
+        recorder.notice_other_writer()
         recorder._connections._close_writer()  # type: ignore[union-attr]
         recorder.notice_other_writer()
         registry.close()

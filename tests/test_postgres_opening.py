@@ -75,7 +75,7 @@ class TestOpening:
             postgres_recorder(his)
         migrate(settings_of(url))
         migrate(settings_of(url))
-        with pytest.raises(StoreError, match="does not allow this user"):
+        with pytest.raises(StoreError, match="does not allow the user 'bob' what is needed on the schema"):
             postgres_recorder(his)
         server.admin(
             f"GRANT USAGE ON SCHEMA {schema} TO bob",

@@ -222,7 +222,7 @@ class TestForking:
         entered, leave = threading.Event(), threading.Event()
 
         class Slow(lines.FileConnections):
-            def _create(self) -> sqlite3.Connection:
+            def _create(self) -> sqlite3.Connection | None:
                 entered.set()
                 leave.wait(10)
                 return super()._create()

@@ -601,7 +601,8 @@ OWN = {
     "sqlite": {"all_texts", "first_id", "last_row"},
     "postgres": {
         "append_all", "clock", "create_schema_version", "end_session", "has_version", "holders", "lease", "lock_view",
-        "mend_sequence", "notify", "sequence", "sequence_start", "settle", "try_lock_view", "version",
+        "may_write", "mend_sequence", "notify", "sequence", "sequence_start", "settle", "settle_standby",
+        "try_lock_view", "version",
     },
 }  # fmt: skip
 """Names of what one engine alone is asked."""

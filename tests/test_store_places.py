@@ -161,7 +161,7 @@ class TestDatabases:
     def test_there_are_options(self) -> None:
         options = "schema=a%20b&connections=7&connect_timeout_s=1.5&lock_timeout_s=2&statement_timeout_s=0.25"
         settings = settings_of(f"postgresql://h/d?{options}&application_name=mine")
-        assert settings[2:] == ("a b", 7, 1.5, 2.0, 0.25)
+        assert settings[2:] == ("a b", 7, 1.5, 2.0, 0.25, False)
         assert "application_name='mine'" in settings.conninfo.text
 
     @pytest.mark.parametrize(

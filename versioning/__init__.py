@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from versioning.errors import NothingToRollBackToError as NothingToRollBackToError
     from versioning.errors import PrimaryMovedError as PrimaryMovedError
     from versioning.errors import PrimaryProtectedError as PrimaryProtectedError
+    from versioning.errors import ReadOnlyError as ReadOnlyError
     from versioning.errors import RefusedError as RefusedError
     from versioning.errors import StorageError as StorageError
     from versioning.errors import StoreError as StoreError
@@ -113,8 +114,8 @@ _HOMES: Final = {
         "ConcurrencyError CorruptLogError IdempotencyConflictError InvalidArgumentError InvalidBumpError "
         "InvalidInputError InvalidNameError LogRewoundError ModelNotFoundError NewerFormatError "
         "NoPrimaryVersionError NotFoundError NothingToRollBackToError PrimaryMovedError PrimaryProtectedError "
-        "RefusedError StorageError StoreError TryAgainError VersionDeletedError VersionNotActiveError "
-        "VersionNotFoundError VersioningError"
+        "ReadOnlyError RefusedError StorageError StoreError TryAgainError VersionDeletedError "
+        "VersionNotActiveError VersionNotFoundError VersioningError"
     ),
     "events": (
         "ArtifactRef ModelDeleted NothingChanged PrimaryCleared Recorded VersionActivated VersionActivationFailed "

@@ -40,6 +40,7 @@ PYTHON: Final[Mapping[str, str]] = {
     "checkpoint": "checkpoint=",
     "clock": "clock=lambda: datetime.now(timezone.utc)",
     "literally": "or pass a pathlib.Path, which is taken literally",
+    "migrate": "a ModelRegistry",
     "models": "models()",
     "no_clock_limit": "clock_skew_max_s=None, or ?clock_skew_max_s=none in the URL",
     "now": "datetime.now(timezone.utc)",
@@ -49,6 +50,7 @@ PYTHON: Final[Mapping[str, str]] = {
     "predict": "predict(inputs)",
     "private_key": "Ed25519PrivateKey.generate()",
     "publish": "publish=True",
+    "read_only": "read_only=True",
     "rebuild": "rebuild()",
     "restoring": 'explain("restoring")',
     "seen": 'its version_id, the Version, or an address such as "fraud@1.2.0"',
@@ -73,6 +75,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "checkpoint": "the checkpoint",
     "clock": "a clock that tells UTC",
     "literally": "as in every URL",
+    "migrate": "a command",
     "models": "the list of models",
     "no_clock_limit": "clock_skew_max_s none",
     "now": "2026-01-31T14:03:00Z",
@@ -82,6 +85,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "predict": "a method predict",
     "private_key": "a tool for Ed25519 keys",
     "publish": "publish",
+    "read_only": "the wish to read only",
     "rebuild": "a rebuild",
     "restoring": "the page on restoring",
     "seen": 'its version_id, or an address such as "fraud@1.2.0"',
@@ -411,6 +415,15 @@ class StoreError(StorageError):
         "with an idempotency key it can safely be sent again."
     )
     hint_text = "Check the database. A command with an idempotency key can safely be sent again."
+
+
+class ReadOnlyError(StorageError):
+    """The store was opened to be read only, so nothing can be recorded or changed through it."""
+
+    code = "read-only"
+    status = 403
+    outside = "The service only reads here."
+    hint_text = "Open it without {read_only}, where it may be written to; nothing was recorded."
 
 
 class CorruptLogError(StorageError):

@@ -23,7 +23,7 @@ from versioning.commanding import requests
 from versioning.commanding.calls import Commands, Preview
 from versioning.commanding.deciding import Deciding
 from versioning.commands import Delete, Deploy
-from versioning.errors import ModelNotFoundError, shown
+from versioning.errors import ModelNotFoundError, ReadOnlyError, shown
 from versioning.events import ArtifactRef, VersionDeployed
 from versioning.limits import (
     CLOCK_SKEW_MAX_S,
@@ -82,6 +82,8 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         objects_max: most objects that `invoke` holds (None: all); the one invoked longest ago is dropped first.
         clock_skew_max_s: seconds by which a model's last event may lie ahead of the clock, before commands on it are
             refused (None: any number, R23). `?clock_skew_max_s=` in the URL, with seconds or `none`, wins over it.
+        read_only: whether the store is only read: a file or a database that may not be written to, or a standby. It
+            has to be there; nothing is made or kept, and commands are refused.
 
     Raises:
         InvalidArgumentError: an argument can't be accepted.
@@ -100,14 +102,15 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         serializer: str | Serializer | None = "pickle",
         objects_max: int | None = HELD_MAX,
         clock_skew_max_s: float | None = CLOCK_SKEW_MAX_S,
+        read_only: bool = False,
     ) -> None:
-        """Open the store, and create its tables if they are missing."""
+        """Open the store, and create its tables if they are missing, unless it is only read."""
         workspace, policy = checked_workspace(workspace), checked_policy(policy)
         self._clock = checked_clock(clock)
         self._objects = ModelObjects(None, serializer, objects_max)
         place = os.environ.get("VERSIONING_URL") or DEFAULT_URL if url is None else url
         folder, skew_max_us = checked_folder(artifacts), checked_clock_skew(clock_skew_max_s)
-        self._store = open_store(place)
+        self._store = open_store(place, read_only=checked_flag(read_only, "read_only"))
         said_us = clock_skew_in(place)
         self._skew_max_us = skew_max_us if said_us is None else said_us
         folder = folder_for(folder, self._store.path)
@@ -149,16 +152,25 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
 
     # Commands.
 
+    def _check_writable(self) -> None:
+        """Raise ReadOnlyError where the store is only read, before anything is looked at or stored."""
+        if self._store.read_only:
+            msg = "This registry was opened with read_only, so it takes no command."
+            raise ReadOnlyError(msg)
+
     def _run(self, request: Request) -> Version:
+        self._check_writable()
         version = self._deciding.run(request).version
         if isinstance(request.command, Deploy | Delete) and digest_named_by(version.artifact.uri) is not None:
             self._objects.after_change()
         return self._objects.after_command(version)
 
     def _run_on_model(self, request: Request) -> Model:
+        self._check_writable()
         return self._objects.after_deletion(self._deciding.run(request).model)
 
     def _stored(self, model: object, serializer: str | Serializer | None) -> ArtifactRef:
+        self._check_writable()
         return self._objects.store(model, serializer)
 
     def deploy_many(
@@ -189,6 +201,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             IdempotencyConflictError: the key of the one at `index` was used for another command.
             ConcurrencyError: others changed the models faster than a batch could be decided.
         """
+        self._check_writable()
         checked_progress(progress)
         common = {"actor": actor, "reason": reason, "correlation_id": correlation_id}
         asked = requests.deployments(self._streams, deployments, common, self._stored)
@@ -239,7 +252,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         return self._as_of(self._past_of(moment_or_position))
 
     def _past_of(self, moment_or_position: object) -> Past:
-        return past_of(moment_or_position, self._store.head(), self._now(), self._views, self.workspace)
+        return past_of(moment_or_position, self._store, self._now(), self._views, self.workspace)
 
     def _as_of(self, past: Past) -> AsOf:
         return AsOf(self._streams.at(past), self.policy, self._now() if past.at_us is None else past.at_us)
@@ -296,6 +309,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         Raises:
             InvalidArgumentError: there is no event at this position.
         """
+        self._check_writable()
         place = checked_position(position, "position")
         self._views.skip(Skipped(place, self._now(), checked_actor(actor), checked_reason(reason)))
 
@@ -312,6 +326,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         Raises:
             ConcurrencyError: somebody else is rebuilding them.
         """
+        self._check_writable()
         checked_progress(progress)
         return min(self._views.rebuild(view, progress) for view in VIEWS)
 
@@ -418,6 +433,8 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             ConcurrencyError: meanwhile, others recorded something under one of its names.
         """
         only_checks = checked_flag(dry_run, "dry_run")
+        if not only_checks:
+            self._check_writable()
         return import_log(self._store, self.workspace, source, progress, dry_run=only_checks)
 
     # Model objects.
@@ -496,7 +513,10 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         Raises:
             ArtifactsNotOwnedError: the folder belongs to another store, or has seen events that this copy lacks.
         """
-        return self._objects.collect(self._referenced, self._deployed, dry_run=checked_flag(dry_run, "dry_run"))
+        only_looks = checked_flag(dry_run, "dry_run")
+        if not only_looks:
+            self._check_writable()
+        return self._objects.collect(self._referenced, self._deployed, dry_run=only_looks)
 
     def adopt_artifacts(self) -> None:
         """Make the artifacts folder this store's own, whoever had it before, such as a copy of this store.
@@ -507,6 +527,7 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
             InvalidArgumentError: this registry has no folder.
             StoreError: the folder can't be written.
         """
+        self._check_writable()
         self._objects.adopt()
 
     def _deployed(self) -> set[str]:

@@ -316,11 +316,13 @@ class ArtifactFolder:
 
     def _erase(self, path: Path, before: float, *, dry_run: bool = False) -> bool:
         """Erase a file unless somebody made it young by now; return whether it was erased, or would be."""
-        with self._locked(), contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime <= before:
-                if not dry_run:
+        with contextlib.suppress(FileNotFoundError):
+            if dry_run:  # who may only read can't lock
+                return path.stat().st_mtime <= before
+            with self._locked():
+                if path.stat().st_mtime <= before:
                     path.unlink()
-                return True
+                    return True
         return False
 
     @contextlib.contextmanager

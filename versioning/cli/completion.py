@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
 from versioning.cli.given import Given
-from versioning.registry import ModelRegistry
 from versioning.resolving import PRIMARY
-from versioning.store.opening import holds_store
 
 if TYPE_CHECKING:
     import click
+
+    from versioning.registry import ModelRegistry
 
 OFFERED_MAX: Final = 200
 """Largest number of names that are offered."""
@@ -143,8 +143,4 @@ def _versions(context: click.Context, name: str) -> list[str]:
 
 
 def _opened(context: click.Context) -> ModelRegistry:
-    given = Given.of(context)
-    if not holds_store(given.place):
-        msg = "there is no store"
-        raise LookupError(msg)
-    return ModelRegistry(given.place, workspace=given.workspace)
+    return Given.of(context).open(asks=True)

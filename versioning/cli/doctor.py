@@ -26,7 +26,7 @@ from versioning.reading.bookmarks import LogMarks
 from versioning.reading.kept import Views
 from versioning.reading.views import MODELS
 from versioning.registry import ModelRegistry
-from versioning.store.opening import clock_skew_in, foreign_log_at, holds_store, open_store
+from versioning.store.opening import access_to, clock_skew_in, foreign_log_at, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +69,8 @@ def examine(
     """
     yield from _installation()
     try:
-        if not holds_store(place):
+        access = access_to(place)
+        if access is None:
             hint = "Check the URL for a typo; `migrate` or the first `deploy` makes a store."
             yield Check("fail", "store", "There is no store at this place.", hint)
             return
@@ -77,13 +78,16 @@ def examine(
             hint = worded(foreign.hint, WORDS)
             yield Check("fail" if foreign.certain else "warn", "wal", foreign.sentence, hint)
             return  # opening the store would take it in
-        store = open_store(place)
+        only_reads = access == "read"
+        store = open_store(place, read_only=only_reads)
     except VersioningError as error:
         yield _trouble("store", error)
         return
     try:
+        if only_reads and store.path is None and not store.lags:  # what an opening would be refused for is not hidden
+            open_store(place).close()
         yield from _store(store)
-        with ModelRegistry(place, workspace=workspace, artifacts=artifacts) as registry:
+        with ModelRegistry(place, workspace=workspace, artifacts=artifacts, read_only=only_reads) as registry:
             for look in (_views, _skipped, _pending):
                 yield from _guarded(look, registry)
             skew_us = clock_skew_in(place)
@@ -125,6 +129,9 @@ def _store(store: Store) -> Iterator[Check]:
     holds = f"{kind}, {store.head():,} positions"
     checks = {} if store.path is None else {"sqlite": Check("ok", "sqlite", sqlite3.sqlite_version)}
     checks["store"] = Check("ok", "store", f"{holds}, synced at each commit.")
+    if store.read_only:
+        which = "is a standby, which may lag" if store.lags else "may only be read here"
+        checks["store"] = Check("ok", "store", f"{holds}, {which}: views are kept elsewhere.")
     for about, sentence, hint in store.warnings():
         said = f"{holds}, {sentence}" if about == "store" else sentence
         checks[about] = Check("warn", about, said, worded(hint, WORDS))
@@ -133,7 +140,9 @@ def _store(store: Store) -> Iterator[Check]:
 
 def _views(registry: ModelRegistry) -> Iterator[Check]:
     for view in registry.views():
-        if view.problem is None:
+        if view.problem is None and view.behind:
+            yield Check("ok", f"view {view.name}", f"is kept up to position {view.position:,}; {view.behind:,} follow.")
+        elif view.problem is None:
             yield Check("ok", f"view {view.name}", f"holds the log up to position {view.position:,}.")
         else:
             said = f"stopped at position {view.stopped_by}: {view.problem}"

@@ -1,7 +1,7 @@
 """What do the options say that several verbs share?
 
 The law of this room: **a shared option means the same with every verb, and is read once**, into one frozen value. A
-question makes no store: only `deploy`, `import` and `migrate` do.
+question makes no store: only `deploy`, `import` and `migrate` do; and it needs no right to write.
 
 To add a shared option: its declaration in `options.py`, and its name and what reads it here.
 """
@@ -22,7 +22,7 @@ from versioning.store.opening import (
     CLOCK_SKEW,
     CLOCK_SKEW_VALUES,
     DEFAULT_URL,
-    holds_store,
+    access_to,
     is_memory,
     is_postgres,
     read_clock_skew,
@@ -85,10 +85,11 @@ class Given:
         """Return where the answer appears."""
         return Stage(self.look)
 
-    def open(self, *, makes: bool = False) -> ModelRegistry:
+    def open(self, *, makes: bool = False, asks: bool = False) -> ModelRegistry:
         """Open the registry.
 
         Args:
+            asks: whether nothing is recorded, so that the right to read is enough.
             makes: whether a missing store may be made; a dry run uses one in memory instead.
 
         Raises:
@@ -99,11 +100,15 @@ class Given:
         if is_memory(place) and makes and not self.dry_run:
             msg = "A store in memory is gone as soon as this command ends."
             raise InvalidArgumentError(msg, hint="Name a file with --url sqlite:///models.db.", argument="url")
-        if (self.dry_run or not makes) and not holds_store(place):
+        access = access_to(place) if self.dry_run or not makes else "write"
+        if access is None:
             if not makes:
                 raise no_store(place)
             place, artifacts = "memory:", artifacts or _PREVIEWED
-        return ModelRegistry(place, workspace=self.workspace, policy=self.policy, artifacts=artifacts)
+        only_reads = access == "read" and (asks or self.dry_run)
+        return ModelRegistry(
+            place, workspace=self.workspace, policy=self.policy, artifacts=artifacts, read_only=only_reads
+        )
 
     def asked(self, registry: ModelRegistry) -> Answers:
         """Return what answers questions: the present, or the past that --as-of names."""

@@ -59,7 +59,7 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
     stage = given.stage()
     given_ones = [Checkpoint.read(one) for one in checkpoints]
     key = None if public_key is None else Path(public_key)
-    with given.open() as registry, Progress() as progress:
+    with given.open(asks=True) as registry, Progress() as progress:
         try:
             found = registry.verify(given_ones or None, public_key=key, views=views, progress=progress)
         except InvalidArgumentError as error:
@@ -93,7 +93,7 @@ def verify(given: Given, checkpoints: tuple[str, ...], public_key: str | None, *
 @JSON
 def checkpoint(given: Given, output: str | None, key: str | None) -> None:
     """Describe the whole log as it is now, in one line of JSON. Keep it elsewhere, and hand it to `verify` later."""
-    with given.open() as registry, Progress() as progress:
+    with given.open(asks=True) as registry, Progress() as progress:
         taken = registry.checkpoint(progress)
     if key is not None:
         taken = taken.signed(Path(key))
@@ -118,7 +118,7 @@ def backup(given: Given, file: str, output: str | None) -> None:
     """
     if output is not None and Path(output).exists():
         Checkpoint.read(output)  # only another checkpoint is replaced
-    with given.open() as registry, Progress() as progress:
+    with given.open(asks=True) as registry, Progress() as progress:
         done = registry.backup(file, progress=progress)
     if output is not None:
         done.checkpoint.write(output)
@@ -148,7 +148,7 @@ def export(given: Given, name: str | None, output: str | None, *, cloud_events: 
         raise InvalidArgumentError(msg, hint="Leave out --json, --nl and --csv.", argument="cloud-events")
     if not others:
         needs_file(stage, output, "log.ndjson")
-    with given.open() as registry, Progress() as progress, addressed(name or ""):
+    with given.open(asks=True) as registry, Progress() as progress, addressed(name or ""):
         if not others:
             target: str | BinaryIO = output if output is not None else sys.stdout.buffer
             done = registry.export(target, about, progress=progress)

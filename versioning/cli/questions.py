@@ -75,7 +75,7 @@ _ABOUT: Final = click.argument("address", required=False, metavar="[VERSION|MODE
 def ls(given: Given, name: str | None, *, everything: bool, limit: int | None, after: str | None) -> None:
     """List the models, or the versions of NAME."""
     _refuse_pages(name, everything=everything, limit=limit, after=after)
-    with given.open() as registry:
+    with given.open(asks=True) as registry:
         asked, stage = given.asked(registry), given.stage()
         if name is None:
             stage.rows(MODELS, asked.models(after, limit))
@@ -112,7 +112,7 @@ def _versions_of(asked: Answers, name: str, *, everything: bool) -> tuple[Versio
 @QUESTION
 def show(given: Given, address: str) -> None:
     """Show everything that is known about a model or a version."""
-    with given.open() as registry, addressed(address):
+    with given.open(asks=True) as registry, addressed(address):
         asked, stage = given.asked(registry), given.stage()
         if parse_address(address).version is None:
             stage.record(MODELS, asked.model(model_named(address)))
@@ -126,7 +126,7 @@ def show(given: Given, address: str) -> None:
 @QUESTION
 def resolve(given: Given, address: str) -> None:
     """Show which version answers: the primary of NAME, the one with a number, or the highest of a range (NAME@^1.2)."""
-    with given.open() as registry, addressed(address):
+    with given.open(asks=True) as registry, addressed(address):
         asked = given.asked(registry)
         named = parse_address(address)
         if named.name is None:
@@ -164,7 +164,7 @@ def log(given: Given, address: str | None, *, oneline: bool, limit: int | None, 
     `(primary)` marks the event that made the present primary the primary. For a version, every event that names it is
     shown.
     """
-    with given.open() as registry, addressed(address or ""):
+    with given.open(asks=True) as registry, addressed(address or ""):
         asked = given.asked(registry)
         events, is_asked, _ = _history(asked, address)
         newer = None if after is None else {one.position for one in asked.history(after=parse_place(after))}
@@ -211,7 +211,7 @@ def _log_entry(stage: Stage, step: Transition, role: str | None, *, oneline: boo
 @QUESTION
 def replay(given: Given, address: str | None) -> None:
     """Tell what happened, oldest first, in sentences, with the primary before and after each event."""
-    with given.open() as registry, addressed(address or ""):
+    with given.open(asks=True) as registry, addressed(address or ""):
         asked = given.asked(registry)
         about = None if address is None else _history(asked, address)[2]
         given.stage().rows(REPLAYED, asked.replay(about))
@@ -225,7 +225,7 @@ def replay(given: Given, address: str | None) -> None:
 @FORMS
 def diff(given: Given, then: str, now: str | None, model: str | None) -> None:
     """Show what changed from THEN to NOW: moments or positions. Without NOW, up to the end of the log."""
-    with given.open() as registry, addressed(model or ""):
+    with given.open(asks=True) as registry, addressed(model or ""):
         earlier, later = parse_point(then, "THEN"), None if now is None else parse_point(now, "NOW")
         found = registry.diff(earlier, later, None if model is None else model_named(model))
     stage = given.stage()
@@ -263,7 +263,7 @@ def usage(
         named = parse_moment(start, "--from"), parse_moment(end, "--to")
     elif month is not None:
         named = parse_month(month, place)
-    with given.open() as registry, addressed(name or ""):
+    with given.open(asks=True) as registry, addressed(name or ""):
         asked = given.asked(registry)
         start_and_end = named or _present_month(given, asked, place)
         found = asked.usage(*start_and_end, None if name is None else model_named(name), until=drawn)
@@ -300,7 +300,7 @@ def timeline(given: Given, name: str, output: str | None, *, svg: bool) -> None:
     stage, form = given.stage(), "svg" if svg else "html"
     if stage.look == "text":
         needs_file(stage, output, f"timeline.{form}")
-    with given.open() as registry, addressed(name):
+    with given.open(asks=True) as registry, addressed(name):
         asked = given.asked(registry)
         about = asked.version(name).model_id if parse_address(name).version is not None else model_named(name)
         drawn = asked.timeline(about, output, format="svg" if svg else "html")
@@ -322,7 +322,7 @@ def fetch(given: Given, address: str, path: str, *, overwrite: bool) -> None:
 
     Nothing is loaded, so nothing has to be trusted. The digest is checked before FILE has its name.
     """
-    with given.open() as registry, addressed(address):
+    with given.open(asks=True) as registry, addressed(address):
         found = registry.fetch(_version_of(given.asked(registry), address), path, overwrite)
     stage = given.stage()
     if stage.look == "json":

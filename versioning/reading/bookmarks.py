@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from versioning.errors import LogRewoundError
+from versioning.errors import ConcurrencyError, LogRewoundError
 from versioning.ids import Bookmark
 from versioning.store.format import decode
 
@@ -25,9 +25,12 @@ def check_place(store: Store, place: Bookmark, end: int) -> None:
 
     Raises:
         LogRewoundError: the place lies behind the end, or its event is another one.
+        ConcurrencyError: it lies behind what a standby has reached.
         CorruptLogError, NewerFormatError: the event there can't be read.
     """
     if place.position > end:
+        if store.lags and place.position > (reached := store.head()):
+            raise lagging(place.position, reached)
         raise rewound(place.position, end)
     if place.link and not _has(store, place):
         raise rewound(place.position)
@@ -80,6 +83,12 @@ def last_common(store: Store, read: Sequence[Bookmark]) -> int | None:
         read, x=True, key=lambda place: not follows(store.log(place.position - 1, 1, place.position), place)
     )
     return read[lost - 1].position if lost else None
+
+
+def lagging(position: int, reached: int) -> ConcurrencyError:
+    """Return the error for a position that a standby has not reached."""
+    msg = f"This copy of the log has reached position {reached}, and not {position} yet."
+    return ConcurrencyError(msg, rule="R25", hint="Try again in a moment, or ask the primary server.")
 
 
 def rewound(position: int, end: int | None = None, common: int | None = None) -> LogRewoundError:

@@ -252,7 +252,7 @@ class Views:
     def reading(self, view: View[State], past: Past = PRESENT) -> Iterator[Reading[State]]:
         """Read a view as of now, of a position or of a moment, all from one snapshot."""
         end = self._store.head() if past.position is None else past.position
-        if end - self._position(view) > self._batch_events:
+        if not self._store.read_only and end - self._position(view) > self._batch_events:
             # A full disk must not stop reading; an event that can't be read does below, if it counts.
             with contextlib.suppress(StoreError, CorruptLogError, NewerFormatError):
                 self.catch_up(view)
@@ -317,10 +317,17 @@ class Views:
         return reached if self._store.write_view(name, position, reached, latest_us, changed) else position
 
     def status(self, view: View[Any]) -> ViewStatus:
-        """Return how far a view is after it has caught up as far as it can, and what stopped it."""
+        """Return how far a view is after it has caught up as far as it can, and what stopped it.
+
+        Where the store is only read, it stays where it is, and what would stop it is found all the same.
+        """
         problem: VersioningError | None = None
         try:
-            self.catch_up(view)
+            if self._store.read_only:
+                with self.reading(view):  # folds the rest in memory, and finds what stops it
+                    pass
+            else:
+                self.catch_up(view)
         except (CorruptLogError, NewerFormatError) as error:
             problem = error
         position, head = self._position(view), self._store.head()

@@ -37,7 +37,7 @@ from versioning.limits import (
     checked_position,
 )
 from versioning.projections import Usage, UsageLedger, draw_usage
-from versioning.reading.bookmarks import check_place
+from versioning.reading.bookmarks import check_place, lagging
 from versioning.reading.replay import Replayed, replayed
 from versioning.reading.streams import StreamRef
 from versioning.reading.views import LEDGERS, MODELS, PRESENT, Past
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from versioning.reading.kept import Views
     from versioning.reading.streams import Streams
     from versioning.resolving import VersionWanted
+    from versioning.store.contract import Store
 
 
 class Questions:
@@ -364,21 +365,24 @@ def _versions_in(recorded: Recorded) -> tuple[str | None, str | None]:
     return recorded.version_id, getattr(recorded.event, "previous", None)
 
 
-def past_of(moment_or_position: object, head: int, now_us: int, views: Views, workspace: str) -> Past:
+def past_of(moment_or_position: object, store: Store, now_us: int, views: Views, workspace: str) -> Past:
     """Return the past that `at` was given (R25).
 
     Args:
         moment_or_position: an aware datetime, or a position.
-        head: the position of the last event.
+        store: the store whose last event is the end.
         now_us: the present, in microseconds since 1970.
         views: the views of the store, which know the latest timestamp of a workspace.
         workspace: the workspace that is asked about.
 
     Raises:
         InvalidArgumentError: a moment without a time zone, or anything that lies in the future.
+        ConcurrencyError: a position that a standby has not reached.
     """
     if isinstance(moment_or_position, int):
-        position = checked_position(moment_or_position, "moment_or_position")
+        position, head = checked_position(moment_or_position, "moment_or_position"), store.head()
+        if position > head and store.lags:
+            raise lagging(position, head)
         if position > head:
             msg = f"The log ends at position {head}, so nothing is known as of {position}."
             raise InvalidArgumentError(msg, rule="R25", hint="Ask as of a position up to the last.")

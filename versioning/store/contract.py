@@ -138,6 +138,12 @@ class Store(Protocol):
     """File of the store, or None if it is no file. Contents of artifacts lie beside it."""
     leaves_gaps: bool
     """Whether an append that is rolled back leaves positions without a row."""
+    read_only: bool
+    """Whether nothing is written: whatever would is a ReadOnlyError, and kept views stay as they are."""
+
+    @property
+    def lags(self) -> bool:
+        """Return whether this is a copy that may be behind the log to which others append."""
 
     def append(self, rows: Sequence[Row]) -> range:
         """Record all rows or none, and return their positions.

@@ -4,7 +4,7 @@ The law of this room: **what a URL says is checked here, once, before anything i
 of it that could be one of a password.
 
 To add an option: its line in the table of its engine, or in `_OPTIONS` if every store takes it. To add a store: its
-form of a location, and its branch in `location_of`, `open_store` and `holds_store`.
+form of a location, and its branch in `location_of`, `open_store` and `access_to`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import functools
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from versioning.errors import InvalidArgumentError, shown
@@ -68,12 +68,15 @@ class SQLiteLocation(NamedTuple):
 
 
 Location: TypeAlias = "SQLiteLocation | Settings"
+Access: TypeAlias = Literal["read", "write"]
+"""What may be done with a store: to read it, or to write to it too."""
 
 
-def open_store(place: str | Path) -> Store:
+def open_store(place: str | Path, *, read_only: bool = False) -> Store:
     """Open the store that a URL or a path means; what PostgreSQL needs is imported for its URLs only.
 
     Args:
+        read_only: whether the store is only read. It has to be there then; nothing is made, mended or written.
         place: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host/database`,
             percent-decoded and with options such as `?timeout_s=5`, or a Path to a SQLite file, taken literally.
 
@@ -82,12 +85,44 @@ def open_store(place: str | Path) -> Store:
         StoreError: the store can't be opened.
         NewerFormatError: a newer release wrote it.
     """
-    location = location_of(place)
+    location = location_of(place, read_only=read_only)
     if isinstance(location, SQLiteLocation):
-        return SQLiteRecorder(location.path, timeout_s=location.timeout_s, durability=location.durability)
+        if read_only and location.path is None:
+            msg = "A store in memory begins empty, so there is nothing to read."
+            raise InvalidArgumentError(msg, hint="Name a file or a database.", argument="read_only")
+        return SQLiteRecorder(
+            location.path, timeout_s=location.timeout_s, durability=location.durability, read_only=read_only
+        )
     from versioning.store import postgres  # noqa: PLC0415 - for its URLs only
 
     return postgres.PostgresRecorder(location)
+
+
+def access_to(place: str | Path) -> Access | None:
+    """Return whether `open_store` could write there, or only read; None if it would make a store. Nothing is made.
+
+    Raises:
+        InvalidArgumentError: it has another form.
+        StoreError: the database can't be reached.
+        NewerFormatError: a newer release wrote it.
+    """
+    location = location_of(place, read_only=True)
+    if isinstance(location, SQLiteLocation):
+        return None if location.path is None else _access_to_file(location.path)
+    from versioning.store import postgres  # noqa: PLC0415 - for its URLs only
+
+    return postgres.access_to(location)
+
+
+def _access_to_file(path: Path) -> Access | None:
+    try:
+        if path.stat().st_size == 0:
+            return None
+    except OSError:
+        return None
+    may_write = functools.partial(os.access, effective_ids=os.access in os.supports_effective_ids)
+    folder = Path(os.path.realpath(path)).parent  # where SQLite has the files beside it
+    return "write" if may_write(path, os.W_OK) and may_write(folder, os.W_OK) else "read"
 
 
 def holds_store(place: str | Path) -> bool:
@@ -98,15 +133,7 @@ def holds_store(place: str | Path) -> bool:
         StoreError: the database can't be reached.
         NewerFormatError: a newer release wrote it.
     """
-    location = location_of(place)
-    if isinstance(location, SQLiteLocation):
-        try:
-            return location.path is not None and location.path.stat().st_size > 0
-        except OSError:
-            return False
-    from versioning.store import postgres  # noqa: PLC0415 - for its URLs only
-
-    return postgres.holds_store(location)
+    return access_to(place) is not None
 
 
 def foreign_log_at(place: str | Path) -> ForeignLog | None:
@@ -167,8 +194,8 @@ def is_postgres(place: str | Path) -> bool:
     return isinstance(place, str) and place.startswith(("postgresql:", "postgres:"))
 
 
-def location_of(place: object) -> Location:
-    """Return what a URL or a path says.
+def location_of(place: object, *, read_only: bool = False) -> Location:
+    """Return what a URL or a path says; `read_only` is for a database that is only read.
 
     Raises:
         InvalidArgumentError: it has another form, or an option that is not known.
@@ -186,7 +213,7 @@ def location_of(place: object) -> Location:
     if scheme == "sqlite" and colon:
         return _sqlite_location(rest)
     if scheme in {"postgresql", "postgres"} and colon:
-        return _postgres_location(rest)
+        return _postgres_location(rest, read_only=read_only)
     is_named = colon and _is_scheme(scheme)
     msg = f"The scheme {scheme}: is not one of a store." if is_named else "The URL of the store has no scheme."
     raise _invalid(msg)
@@ -345,7 +372,7 @@ def _checked_path(path: str | Path) -> Path:
 # PostgreSQL.
 
 
-def _postgres_location(rest: str) -> Settings:
+def _postgres_location(rest: str, *, read_only: bool) -> Settings:
     """Read what follows `postgresql:`."""
     from versioning.store.postgres_connections import settings_of  # noqa: PLC0415 - for its URLs only
 
@@ -381,4 +408,4 @@ def _postgres_location(rest: str) -> Settings:
     if "dbname" not in libpq:
         msg = "The URL of the store names no database."
         raise invalid(msg)
-    return settings_of(libpq, **_POSTGRES_DEFAULTS | options)
+    return settings_of(libpq, **_POSTGRES_DEFAULTS | options, read_only=read_only)

@@ -27,15 +27,16 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from versioning.errors import InvalidArgumentError, NewerFormatError, StoreError, shown, verbatim
+from versioning.errors import InvalidArgumentError, NewerFormatError, ReadOnlyError, StoreError, shown, verbatim
 from versioning.limits import INTEGER_MAX
 from versioning.store import recorder
 from versioning.store.contract import AppendConflict
 from versioning.store.postgres_connections import Clock, Pool, connect, now_us
+from versioning.store.postgres_errors import quoted
 from versioning.store.postgres_gaps import Gaps
 from versioning.store.postgres_libpq import BIGINT, BOOLEAN, BYTEA, NOT_OURS, OURS, TEXT, array
 from versioning.store.postgres_listener import Listener, Waiter
-from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended, statements
+from versioning.store.recorder import Recorder, WouldWaitError, read_only, snapshot_ended, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from versioning.store.contract import KeptRow, Lease, LogRow, Row
+    from versioning.store.opening import Access
     from versioning.store.postgres_connections import Settings
     from versioning.store.postgres_libpq import Connection
 
@@ -86,18 +88,14 @@ def _digest(*names: str) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
 
 
-def _quoted(schema: str) -> str:
-    return '"' + schema.replace('"', '""') + '"'
-
-
 def _statements(schema: str) -> dict[str, bytes]:
     """Return the statements on the tables of a schema."""
-    quoted, key = _quoted(schema), _digest(schema)
+    place, key = quoted(schema), _digest(schema)
     # A function that is not stable, so that no planner tries it. What it sets can't be set, as the name has no dot.
     checked = f"CASE WHEN {OURS} THEN %s ELSE set_config('{NOT_OURS}','',true)::integer END"
     words = {
-        "schema": quoted,
-        "schema_text": quoted.replace("'", "''"),
+        "schema": place,
+        "schema_text": place.replace("'", "''"),
         "writers": f"{checked % _WRITERS},{key}",
         "lease": checked % _LEASES,
         "writers_lock": f"classid={_WRITERS} AND objid={key} AND objsubid=2",
@@ -163,7 +161,8 @@ class PostgresRecorder(Recorder):
     leaves_gaps: bool = True
 
     def __init__(self, settings: Settings) -> None:
-        """Connect, and make the tables if they are missing."""
+        """Connect, and make the tables if they are missing, unless they are only read."""
+        self.read_only = settings.read_only
         self._pool = Pool(settings, _statements(settings.schema))
         self._where = settings.where
         self._gaps = Gaps(self._pool, self._where)
@@ -173,8 +172,11 @@ class PostgresRecorder(Recorder):
         weakref.finalize(self, self._pool.close)
         try:
             with self._pool.use() as connection:
-                _migrate(connection, settings)
-                _check_sequence(connection, settings)
+                if self.read_only:
+                    _check_tables(connection, settings)
+                else:
+                    _migrate(connection, settings)
+                    _check_sequence(connection, settings)
         except BaseException:
             self.close()
             raise
@@ -185,6 +187,10 @@ class PostgresRecorder(Recorder):
 
     def close(self) -> None:
         self._pool.close()
+
+    @property
+    def lags(self) -> bool:
+        return self._pool.lags
 
     # Asking.
 
@@ -212,6 +218,8 @@ class PostgresRecorder(Recorder):
     def append(self, rows: Sequence[Row]) -> range:
         if not rows:
             return range(0)
+        if self.read_only:
+            raise read_only(self._where)
         connection = None
         try:
             with self._pool.use() as connection:
@@ -270,6 +278,9 @@ class PostgresRecorder(Recorder):
 
     def waiter(self) -> Waiter:
         self._pool.check()
+        if self.lags:
+            msg = f"{self._where} is a standby, where nobody can tell which gaps in the positions will be filled."
+            raise ReadOnlyError(msg, hint="Follow the log on the primary server.")
         return Waiter(self._listener)
 
     # The time.
@@ -331,6 +342,8 @@ class PostgresRecorder(Recorder):
 
     @contextlib.contextmanager
     def view_session(self, *names: str, waits: bool) -> Iterator[_ViewSession]:
+        if self.read_only:
+            raise read_only(self._where)
         with self._pool.use() as connection:
             connection.run(_BEGIN)
             try:
@@ -345,6 +358,8 @@ class PostgresRecorder(Recorder):
                 raise
 
     def lease(self, name: str) -> Lease | None:
+        if self.read_only:
+            raise read_only(self._where)
         key = _digest(self._pool.settings.schema, name)
         connection = self._pool.connect(patient=True)
         try:
@@ -373,11 +388,15 @@ def _check_sequence(connection: Connection, settings: Settings) -> None:
     Raises:
         StoreError: the sequence is behind the log.
     """
+    if _is_behind(connection):
+        raise _behind(settings)
+
+
+def _is_behind(connection: Connection) -> bool:
     ((drawn, head, may_look),) = connection.ask("sequence")
     if drawn is None:  # nobody has drawn yet; only who may look knows where it begins
         ((drawn,),) = connection.ask("sequence_start") if may_look else ((0,),)
-    if drawn < head:
-        raise _behind(settings)
+    return bool(drawn < head)
 
 
 def _behind(settings: Settings) -> StoreError:
@@ -408,8 +427,10 @@ def migrate(settings: Settings) -> None:
         connection.finish()
 
 
-def holds_store(settings: Settings) -> bool:
-    """Return whether our tables are there already.
+def access_to(settings: Settings) -> Access | None:
+    """Return whether this user may keep views there, or only read; None if our tables are not there.
+
+    A logical replica, whose sequence stays behind, is to be read only, too.
 
     Raises:
         StoreError: the database can't be reached.
@@ -417,9 +438,25 @@ def holds_store(settings: Settings) -> bool:
     """
     connection = connect(settings, _statements(settings.schema), Clock())
     try:
-        return _version(connection, settings) is not None
+        if _version(connection, settings) is None:
+            return None
+        ((may_write,),) = connection.ask("may_write")
+        is_copy = connection.is_standby or _is_behind(connection)
+        return "write" if may_write and not is_copy else "read"
     finally:
         connection.finish()
+
+
+def _check_tables(connection: Connection, settings: Settings) -> None:
+    """Check that our tables are there; nothing is made.
+
+    Raises:
+        StoreError: there are none, or those of an older release.
+        NewerFormatError: a newer release made them.
+    """
+    if _version(connection, settings) is None:
+        msg = f"{settings.where} has no tables of ours in the schema {shown(settings.schema)}."
+        raise StoreError(msg, hint="Check the URL for a typo: {migrate} makes them, where it may write.")
 
 
 def _migrate(connection: Connection, settings: Settings) -> None:
@@ -444,11 +481,15 @@ def _version(connection: Connection, settings: Settings) -> int | None:
 
     Raises:
         NewerFormatError: it is one of a newer release.
+        StoreError: it is one of an older release.
     """
     ((_, is_there),) = connection.ask("has_version", settings.schema)
     if not is_there:
         return None
     ((version,),) = connection.ask("version")
+    if version is None or version < SCHEMA:
+        msg = f"{settings.where} has tables of an older release in the schema {shown(settings.schema)}."
+        raise StoreError(msg, hint="Let {migrate} of this release bring them up to date, where it may write.")
     if version != SCHEMA:
         there = f"tables of version {version} in the schema {shown(settings.schema)}"
         msg = f"{settings.where} has {there}; this release knows version {SCHEMA}."
@@ -459,7 +500,7 @@ def _version(connection: Connection, settings: Settings) -> int | None:
 def _make_tables(connection: Connection, settings: Settings) -> None:
     ((has_schema, _),) = connection.ask("has_version", settings.schema)
     if not has_schema:
-        connection.run(f"CREATE SCHEMA {_quoted(settings.schema)}")
+        connection.run(f"CREATE SCHEMA {quoted(settings.schema)}")
     made = _statements(settings.schema)
     try:
         connection.run(";".join(made[name].decode() for name in SQL if name.startswith("create_")))

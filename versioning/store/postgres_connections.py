@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from versioning.errors import StoreError, shown
 from versioning.processes import inherited_by, look
-from versioning.store.postgres_errors import closed, pooled
+from versioning.store.postgres_errors import Rights, closed, pooled
 from versioning.store.postgres_libpq import Connection, Secret
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Settings(NamedTuple):
     connect_timeout_s: float
     lock_timeout_s: float
     statement_timeout_s: float
+    read_only: bool = False
+    """Whether the database is only read, so that a standby is as good as the primary server."""
 
     @property
     def where(self) -> str:
@@ -74,12 +76,13 @@ def settings_of(
     connect_timeout_s: float,
     lock_timeout_s: float,
     statement_timeout_s: float,
+    read_only: bool = False,
 ) -> Settings:
     """Return settings from libpq's parameters and our own options."""
     fixed = {  # libpq's environment must not change these
         "client_encoding": "UTF8",
         "options": "",
-        "target_session_attrs": "primary",
+        "target_session_attrs": "any" if read_only else "primary",
         "keepalives": "1",  # a peer that is gone is noticed by TCP itself
         "keepalives_idle": "10",
         "keepalives_interval": "5",
@@ -98,6 +101,7 @@ def settings_of(
         connect_timeout_s,
         lock_timeout_s,
         statement_timeout_s,
+        read_only,
     )
 
 
@@ -135,6 +139,7 @@ def connect(settings: Settings, statements: Mapping[str, bytes], clock: Clock, *
             the way does not keep to a session.
     """
     connection = Connection(settings.conninfo, settings.where, statements, settings.connect_timeout_s)
+    connection.rights = Rights(settings.schema, settings.read_only)
     try:
         _set_up(connection, settings, clock, is_known=is_known)
     except BaseException:
@@ -158,6 +163,8 @@ def _set_up(connection: Connection, settings: Settings, clock: Clock, *, is_know
         "lock_timeout": _milliseconds(settings.lock_timeout_s),
         **_WANTED,
     }
+    if settings.read_only:
+        wanted["default_transaction_read_only"] = "on"
     calls = ",".join(
         f"CASE WHEN {_value_of(name)} IS NOT NULL THEN pg_catalog.set_config('{name}','{value}',false) END"
         for name, value in wanted.items()
@@ -177,10 +184,10 @@ def _tried(connection: Connection, calls: str, served_by: int, clock: Clock) -> 
     """Set up the session if this process serves it, and return whether it does."""
     before_us = now_us()
     # The settings first, in a statement of their own: until then the user's time limits are those of the session.
-    ((connection.pid, connection.backend, server_us),) = connection.run(
+    ((connection.pid, connection.backend, server_us, connection.is_standby),) = connection.run(
         f"SELECT CASE WHEN pg_catalog.pg_backend_pid()={served_by} THEN pg_catalog.concat({calls}) END;"
-        f"SELECT pid,pid || '/' || {_microseconds('backend_start')},{_microseconds('clock_timestamp()')} "
-        "FROM pg_catalog.pg_stat_activity WHERE pid=pg_catalog.pg_backend_pid()"
+        f"SELECT pid,pid || '/' || {_microseconds('backend_start')},{_microseconds('clock_timestamp()')},"
+        "pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_stat_activity WHERE pid=pg_catalog.pg_backend_pid()"
     )
     connection.ours = f"pg_backend_pid()={connection.pid}"
     clock.set(server_us, before_us, now_us())
@@ -233,6 +240,8 @@ class Pool:
         self.settings = settings
         self.settled = 0
         """Position up to which no other row can still become visible."""
+        self.lags = False
+        """Whether the server that was reached last is a standby."""
         self._statements = statements
         self._closed: StoreError | None = None
         self._was_reached = False
@@ -271,6 +280,7 @@ class Pool:
                 time.sleep(RETRY_S)
                 continue
             self._was_reached = True
+            self.lags = connection.is_standby
             self.settled = 0  # it may be another server than before, which took over from it
             self._open.add(connection)
             return connection

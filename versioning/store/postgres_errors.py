@@ -9,9 +9,9 @@ To add one: its line in `_SENTENCES`, by SQLSTATE or by the class of a SQLSTATE.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
-from versioning.errors import StoreError, shown
+from versioning.errors import StoreError, shown, verbatim
 
 _SENTENCES: Final = {
     "08": ("can't be reached", "Look whether the server is running, and at the network."),
@@ -124,3 +124,50 @@ def unreachable(where: str, message: str) -> StoreError:
 def silent(where: str, seconds: float) -> StoreError:
     """Return the error of a server that did not answer in time."""
     return StoreError(f"{where} did not answer within {seconds:g} s.", hint=_SENTENCES["08"][1])
+
+
+# What a user may not do.
+
+_GRANTS: Final = {
+    "schema_version": ("SELECT", "SELECT"),
+    "stored_events": ("SELECT", "SELECT, INSERT"),
+    "stored_positions": ("", "USAGE"),
+    "store_ids": ("SELECT", "SELECT"),
+    "kept_views": ("SELECT", "SELECT, INSERT, UPDATE, DELETE"),
+    "kept_rows": ("SELECT", "SELECT, INSERT, UPDATE, DELETE"),
+}
+"""Least rights on each of our tables, and on the sequence: to read, and to write too."""
+
+
+class Rights(NamedTuple):
+    """The rights that a store needs."""
+
+    schema: str
+    read_only: bool
+
+    def grants(self, role: str) -> dict[str, str]:
+        """Return the statements that grant a role what it needs, and no more, by what they are about."""
+        place, who = quoted(self.schema), quoted(role)
+        found = {self.schema: f"GRANT USAGE ON SCHEMA {place} TO {who};"}
+        for name, (to_read, to_write) in _GRANTS.items():
+            if rights := to_read if self.read_only else to_write:
+                kind = "SEQUENCE " if name == "stored_positions" else ""
+                found[name] = f"GRANT {rights} ON {kind}{place}.{name} TO {who};"
+        return found
+
+    def denied(self, where: str, message: str, role: str) -> StoreError:
+        """Return the error of a user who lacks a right; the server's words, in whatever language, name the object."""
+        for name, grant in sorted(self.grants(role).items(), key=lambda one: one[0] == self.schema):
+            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message):
+                kind = "schema" if name == self.schema else "sequence" if name == "stored_positions" else "table"
+                msg = f"{where} does not allow the user {shown(role)} what is needed on the {kind} {shown(name)}."
+                hint = f"Let its owner run: {verbatim(grant)}"
+                return StoreError(msg, hint=hint, sqlstate="42501", object=name)
+        error = store_error(where, "42501")
+        sentence = f"{error.sentence[:-1]}: {shown(message)}."
+        return StoreError(sentence, hint=error.hint_text, sqlstate="42501")
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it literally."""
+    return '"' + name.replace('"', '""') + '"'

@@ -31,6 +31,11 @@ picked by anything but their position can't show gaps: settle on the whole log f
 *A snapshot* must see everything up to the position that it hands out. It settles inside its own transaction; if
 somebody could still fill a gap, that row would not be seen by this transaction even after it came. So the transaction
 is given up, the writers are waited for, and another one begins, which stops at the settled position.
+
+*A standby* sees the rows of the primary server in the order of their commits, and none of its locks. So nobody can tell
+there whether a gap will be filled, and answers stop before the first one. What a kept view has read was settled on the
+primary server, in a transaction that came after all those rows: up to there, gaps count as settled on the standby too.
+An append that was rolled back therefore holds a standby up until some view is written back on the primary server.
 """
 
 from __future__ import annotations
@@ -66,9 +71,16 @@ class Gaps:
         Raises:
             StoreError: a transaction that appends takes too long.
         """
+        if connection.is_standby:
+            return self._settle_standby(connection)
         ((position, holders, _),) = connection.ask("settle", self._pool.settled, COUNTED_MAX)
         if holders:
             self._await_writers(connection, set(holders.split(",")))
+        self._pool.settled = position
+        return cast("int", position)
+
+    def _settle_standby(self, connection: Connection) -> int:
+        ((position,),) = connection.ask("settle_standby", self._pool.settled)
         self._pool.settled = position
         return cast("int", position)
 
@@ -104,6 +116,9 @@ class Gaps:
 
     def begin_snapshot(self, connection: Connection) -> int:
         """Begin a transaction that stands still, and return the position up to which it sees everything."""
+        if connection.is_standby:
+            connection.begin_snapshot(self._pool.settled, COUNTED_MAX)
+            return self._settle_standby(connection)
         position, holders = connection.begin_snapshot(self._pool.settled, COUNTED_MAX)
         if holders is None:
             self._pool.settled = position

@@ -46,6 +46,8 @@ from versioning.store.postgres_errors import ended, forked, pooled, silent, stor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from versioning.store.postgres_errors import Rights
+
 OURS: Final = "\0"
 """Stands in a statement for the condition that it runs in our session; no name of a schema can hold it."""
 NOT_OURS: Final = "not_a_session_of_versioning"
@@ -158,6 +160,10 @@ class Connection:
         """Condition, in SQL, that a statement runs in the session that was set up."""
         self.is_shared = False
         """Whether it was found that a pooler gives the process that serves it to others, too."""
+        self.is_standby = False
+        """Whether the server is a copy that follows another one, and takes no commands."""
+        self.rights: Rights | None = None
+        """What the user may need a right to, for the error that says which one is missing."""
         self.answer_s = answer_s
         """Seconds within which the server must answer a statement."""
         self.is_broken = False
@@ -288,6 +294,11 @@ class Connection:
             raise ended(self._where, state, message) if state else self._ended()
         if state in {_NOT_PREPARED, _PREPARED_ALREADY} or NOT_OURS in message:
             raise self._shared()
+        by = result.error_field(self._pq.DiagnosticField.SOURCE_FUNCTION)
+        if (
+            state == "42501" and self.rights is not None and by != b"check_enable_rls"
+        ):  # a policy hides rows: no grant helps
+            raise self.rights.denied(self._where, message, (self.pg.user or b"").decode(errors="replace"))
         raise store_error(self._where, state, message, constraint or None)
 
     def _ended(self) -> StoreError:

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
-from versioning.errors import StoreError
+from versioning.errors import ReadOnlyError, StoreError
 from versioning.limits import INTEGER_MAX
 from versioning.store import contract
 from versioning.store.contract import LIVE, KeptRow, ViewPosition
@@ -144,8 +144,19 @@ class Waiter(contract.Waiter):
         self.closed = True
 
 
+def read_only(where: str) -> ReadOnlyError:
+    """Return the error of a store that is only read; `where` names the database."""
+    return ReadOnlyError(f"{where} was opened with read_only, so nothing is written to it.")
+
+
 class Recorder(contract.Store):
     """A store on SQL. Docstrings of its methods stand in `contract.py`."""
+
+    read_only: bool = False
+
+    @property
+    def lags(self) -> bool:
+        return False
 
     @abstractmethod
     def ask(self, name: str, *values: object) -> list[Any]:

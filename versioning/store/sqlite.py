@@ -28,7 +28,7 @@ from versioning.processes import look
 from versioning.store import recorder
 from versioning.store.contract import Row, StoreWarning
 from versioning.store.file_lease import FileLease
-from versioning.store.recorder import Recorder, WouldWaitError, snapshot_ended
+from versioning.store.recorder import Recorder, WouldWaitError, read_only, snapshot_ended
 from versioning.store.sqlite_connections import (
     SQL,
     Connections,
@@ -38,6 +38,7 @@ from versioning.store.sqlite_connections import (
     fetch,
 )
 from versioning.store.sqlite_errors import BUSY, forked, primary_code, store_error
+from versioning.store.sqlite_reading import ReadingConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,7 +59,7 @@ ROWS_AT_ONCE: Final = 100
 _APPEND: Final = SQL["append"]
 _ONE_MORE: Final = f",({','.join('?' * len(Row._fields))})"
 
-_warned: Final[set[Path]] = set()
+_warned: Final[set[Path | None]] = set()
 """Files of which a warning was logged: one, since it is about all of them."""
 
 
@@ -113,7 +114,9 @@ class Snapshot(recorder.Snapshot):
             raise snapshot_ended(connections.where)
         if not connections.has(connection):
             raise forked(connections.where)
-        return fetch(connection, connections.where, SQL[name], values)
+        rows = fetch(connection, connections.where, SQL[name], values)
+        connections.check(connection)
+        return rows
 
     def texts(self, texts: Sequence[str]) -> object:
         return json.dumps(texts)
@@ -135,6 +138,7 @@ class Snapshot(recorder.Snapshot):
                 copy.execute("PRAGMA journal_mode=OFF")  # a copy that is not whole is thrown away
                 copy.execute("PRAGMA synchronous=OFF")
                 cast("sqlite3.Connection", self._connection).backup(copy, pages=PAGES_AT_ONCE, progress=tell)
+            self._connections.check(cast("sqlite3.Connection", self._connection))
         except sqlite3.Error as error:
             raise store_error(error, f"The copy {shown(str(file))}") from error
 
@@ -174,6 +178,7 @@ class SQLiteRecorder(Recorder):
         timeout_s: how long to wait while others write.
         durability: `commit`: what was recorded survives a power cut; `checkpoint`: the last seconds may be lost, and
             the rest is intact.
+        read_only: whether the file is only read; it has to be there then.
 
     Raises:
         StoreError: the file can't be opened, or is not ours.
@@ -182,12 +187,24 @@ class SQLiteRecorder(Recorder):
 
     leaves_gaps: bool = False
 
-    def __init__(self, path: Path | None, *, timeout_s: float = TIMEOUT_S, durability: Durability = "commit") -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        durability: Durability = "commit",
+        read_only: bool = False,
+    ) -> None:
         """Open the file, and make it if it is missing."""
         self.path: Path | None = None if path is None else Path(os.path.abspath(path))  # noqa: PTH100 - keeps links
-        self._connections: Connections = (
-            MemoryConnections(timeout_s) if self.path is None else FileConnections(self.path, timeout_s, durability)
-        )
+        self.read_only = read_only
+        self._connections: Connections
+        if self.path is None:
+            self._connections = MemoryConnections(timeout_s)
+        elif read_only:
+            self._connections = ReadingConnections(self.path, timeout_s)
+        else:
+            self._connections = FileConnections(self.path, timeout_s, durability)
         self.durability = durability
         """Moment from which what was recorded survives a power cut: `commit` or `checkpoint`."""
         self._timeout_s = timeout_s
@@ -208,6 +225,8 @@ class SQLiteRecorder(Recorder):
             return range(0)
         look()
         connections = self._connections
+        if self.read_only:
+            raise read_only(connections.where)
         if count <= ROWS_AT_ONCE and connections.group is not None:
             end = 1 + connections.group.append(functools.partial(_insert, rows), self._timeout_s)
             return range(end - count, end)
@@ -227,6 +246,7 @@ class SQLiteRecorder(Recorder):
         broken = True
         try:
             rows = fetch(connection, connections.where, SQL[name], values)
+            connections.check(connection)
             broken = False
         finally:
             connections.give_reader(connection, broken=broken)
@@ -275,6 +295,8 @@ class SQLiteRecorder(Recorder):
             writer.execute(f"PRAGMA busy_timeout={int(self._timeout_s * 1_000)}")
 
     def lease(self, name: str) -> Lease | None:
+        if self.read_only:
+            raise read_only(self._connections.where)
         if self.path is not None:
             real = os.path.realpath(self.path)  # whoever came by a link means the same file
             return FileLease.taken(Path(f"{real}-{name}"), self.path.stat().st_mode & 0o777)
@@ -292,7 +314,7 @@ class SQLiteRecorder(Recorder):
         Those releases can, very rarely, lose commits when a write-ahead log is reset while another connection writes.
         The threads of one registry share the connection that writes.
         """
-        if self.path is None or sqlite3.sqlite_version_info >= WAL_RESET_MENDED or _warned:
+        if sqlite3.sqlite_version_info >= WAL_RESET_MENDED or _warned:
             return
         who = self._connections.other_writers()
         if who is not None and not _warned:

@@ -98,6 +98,22 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
     connection.execute("COMMIT")
 
 
+def check_tables(connection: sqlite3.Connection, where: str) -> None:
+    """Check that our tables are there, in the form of this release; nothing is made.
+
+    Raises:
+        NewerFormatError: a newer release made them.
+        StoreError: there are none, or those of an older release or another application.
+        sqlite3.Error: the database can't be read.
+    """
+    if _is_ours(connection, where):
+        return
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not there.issuperset(TABLES):
+        msg = f"{where} has no tables of ours."
+        raise StoreError(msg, hint="Check the URL for a typo: {migrate} makes them, where the file may be written to.")
+
+
 def _is_ours(connection: sqlite3.Connection, where: str) -> bool:
     """Return whether our tables are there. A file restored from a dump has them without the marks in the header."""
     begins = not connection.in_transaction
@@ -112,6 +128,9 @@ def _is_ours(connection: sqlite3.Connection, where: str) -> bool:
         raise NewerFormatError(msg)
     if application == APPLICATION_ID and schema == SCHEMA:
         return True
+    if application == APPLICATION_ID:
+        msg = f"{where} was written by an older release: its tables have version {schema}, and {SCHEMA} is needed here."
+        raise StoreError(msg, hint="Let {migrate} of this release bring them up to date, where it may be written to.")
     tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
     foreign = [name for name, statement in tables if TABLES.get(name) != statement]
     if (application, schema) != (0, 0) or foreign:
@@ -151,7 +170,7 @@ class FileConnections:
         inherited_by(self)
         _STORES.add(self)
         with self._writing:  # a fork meanwhile finds it busy
-            self._writer = self._create()
+            self._writer = self._create()  # a file that is only read has none
         for one in list(_STORES):
             if one is not self and one.means(_identity(path)):
                 one.is_shared = self.is_shared = True
@@ -188,7 +207,7 @@ class FileConnections:
             raise
         return connection
 
-    def _create(self) -> sqlite3.Connection:
+    def _create(self) -> sqlite3.Connection | None:
         """Open the file, or make it, and return the connection that writes."""
         try:
             has_folder, is_folder = self._path.parent.is_dir(), self._path.is_dir()
@@ -303,8 +322,8 @@ class FileConnections:
         except sqlite3.Error:
             broken = True
         if broken:
-            connection.close()
             self._readers.discard(connection)
+            self._forget(connection)
         else:
             self._idle.append(connection)
         if self._lost is not None:
@@ -337,8 +356,14 @@ class FileConnections:
         with contextlib.suppress(IndexError):  # until there is none
             while True:
                 connection = self._idle.pop()
-                connection.close()
                 self._readers.discard(connection)
+                self._forget(connection)
+
+    def _forget(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Check that what was just read is true: so it is, wherever SQLite's locks are held."""
 
     def version(self) -> object:
         """Return a value that is another one after every commit, whoever made it."""
@@ -463,6 +488,9 @@ class MemoryConnections:
     def has(self, connection: sqlite3.Connection) -> bool:  # noqa: ARG002 - there is one
         look()
         return self._lost is not forked
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Do nothing: nobody else can change a memory."""
 
     def version(self) -> object:
         look()

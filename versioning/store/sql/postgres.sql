@@ -68,6 +68,11 @@ JOIN pg_namespace ON pg_namespace.oid=relnamespace WHERE nspname=$1 AND relname=
 -- Version of the tables.
 SELECT max(version) FROM {schema}.schema_version;
 
+-- name: may_write
+-- Whether this user may keep views.
+SELECT bool_and(has_table_privilege('{schema_text}.' || name,one)) AND
+(SELECT reset_val FROM pg_settings WHERE name='default_transaction_read_only')='off' FROM unnest(ARRAY['kept_views','kept_rows']) AS name, unnest(ARRAY['INSERT','UPDATE','DELETE']) AS one;
+
 -- name: sequence
 -- The last position that was drawn, NULL if none was; the last that is recorded, looked at before; and whether this
 -- user may look closer. Who may not draw can't be behind.
@@ -134,6 +139,16 @@ position-$1=(SELECT count(*) FROM {schema}.stored_events WHERE position>$1) THEN
     WHERE locktype='advisory' AND granted AND {writers_lock}
     AND database=(SELECT oid FROM pg_database WHERE datname=current_database())
 ) END, pg_backend_pid() FROM (SELECT coalesce(max(position),0) AS position FROM {schema}.stored_events) AS head;
+
+-- name: settle_standby
+-- On a standby, where no lock of a writer is seen: the last position before the first gap behind position $1. What a
+-- kept view has read was settled on the primary server before it was kept; what is no view of the log has no moment.
+WITH known AS (
+    SELECT greatest($1::bigint,(SELECT max(position) FROM {schema}.kept_views WHERE latest_us>0)) AS position
+), behind AS (
+    SELECT stored_events.position,known.position+row_number() OVER (ORDER BY stored_events.position) AS wanted
+    FROM {schema}.stored_events,known WHERE stored_events.position>known.position
+) SELECT coalesce(min(wanted) FILTER (WHERE position<>wanted)-1,max(position),(SELECT position FROM known)) FROM behind;
 
 -- name: holders
 -- Transactions that hold the writers' lock.
