@@ -415,6 +415,7 @@ class Answering(RegistryMachine):
     """The example of the machine's docstring."""
 
     policy = Policy(losing_primary="refuse")
+    clear_primary = None  # type: ignore[assignment]  # a command that this service never gives
 
     @invariant()
     def somebody_answers(self) -> None:

@@ -8,8 +8,10 @@ event, by its link: a log that was restored to an older copy is noticed, however
 from __future__ import annotations
 
 import collections
+import contextlib
 from typing import TYPE_CHECKING, Final, Self
 
+from versioning.errors import CorruptLogError, NewerFormatError
 from versioning.ids import Bookmark, bookmark_of
 from versioning.reading.bookmarks import check_place, follows, last_common, rewound
 from versioning.store.format import decode
@@ -88,10 +90,13 @@ class Follower:
         self._waiter.close()
 
     def _remember(self, after: Bookmark) -> None:
-        """Remember the event at the place where this begins; a bare position may have none, in a gap of PostgreSQL."""
-        rows = self._store.log(after.position - 1, 1, after.position)
-        if rows:
-            self._read.append(Bookmark(after.position, decode(*rows[0]).chain))
+        """Remember the event at the place where this begins; a bare position may have none, in a gap of PostgreSQL.
+
+        One that can't be read is not remembered: whoever goes on behind it does so on purpose.
+        """
+        with contextlib.suppress(CorruptLogError, NewerFormatError):
+            for row in self._store.log(after.position - 1, 1, after.position):
+                self._read.append(Bookmark(after.position, decode(*row).chain))
 
     def _next_rows(self) -> list[LogRow]:
         """Read on behind the last event that was looked at, which has to be there."""

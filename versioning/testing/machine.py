@@ -9,6 +9,7 @@ the oracle and with the laws of `walks`. Subclass it to look for stories that br
 
     class Answering(RegistryMachine):
         policy = Policy(losing_primary="refuse")
+        clear_primary = None  # a command that this service never gives
 
         @invariant()
         def somebody_answers(self):
