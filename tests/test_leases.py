@@ -279,11 +279,15 @@ class TestTheFile:
         assert file_lease.FileLease.taken(path, 0o600) is None
         lease.close()
 
-    def test_what_a_child_inherits_is_only_closed(self, path: Path) -> None:
+    @pytest.mark.parametrize("is_told", [False, True], ids=["by a hook", "by its first look"])
+    def test_what_a_child_inherits_is_only_closed(self, path: Path, is_told: bool) -> None:
         lease = file_lease.FileLease.taken(path, 0o600)
         assert lease is not None
         lease._pid = os.getppid()  # as in a child, but where coverage sees it
-        file_lease._after_fork_in_child()
+        if is_told:
+            lease.begin_in_child()
+        else:
+            file_lease._after_fork_in_child()
         assert lease._descriptor is None
         assert path.exists()
 
