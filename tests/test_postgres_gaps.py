@@ -72,6 +72,48 @@ class TestGaps:
         assert positions(recorder.log(0, 10, 9)) == [1, 2, 3]
         assert recorder.log(3, 10, 9) == []
 
+    def test_an_old_gap_is_not_looked_at_again(self, recorder: PostgresRecorder, raw: psycopg.Connection[Any]) -> None:
+        recorder.append(rows(1))
+        execute(raw, f"SELECT nextval('{schema_of(recorder)}.stored_positions')")
+        recorder.append(rows(3, after=1))
+        with contextlib.closing(PostgresRecorder(recorder._pool.settings)) as another:
+            assert (positions(another.log(3, 10)), another.log(5, 10), another._pool.settled) == ([4, 5], [], 0)
+        assert recorder.head() == 5
+        begin_append(raw, recorder, 1)
+        recorder._pool.settings = recorder._pool.settings._replace(lock_timeout_s=0)  # nobody is waited for
+        assert positions(recorder.log(0, 2)) == [1, 3]
+        assert positions(recorder.log(0, 10)) == [1, 3, 4, 5]
+        raw.rollback()
+
+    @pytest.mark.parametrize("question", ["log", "head", "snapshot"])
+    def test_where_positions_are_given_again_what_was_settled_is_not_believed(
+        self, recorder: PostgresRecorder, raw: psycopg.Connection[Any], question: str
+    ) -> None:
+        """An older copy was restored, and the log has grown beyond what was settled before."""
+        states = [row(sequence, state=b"before %d" % sequence) for sequence in range(1, 6)]
+        recorder.append(states)
+        assert (recorder.head(), recorder._pool.settled) == (5, 5)
+        table, sequence = f"{schema_of(recorder)}.stored_events", f"{schema_of(recorder)}.stored_positions"
+        execute(raw, f"DELETE FROM {table} WHERE position>2")
+        execute(raw, f"SELECT setval('{sequence}',2)")
+        begin_append(raw, recorder, 1)
+        with contextlib.closing(PostgresRecorder(recorder._pool.settings)) as another:
+            another.append(rows(4, after=2))
+
+        def ask() -> list[int]:
+            if question == "snapshot":
+                with recorder.snapshot() as snapshot:
+                    return positions(snapshot.log(2, 10))
+            if question == "head":
+                recorder.head()
+            return positions(recorder.log(2, 10))
+
+        answer = Task(ask)
+        time.sleep(0.05)
+        assert not answer.is_over
+        raw.commit()
+        assert answer.result() == [3, 4, 5, 6, 7]
+
     def test_a_snapshot_holds_all_up_to_its_end(self, recorder: PostgresRecorder, raw: psycopg.Connection[Any]) -> None:
         begin_append(raw, recorder, 1)
         recorder.append(rows(1))
@@ -95,13 +137,15 @@ class TestGaps:
         begin = libpq.Connection.begin_snapshot
         begun = []
 
-        def be_late(self: libpq.Connection, settled: int, counted_max: int) -> tuple[int, str | None]:
+        def be_late(
+            self: libpq.Connection, settled: int, counted_max: int, link: bytes
+        ) -> tuple[int, str | None, bytes]:
             begun.append(settled)
             if len(begun) == 2:  # between the settling and the snapshot
                 begin_append(raw, recorder, 1)
                 with contextlib.closing(PostgresRecorder(recorder._pool.settings)) as another:
                     another.append(rows(1, after=2))
-            return begin(self, settled, counted_max)
+            return begin(self, settled, counted_max, link)
 
         monkeypatch.setattr(libpq.Connection, "begin_snapshot", be_late)
         with recorder.snapshot() as snapshot:

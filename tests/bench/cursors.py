@@ -112,11 +112,12 @@ class CursorConnection(psycopg.Connection[Any]):
     def run(self, text: str) -> None:
         self._run(self._text, text.encode(), None, prepare=False)
 
-    def begin_snapshot(self, settled: int, counted_max: int) -> tuple[int, str | None]:
-        self.run(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; EXECUTE settle({settled},{counted_max})")
+    def begin_snapshot(self, settled: int, counted_max: int, link: bytes) -> tuple[int, str | None, bytes]:
+        settle = f"EXECUTE settle({settled},{counted_max},'\\x{link.hex()}')"
+        self.run(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settle}")
         self._text.nextset()
-        position, holders, _ = cast("tuple[int, str | None, int]", self._text.fetchone())
-        return position, holders
+        position, holders, found, _ = cast("tuple[int, str | None, bytes, int]", self._text.fetchone())
+        return position, holders, found
 
     def roll_back(self) -> None:
         self.run("COMMIT")

@@ -2,7 +2,7 @@
 
 Three processes write all the time, and some of what they append rolls back. Again and again a copy is made, they write
 on, and the copy takes over. On SQLite a backup is restored into the file. On PostgreSQL the rows behind it are deleted;
-sometimes their positions are given again, and all sessions end, as when a standby is promoted.
+sometimes their positions are given again, and then all sessions end, as when a standby is promoted, or none does.
 
 One follower runs all the time; another begins again behind its bookmark now and then. Both do what a user does: keep
 what they get, and on a `LogRewoundError` forget what lies behind the last position in common, and go on from there. In
@@ -155,13 +155,14 @@ class Server:
         ).fetchall()
 
     def restore(self, *, again: bool) -> None:
-        """Delete what lies behind it; `again`: give these positions again, and end all other sessions."""
+        """Delete what lies behind it; `again`: give these positions again, and now and then end all other sessions."""
         table = f"{self._schema}.stored_events"
         with self._connection.transaction():
             self._connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
             self._connection.execute(f"DELETE FROM {table} WHERE position>{self._position}")
             if again and self._position:
                 self._connection.execute(f"SELECT setval('{self._schema}.stored_positions',{self._position})")
+            if again and self._position % 2:
                 self._connection.execute(
                     "SELECT pg_terminate_backend(pid,5000) FROM pg_stat_activity "
                     f"WHERE application_name='{NAMED}' AND pid<>pg_backend_pid()"

@@ -240,6 +240,8 @@ class Pool:
         self.settings = settings
         self.settled = 0
         """Position up to which no other row can still become visible."""
+        self.settled_link = b""
+        """Beginning of the state there, which has its link; empty at position 0."""
         self.lags = False
         """Whether the server that was reached last is a standby."""
         self._statements = statements

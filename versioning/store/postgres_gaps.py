@@ -22,7 +22,9 @@ after half a millisecond. An append that is not over after `lock_timeout_s` is a
 When all are over, what is still missing was rolled back.
 
 *Remembering.* `Pool.settled` is the position up to which this was found out, so old gaps are not looked at again. It
-goes back to 0 with every new connection, which may lead to another server than before.
+goes back to 0 with every new connection, which may lead to another server than before. Where an older copy of the log
+was restored, positions are given again, and old ones say nothing about gaps. So it is believed only where the row at
+that position is still the one that was seen there, by its link.
 
 *Reading.* `log` reads first. Where as many rows came as there are positions, nothing is missing and nothing else is
 asked, which is so nearly always. Only otherwise it settles, and reads again up to the settled position. Rows that were
@@ -48,11 +50,16 @@ from versioning.errors import StoreError
 from versioning.limits import INTEGER_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from versioning.store.contract import LogRow
     from versioning.store.postgres_connections import Pool
     from versioning.store.postgres_libpq import Connection
 
 PAUSE_S_MAX: Final = 0.02
 """Longest pause of a reader between two looks at the writers that it waits for."""
+LINK_BYTES: Final = 80
+"""Length of the beginning of a state that has its link."""
 COUNTED_MAX: Final = 1_000
 """Most rows that are counted to see that none is missing; if there are more, the writers are looked at instead."""
 
@@ -73,15 +80,16 @@ class Gaps:
         """
         if connection.is_standby:
             return self._settle_standby(connection)
-        ((position, holders, _),) = connection.ask("settle", self._pool.settled, COUNTED_MAX)
+        pool = self._pool
+        ((position, holders, link, _),) = connection.ask("settle", pool.settled, COUNTED_MAX, pool.settled_link)
         if holders:
             self._await_writers(connection, set(holders.split(",")))
-        self._pool.settled = position
+        pool.settled, pool.settled_link = position, link
         return cast("int", position)
 
     def _settle_standby(self, connection: Connection) -> int:
         ((position,),) = connection.ask("settle_standby", self._pool.settled)
-        self._pool.settled = position
+        self._pool.settled, self._pool.settled_link = position, b""  # what a row says of gaps is no matter there
         return cast("int", position)
 
     def _await_writers(self, connection: Connection, writers: set[str]) -> None:
@@ -105,25 +113,35 @@ class Gaps:
         rows = connection.ask("log", after, upto, limit)
         end = rows[-1][0] if rows else after
         is_open = settled < upto < INTEGER_MAX and len(rows) < limit  # more may come, up to a place that is given
-        if end <= settled and not is_open:
-            return rows
         start = max(after, settled)
-        if not is_open and len(rows) - bisect_right(rows, start, key=lambda row: row[0]) == end - start:
-            if after <= settled:
-                self._pool.settled = end
-            return rows
+        behind = bisect_right(rows, start, key=lambda row: row[0])
+        if not is_open and len(rows) - behind == max(0, end - start):
+            if len(rows) == end - after:
+                if after <= settled < end and self._is_there(rows[:behind]):
+                    self._pool.settled, self._pool.settled_link = end, rows[-1][4][:LINK_BYTES]
+                return rows
+            if self._is_there(rows[:behind]) or self._is_there(connection.ask("log", settled - 1, settled, 1)):
+                return rows
         return connection.ask("log", after, min(upto, self.settle(connection)), limit)
+
+    def _is_there(self, rows: Sequence[LogRow]) -> bool:
+        """Return whether rows end with the one up to which all was settled, or nothing was settled yet."""
+        pool = self._pool
+        if not pool.settled:
+            return True
+        return bool(rows) and rows[-1][0] == pool.settled and rows[-1][4][:LINK_BYTES] == pool.settled_link
 
     def begin_snapshot(self, connection: Connection) -> int:
         """Begin a transaction that stands still, and return the position up to which it sees everything."""
+        pool = self._pool
         if connection.is_standby:
-            connection.begin_snapshot(self._pool.settled, COUNTED_MAX)
+            connection.begin_snapshot(pool.settled, COUNTED_MAX, pool.settled_link)
             return self._settle_standby(connection)
-        position, holders = connection.begin_snapshot(self._pool.settled, COUNTED_MAX)
+        position, holders, link = connection.begin_snapshot(pool.settled, COUNTED_MAX, pool.settled_link)
         if holders is None:
-            self._pool.settled = position
+            pool.settled, pool.settled_link = position, link
             return position
         connection.run("ROLLBACK")  # what is missing may be there by now, and would not be seen
         settled = self.settle(connection)
-        connection.begin_snapshot(settled, COUNTED_MAX)
+        connection.begin_snapshot(settled, COUNTED_MAX, pool.settled_link)
         return settled

@@ -221,14 +221,14 @@ class Connection:
         """Run one statement that is not prepared, and return its rows."""
         return self._exchange(self.pg.send_query_params, (self.mark + text).encode(), None, None, None, 1)
 
-    def begin_snapshot(self, settled: int, counted_max: int) -> tuple[int, str | None]:
+    def begin_snapshot(self, settled: int, counted_max: int, link: bytes) -> tuple[int, str | None, bytes]:
         """Begin a transaction that sees one moment, and run `settle` in it, in one round trip."""
         prepared = (self._prepared.get("settle") or self._prepare("settle")).decode()
-        text = f"{_BEGIN_SNAPSHOT}; EXECUTE {prepared}({settled},{counted_max})"
-        ((position, holders, pid),) = self.run(text)
+        text = f"{_BEGIN_SNAPSHOT}; EXECUTE {prepared}({settled},{counted_max},'\\x{link.hex()}')"
+        ((position, holders, found, pid),) = self.run(text)
         if pid != self.pid:
             raise self._shared()
-        return position, holders
+        return position, holders, found
 
     def run(self, text: str) -> list[Any]:
         """Run one or more statements that take no values, and return the rows of the last one."""

@@ -131,14 +131,19 @@ SELECT coalesce(max(position),0) FROM {schema}.stored_events;
 
 -- name: settle
 -- Position of the last row, and NULL if none is missing behind position $1; else who may still fill the gaps, looked
--- at after the rows. Behind more than $2 rows, the writers are looked at without counting. Last comes the process that
--- serves this session.
-SELECT position, CASE WHEN position=$1::bigint OR position>$1 AND position-$1<=$2::bigint AND
-position-$1=(SELECT count(*) FROM {schema}.stored_events WHERE position>$1) THEN NULL ELSE (
+-- at after the rows. Behind more than $2 rows, the writers are looked at without counting, and also where the state at
+-- position $1 does not begin with $3: the log is another one there. Then come the beginning of the last row's state, and
+-- the process that serves this session.
+SELECT position, CASE WHEN ($1::bigint=0 OR $3::bytea=(
+    SELECT substring(state FOR 80) FROM {schema}.stored_events WHERE position=$1
+)) AND (position=$1 OR position>$1 AND position-$1<=$2::bigint AND
+position-$1=(SELECT count(*) FROM {schema}.stored_events WHERE position>$1)) THEN NULL ELSE (
     SELECT coalesce(string_agg(pid || '/' || virtualtransaction, ','), '') FROM pg_locks
     WHERE locktype='advisory' AND granted AND {writers_lock}
     AND database=(SELECT oid FROM pg_database WHERE datname=current_database())
-) END, pg_backend_pid() FROM (SELECT coalesce(max(position),0) AS position FROM {schema}.stored_events) AS head;
+) END, coalesce((
+    SELECT substring(state FOR 80) FROM {schema}.stored_events WHERE stored_events.position=head.position
+),''), pg_backend_pid() FROM (SELECT coalesce(max(position),0) AS position FROM {schema}.stored_events) AS head;
 
 -- name: settle_standby
 -- On a standby, where no lock of a writer is seen: the last position before the first gap behind position $1. What a
