@@ -54,7 +54,7 @@ from versioning.testing import DiscrepancyError, run
 pytestmark = pytest.mark.slow
 
 SEED = 1
-WALKS_MAX = 500
+WALKS_MAX = 1_000
 """How many walks a bug may escape; most are caught by the first ten."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
