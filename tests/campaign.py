@@ -7,6 +7,7 @@ that adds its arguments to a parser, one that runs with what was given and says 
 
 import argparse
 import concurrent.futures
+import functools
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from tests.faults import (
     poolers,
     power_cuts,
     restarts,
+    rewinds,
     rewound_followers,
     servers,
     view_kills,
@@ -125,6 +127,8 @@ EDGES: list[tuple[str, Callable[[int, int], FaultReport]]] = [
     ("rewound-followers-postgresql", lambda rounds, seed: rewound_followers.run(rounds, seed, "postgresql")),
     ("servers", lambda rounds, seed: servers.run(rounds, seed, "sqlite")),
     ("servers-postgresql", lambda rounds, seed: servers.run(rounds, seed, "postgresql")),
+    ("restored-file", functools.partial(rewinds.run, store="sqlite")),
+    ("promoted-standby", functools.partial(rewinds.run, store="postgresql")),
 ]
 """What users meet at the edge, by title: a number of rounds and a seed, and what came of them."""
 

@@ -66,7 +66,7 @@ def begin_append(raw: psycopg.Connection[Any], recorder: PostgresRecorder, seque
     """Append as another process does, and stop short of the commit."""
     execute(raw, "BEGIN")
     statement = room._statements(schema_of(recorder))["append"].decode().replace(OURS, "true")
-    execute(raw, statement, stream, sequence, "deleted.1", b"{}", None)
+    execute(raw, statement, stream, sequence, "deleted.1", b"{}", None, None)
 
 
 class Proxy:

@@ -41,8 +41,19 @@ OTHER = stream_of("default", "n")
 """Another stream."""
 
 
-def row(sequence: int, stream: str = STREAM, key: str | None = None, state: bytes = b"{}") -> Row:
-    return Row(stream, sequence, "deleted.1", state, key)
+def row(
+    sequence: int,
+    stream: str = STREAM,
+    key: str | None = None,
+    state: bytes = b"{}",
+    follows: bytes | None = None,
+) -> Row:
+    return Row(stream, sequence, "deleted.1", state, key, follows)
+
+
+def linked(link: bytes) -> bytes:
+    """Return a state that begins as ours do, with a link of 64 letters."""
+    return b'{"_chain":"' + link + b'"}'
 
 
 def rows(count: int, stream: str = STREAM, after: int = 0) -> list[Row]:

@@ -454,11 +454,11 @@ class TestR22Concurrency:
         registry, other = shared_store(), shared_store()
         deploy(registry)
 
-        def read_meanwhile(*args: Any) -> Any:
+        def read_meanwhile(*args: Any, **options: Any) -> Any:
             monkeypatch.setattr("versioning.commanding.deciding.encode", encode)
             deploy(other)
             assert len(registry.versions(NAME)) == 2  # a question of another thread
-            return encode(*args)
+            return encode(*args, **options)
 
         monkeypatch.setattr("versioning.commanding.deciding.encode", read_meanwhile)
         made = registry.deploy_many([of(), of()])
@@ -473,7 +473,7 @@ class TestR22Concurrency:
 
         deploy(registry, "a"), deploy(registry, "b")
         streams = sorted(registry._streams.ref(name).stream for name in "ab")
-        first, second = (registry._streams.known(stream) for stream in streams)
+        first, second = (registry._streams.shared(stream) for stream in streams)
         assert first is not None
         assert second is not None
         turn, second.turn = second.turn, Interrupted()  # type: ignore[assignment]  # in its place

@@ -21,6 +21,7 @@ from tests.faults import (
     lost_replies,
     power_cuts,
     restarts,
+    rewinds,
     rewound_followers,
     view_kills,
     wal,
@@ -51,6 +52,8 @@ SHORT: Final[list[tuple[ModuleType, str, int, dict[str, Any]]]] = [
     (restarts, "postgresql", 2, {}),
     (rewound_followers, "sqlite", 5, {}),
     (rewound_followers, "postgresql", 5, {}),
+    (rewinds, "sqlite", 3, {}),
+    (rewinds, "postgresql", 1, {}),
     (forks, "sqlite", 4, {}),
     (forks, "postgresql", 4, {}),
 ]
@@ -83,6 +86,8 @@ PLANTED: Final = [
     (restarts, "postgresql", 1, "waits without a deadline", " took "),
     (rewound_followers, "sqlite", 5, "believes a position", "the follower that "),
     (rewound_followers, "postgresql", 5, "believes a position", "the follower that "),
+    (rewinds, "sqlite", 20, "follows a number", " comes behind "),
+    (rewinds, "sqlite", 20, "believes what it remembers", "process "),
     (forks, "sqlite", 30, "shares its connections", "worker"),
     (forks, "postgresql", 5, "shares its connections", "worker"),
 ]

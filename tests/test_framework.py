@@ -304,7 +304,7 @@ class TestMapper:
     def test_it_writes_the_rows_that_a_registry_writes(self) -> None:
         stored = [LogMapper(JSONTranscoder()).to_stored_event(one) for one in self.pending()]
         first = encode(STREAM, 0, NO_LINK, [A, PROMOTED], meta("key-1"))
-        rows = first + encode(STREAM, 2, link_of(first[-1].state), [B], meta())
+        rows = first + encode(STREAM, 2, link_of(first[-1].state), [B], meta(), is_first=False)
         assert stored == [KeyedStoredEvent(UUID(STREAM), *row[1:]) for row in rows]
         assert [one.key for one in stored] == ["key-1", None, None]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.stores import STREAM, row
+from tests.stores import STREAM, linked, row
 from versioning.errors import StoreError
 from versioning.store import group_commit
 from versioning.store.contract import AppendConflict
@@ -101,6 +101,16 @@ def test_a_conflict_of_one_does_not_touch_the_others(recorder: SQLiteRecorder) -
     assert type(outcomes[1]) is AppendConflict
     assert outcomes[2] == range(3, 4)
     assert [one[1] for one in recorder.tail(STREAM, 0)] == [1, 2, 3]
+
+
+def test_who_follows_what_is_not_there_does_not_touch_the_others(recorder: SQLiteRecorder) -> None:
+    recorder.append([row(1, state=linked(b"a" * 64))])
+    wrong, right = row(2, follows=b"b" * 64), row(2, follows=b"a" * 64)
+    tasks = [lambda: recorder.append([wrong]), lambda: recorder.append([right]), lambda: recorder.append([wrong])]
+    with together(recorder, *tasks) as outcomes:
+        pass
+    assert [type(outcome) for outcome in outcomes] == [AppendConflict, range, AppendConflict]
+    assert [one[1] for one in recorder.tail(STREAM, 0)] == [1, 2]
 
 
 def test_a_value_that_cannot_be_bound_is_the_error_of_its_own_thread(recorder: SQLiteRecorder) -> None:

@@ -367,7 +367,7 @@ class TestTheStoredFormat:
         for after, ((event, meta), golden) in enumerate(zip(SHAPES, GOLDEN, strict=True)):
             topic, state = golden
             if topic not in persistence.UPCASTERS:  # else an older release wrote it
-                ((_, _, topic, state, _),) = encode(STREAM, after, link, [event], meta)
+                ((_, _, topic, state, _, _),) = encode(STREAM, after, link, [event], meta)
             link = link_of(state)
             written.append((topic, state))
         assert written == GOLDEN

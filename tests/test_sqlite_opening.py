@@ -15,7 +15,7 @@ from tests.sqlite_tools import writer
 from tests.stores import STREAM, row, rows
 from versioning.errors import NewerFormatError, StoreError
 from versioning.store import sqlite_connections as lines
-from versioning.store.contract import KeptRow
+from versioning.store.contract import KeptRow, ViewPosition
 from versioning.store.sqlite import SQLiteRecorder
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class TestOpening:
             assert recorder.log(0, 10) == file.log(0, 10)
             assert recorder.find_key(STREAM, "k") == (1, 1, "deleted.1", b"{}")
             with recorder.snapshot() as snapshot:
-                assert snapshot.view_position("v") == (2, 9)
+                assert snapshot.view_position("v") == ViewPosition(2, 9)
             assert list(recorder.append([row(3)])) == [3]
 
     def test_positions_survive_a_vacuum(self, file: SQLiteRecorder, raw: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from tests import postgres_server, stores
 from tests.side_by_side import Task, ended_well, in_child, until
-from tests.stores import OTHER, STREAM, Kind, in_threads, positions, row, rows
+from tests.stores import OTHER, STREAM, Kind, in_threads, linked, positions, row, rows
 from versioning.errors import StoreError
 from versioning.ids import stream_of
 from versioning.limits import INTEGER_MAX
@@ -107,7 +107,7 @@ class TestOpening:
         again = shared_place.open()
         assert again.log(0, 10) == log
         assert again.find_key(STREAM, "k") == (1, 1, "deleted.1", b"{}")
-        assert view_position(again, "v") == (2, 9)
+        assert view_position(again, "v") == ViewPosition(2, 9)
         assert view_states(again, "v") == {"a": b"1"}
         assert again.append([row(3)])[0] > 2
 
@@ -190,6 +190,19 @@ class TestAppending:
         assert store.head() == 0
         assert store.tail(STREAM, 0) == []
         assert len(store.append(rows(1))) == 1
+
+    @pytest.mark.parametrize("count", [1, 2, 100, 101, 1_001])
+    def test_an_append_follows_the_very_row_that_it_names(self, store: Recorder, count: int) -> None:
+        there, elsewhere, more = b"a" * 64, b"b" * 64, rows(count - 1, stream_of("default", "o"))
+        store.append([row(1, state=linked(there)), row(1, OTHER, state=linked(elsewhere))])
+        for wrong in (row(2, follows=elsewhere), row(3, follows=there), row(2, follows=b""), row(1, follows=there)):
+            for together in ([wrong, *more], [*more, wrong]):
+                with pytest.raises(AppendConflict):
+                    store.append(together)
+        assert positions(store.log(0, 10)) == [1, 2]
+        one, two = row(2, follows=there), row(2, OTHER, follows=elsewhere)
+        assert len(store.append([one, *more, two, row(3), row(3, OTHER)])) == count + 3
+        assert [one[1] for one in store.tail(STREAM, 0)] == [1, 2, 3]
 
     def test_states_and_texts_come_back_as_they_were(self, store: Recorder) -> None:
         wanted = [
@@ -326,7 +339,7 @@ class TestKeptViews:
         if there is not None:
             assert store.write_view("v", 0, there, 70, [])
         assert not store.write_view("v", expected, 9, 90, [kept("a")])
-        assert view_position(store, "v") == (None if there is None else (there, 70))
+        assert view_position(store, "v") == (None if there is None else ViewPosition(there, 70))
         assert view_states(store, "v") == {}
 
     def test_of_two_who_go_on_from_one_position_one_is_told(self, shared_place: Place) -> None:
@@ -409,12 +422,20 @@ class TestKeptViews:
             assert keys(RowFilter(behind_us=30)) == "abd"
             assert keys(RowFilter(2, 19, 0, 0)) == "a"
 
+    def test_nothing_is_kept_of_a_log_that_is_not_there_any_more(self, store: Recorder) -> None:
+        store.append([row(1, state=linked(b"a" * 64))])
+        assert not store.write_view("v", 0, 1, 10, [kept("a")], link=b"b" * 64)
+        assert not store.write_view("v", 0, 2, 10, [kept("a")], link=b"a" * 64)
+        assert view_position(store, "v") is None
+        assert store.write_view("v", 0, 1, 10, [kept("a")], link=b"a" * 64)
+        assert view_position(store, "v") == ViewPosition(1, 10, b"a" * 64)
+
     def test_a_view_that_was_built_beside_takes_the_name(self, store: Recorder) -> None:
         assert store.write_view("v", 0, 5, 5, [kept("old")])
         assert store.write_view("v+1", 0, 6, 6, [kept("new")])
         store.swap_view("v+1", "v")
         store.swap_view("v+2", "v")  # there is none: nothing changes
-        assert view_position(store, "v") == (6, 6)
+        assert view_position(store, "v") == ViewPosition(6, 6)
         assert view_position(store, "v+1") is None
         assert list(view_states(store, "v")) == ["new"]
         store.drop_view("v")
@@ -435,7 +456,7 @@ class TestSnapshots:
             assert len(snapshot.log(0, 10)) == len(snapshot.tails([STREAM], ("", 0), 10, None)) == 1
             assert snapshot.view_position("v") is None
             assert len(store.log(0, 10)) == 2
-        assert view_position(store, "v") == (1, 1)
+        assert view_position(store, "v") == ViewPosition(1, 1)
 
     def test_it_reads_the_log_between_two_positions(self, store: Recorder) -> None:
         store.append(rows(4))
@@ -576,7 +597,7 @@ class TestClosing:
         assert waiter.wait(5)
         assert len(store.log(0, 10)) == 2
         assert store.append(rows(1, after=1)) == range(3, 4)
-        assert view_position(store, "v") == (2, 2)
+        assert view_position(store, "v") == ViewPosition(2, 2)
         waiter.close()
 
 

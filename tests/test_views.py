@@ -276,9 +276,9 @@ class TestViews:
         monkeypatch.setattr("versioning.reading.kept.WRITE_PAUSE_S", 0)
         write, busy = small._store.write_view, [0]
 
-        def sometimes(name: str, *given: Any) -> bool:
+        def sometimes(name: str, *given: Any, **how: Any) -> bool:
             busy[0] -= 1
-            return busy[0] < 0 and write(name, *given)
+            return busy[0] < 0 and write(name, *given, **how)
 
         monkeypatch.setattr(small._store, "write_view", sometimes)
         busy[0] = 2
@@ -292,7 +292,9 @@ class TestViews:
         with pytest.raises(StoreError):
             small.skip(2)
         monkeypatch.setattr(
-            small._store, "write_view", lambda name, *given: not name.endswith("+rebuild") and write(name, *given)
+            small._store,
+            "write_view",
+            lambda name, *given, **how: not name.endswith("+rebuild") and write(name, *given, **how),
         )
         with pytest.raises(StoreError, match="too busy"):
             small.rebuild()

@@ -240,6 +240,12 @@ def missing(sequence: int, stream: str, position: int) -> CorruptLogError:
     return CorruptLogError(f"Event {sequence} of the stream {stream} is missing.", position=position)
 
 
+def unchained(sequence: int, stream: str, position: int) -> CorruptLogError:
+    """Return the error for a fact whose link was not made from that of the one before it."""
+    msg = f"Event {sequence} of the stream {stream} does not continue the chain of the one before it."
+    return CorruptLogError(msg, position=position)
+
+
 def misnamed(sequence: int, stream: str, position: int) -> CorruptLogError:
     """Return the error for a fact that names another model than those before it."""
     return CorruptLogError(f"Event {sequence} of the stream {stream} names another model.", position=position)

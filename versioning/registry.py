@@ -435,7 +435,8 @@ class ModelRegistry(Commands["Version", "Model"], Answers):
         only_checks = checked_flag(dry_run, "dry_run")
         if not only_checks:
             self._check_writable()
-        return import_log(self._store, self.workspace, source, progress, dry_run=only_checks)
+        tell = self._streams.catch_up_used
+        return import_log(self._store, self.workspace, source, progress, dry_run=only_checks, tell=tell)
 
     # Model objects.
 

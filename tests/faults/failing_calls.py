@@ -94,29 +94,29 @@ class Fault:
     struck: list[str] = attrs.Factory(list)
     """The calls that failed."""
 
-    def call(self, name: str, call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - whatever the store is asked
+    def call(self, name: str, call: Callable[..., Any], *args: Any, **how: Any) -> Any:  # noqa: ANN401 - whatever the store is asked
         """Make a call, or let it fail."""
         place, self.calls = self.calls - self.number, self.calls + 1
         if place == 0 or (place == 1 and self.way == "after and the next"):
             self.struck.append(name)
-            return self._fail(name, call, *args)
-        return call(*args)
+            return self._fail(name, call, *args, **how)
+        return call(*args, **how)
 
     def end(self) -> None:
         """Let no further call fail."""
         self.number = -9
 
-    def _fail(self, name: str, call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - the same
+    def _fail(self, name: str, call: Callable[..., Any], *args: Any, **how: Any) -> Any:  # noqa: ANN401 - the same
         if self.way == "hangs":
             with self.lock() if name in LOCKED else contextlib.nullcontext():
                 began = time.monotonic()
                 try:
-                    return call(*args)
+                    return call(*args, **how)
                 finally:
                     took_s = time.monotonic() - began
                     assert took_s < TIMEOUT_S + SLACK_S, f"{name} hung for {took_s:.1f} s"
         if self.way != "before" and name != "snapshot":
-            call(*args)
+            call(*args, **how)
         if self.way == "interrupted":
             raise KeyboardInterrupt
         msg = f"The planted failure of {name}."

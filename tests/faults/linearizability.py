@@ -306,7 +306,7 @@ def _plant(registry: ModelRegistry, bug: str | None) -> None:
     if bug == "answers from its cache":
         catch_up = registry._streams.catch_up
 
-        def lazy(cached: CachedStream, after: int | None = None) -> list[Fact]:
+        def lazy(cached: CachedStream, after: tuple[int, bytes] | None = None) -> list[Fact]:
             return catch_up(cached, after) if cached.aggregate.sequence == 0 or after else []
 
         plant(registry._streams, catch_up=lazy)
@@ -318,7 +318,9 @@ def _plant(registry: ModelRegistry, bug: str | None) -> None:
                 return append(rows)
             except AppendConflict:
                 last = registry._store.tail(rows[0].stream, 0)[-1][1]
-                return append([row._replace(sequence=last + 1 + place, key=None) for place, row in enumerate(rows)])
+                return append(
+                    [row._replace(sequence=last + 1 + place, key=None, follows=None) for place, row in enumerate(rows)]
+                )
 
         plant(registry._store, append=blind)
 

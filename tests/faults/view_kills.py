@@ -52,11 +52,13 @@ def keep(talk: Talk, url: str, seed: int, number: int, bug: str | None) -> None:
 def _plant(registry: ModelRegistry) -> None:
     write_view = registry._store.write_view
 
-    def twice(name: str, expected: int, new: int, latest_us: int, rows: Sequence[KeptRow]) -> bool:
+    def twice(
+        name: str, expected: int, new: int, latest_us: int, rows: Sequence[KeptRow], *, link: bytes = b""
+    ) -> bool:
         if not write_view(name, expected, expected, latest_us, rows):
             return False
         time.sleep(0.002)
-        return write_view(name, expected, new, latest_us, [])
+        return write_view(name, expected, new, latest_us, [], link=link)
 
     plant(registry._store, write_view=twice)
 

@@ -44,7 +44,7 @@ from versioning.events import Value, moment_of
 from versioning.ids import stream_of
 from versioning.limits import INTEGER_MAX
 from versioning.store.contract import AppendConflict, Row
-from versioning.store.format import decode
+from versioning.store.format import decode, is_chained, stored_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +60,8 @@ BATCH_EVENTS: Final = 500
 _FORM: Final = re.compile(r"model-versioning\.log\.[1-9][0-9]{0,8}")
 _HINT: Final = "Nothing was imported. Export the log again, or compare this file with the one that was exported."
 
+_Held: TypeAlias = tuple[int, str, bytes]
+"""Position, topic and state of a row in the store."""
 File: TypeAlias = str | Path | BinaryIO
 """A path, or an open binary file; to be read, it must be seekable."""
 
@@ -454,7 +456,13 @@ def _batches(reader: _Reader) -> Iterator[list[_FileRow]]:
 
 
 def import_log(
-    store: Store, workspace: str, source: File, progress: Progress | None = None, *, dry_run: bool = False
+    store: Store,
+    workspace: str,
+    source: File,
+    progress: Progress | None = None,
+    *,
+    dry_run: bool = False,
+    tell: Callable[[set[str]], None],
 ) -> LogFile:
     """Record the events of a file, after the file was checked to its last line.
 
@@ -466,6 +474,7 @@ def import_log(
         source: a path, or a seekable binary file that is open for reading.
         progress: called after each batch with "check", then "import", the bytes read and the bytes in the file.
         dry_run: whether to count the events that would be recorded, and record none.
+        tell: called with the streams of each batch after it was recorded, for whoever has them in memory.
 
     Raises:
         InvalidArgumentError: the file can't be read, is of another workspace, or the store has another history.
@@ -480,31 +489,40 @@ def import_log(
             raise InvalidArgumentError(msg, hint="Open a registry of the file's workspace.", argument="file")
         milestones, missing, imported = list[_Milestone](), 0, 0
         for batch in _batches(reader):
-            missing += len(_new(store, batch))
+            missing += len(_new(batch, _there(store, batch)))
             milestones.append(reader.milestone())
             if progress is not None:
                 progress("check", reader.bytes_read, length)
         if dry_run:
             return LogFile(workspace, reader.header.model_name, reader.events, missing, tuple(reader.versions))
         for batch in reader.again(milestones):
-            imported += _record(store, _new(store, batch))
+            there = _there(store, batch)
+            new = _following(_new(batch, there), there)
+            try:
+                imported += _record(store, new)
+            finally:  # also where it is not known whether they were recorded
+                tell({row.stream for row in new})
             if progress is not None:
                 progress("import", reader.bytes_read, length)
     name = reader.header.model_name
     return LogFile(workspace, name, reader.events, imported, tuple(reader.versions))
 
 
-def _new(store: Store, batch: list[_FileRow]) -> list[Row]:
+def _there(store: Store, batch: list[_FileRow]) -> dict[tuple[str, int], _Held]:
+    """Return what the store has in the places of these rows, and right before the first one of each stream."""
+    spans: dict[str, tuple[int, int]] = {}
+    for one in batch:
+        after, _ = spans.get(one.stream, (max(0, one.row.sequence - 2), 0))
+        spans[one.stream] = after, one.row.sequence
+    return {row[1:3]: (row[0], *row[3:]) for row in store.ranges(spans)}
+
+
+def _new(batch: list[_FileRow], there: dict[tuple[str, int], _Held]) -> list[Row]:
     """Return the rows that are not there yet, in their order.
 
     Raises:
         InvalidArgumentError: the store has another event in the place of one of them.
     """
-    spans: dict[str, tuple[int, int]] = {}
-    for one in batch:
-        after, _ = spans.get(one.stream, (one.row.sequence - 1, 0))
-        spans[one.stream] = after, one.row.sequence
-    there = {row[1:3]: (row[0], *row[3:]) for row in store.ranges(spans)}
     new = []
     for line, stream, row in batch:
         held = there.get((stream, row.sequence))
@@ -517,10 +535,35 @@ def _new(store: Store, batch: list[_FileRow]) -> list[Row]:
     return new
 
 
+def _following(new: list[Row], there: dict[tuple[str, int], _Held]) -> list[Row]:
+    """Return the rows, each with the link of the one in the store that it follows.
+
+    Raises:
+        ConcurrencyError: that one is not there any more.
+    """
+    ends: dict[str, int] = {}
+    following = []
+    for row in new:
+        stream, sequence = row.stream, row.sequence
+        if sequence - 1 != ends.get(stream, 0):
+            *_, before = there.get((stream, sequence - 1), (b"",))
+            link = stored_link(before)
+            if not is_chained(row, link):
+                raise _changed_meanwhile()
+            row = row._replace(follows=link)  # noqa: PLW2901 - the same row
+        ends[stream] = sequence
+        following.append(row)
+    return following
+
+
 def _record(store: Store, rows: list[Row]) -> int:
     try:
         store.append(rows)
     except AppendConflict as error:
-        msg = "Others recorded something under a name in the file while it was imported."
-        raise ConcurrencyError(msg, hint="Import it again: events that are already there are passed over.") from error
+        raise _changed_meanwhile() from error
     return len(rows)
+
+
+def _changed_meanwhile() -> ConcurrencyError:
+    msg = "Others recorded something under a name in the file, or restored an older copy, while it was imported."
+    return ConcurrencyError(msg, hint="Import it again: events that are already there are passed over.")

@@ -1,19 +1,20 @@
 """How a request becomes facts: decide, append, and try again while others are faster. The one command path.
 
-The law of this room: **no rule is decided here.** A command is decided on a state, and its events are appended after
-the very sequence that it was decided on, in one statement. A single command is a batch of one.
+The law of this room: **no rule is decided here.** A command is decided on a state, and its events are appended behind
+the very event that it was decided on, by its link, in one statement. A single command is a batch of one.
 
 An attempt takes the states of a batch from the cache, decides each request in turn, and appends together what they
 record. It reads as little as it can:
 
 1. The first attempt trusts the cache. A single command whose model is not cached reads it. In a batch of many, a name
    that is not cached is assumed to be new; in any batch, a key is assumed to be unused. If an assumption is wrong, the
-   append conflicts: the store refuses a second event at a sequence, and a second use of a key. So it is with a key
-   whose command finds nothing to do: that is recorded too (`NothingChanged`), right behind what it was found in.
+   append conflicts: the store refuses a second event at a sequence, an event that follows one which is not there (an
+   older copy of the log was restored meanwhile), and a second use of a key. So it is with a key whose command finds
+   nothing to do: that is recorded too (`NothingChanged`), right behind what it was found in.
 2. A refusal, or the finding that there is nothing to do, is never returned from the cache alone. The attempt ends
    without an answer, and the next one *looks*: it reads the tail of each stream and the use of each key. What it then
    finds is final (R20, R21, R22).
-3. After a conflict, the first event after the expected sequence tells whether it was this very append, and only its
+3. After a conflict, the first event behind the expected one tells whether it was this very append, and only its
    reply was lost: then it carries the command's own random id. Otherwise somebody else was first: look, and decide
    again after a random pause, which grows. A batch of many is halved, since a smaller one has a better chance beside
    other writers.
@@ -30,7 +31,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from versioning.addresses import Address
-from versioning.aggregate import ModelAggregate
+from versioning.aggregate import NO_LINK
 from versioning.commanding.requests import numbered
 from versioning.errors import (
     ClockError,
@@ -43,7 +44,7 @@ from versioning.errors import (
 )
 from versioning.events import Meta, rfc3339
 from versioning.processes import look
-from versioning.reading.streams import CachedStream, StreamRef
+from versioning.reading.streams import StreamRef
 from versioning.rules import clock_agrees, decide
 from versioning.store.contract import AppendConflict
 from versioning.store.format import decode, encode, link_of
@@ -52,11 +53,11 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
-    from versioning.aggregate import Model, Version
+    from versioning.aggregate import Model, ModelAggregate, Version
     from versioning.commanding.requests import Request
     from versioning.commands import Command
     from versioning.events import Event, Recorded
-    from versioning.reading.streams import CachedStreams
+    from versioning.reading.streams import CachedStream, CachedStreams
     from versioning.rules import Policy
     from versioning.store.contract import Row
     from versioning.store.format import Fact
@@ -131,13 +132,16 @@ class Outcome:
         if self._version is None:
             with self._cached.lock:
                 self.settle(self._cached.aggregate)
-        assert self._version is not None  # noqa: S101 - only a command on a model names no version
+        if self._version is None:
+            raise _taken_back()
         return self._version.with_effect(self.effect)
 
     @property
     def model(self) -> Model:
         """The model as it is after the request, with what the call recorded."""
         with self._cached.lock:
+            if self._cached.aggregate.generation < self.generation:
+                raise _taken_back()
             return self._cached.aggregate.model(self.generation, self.effect)
 
 
@@ -159,7 +163,7 @@ class _Append(NamedTuple):
 class _Planned:
     """Events that a batch is going to record in one stream."""
 
-    __slots__ = ("_fork", "_unsettled", "appends", "cached", "is_final", "link", "sequence", "used_keys")
+    __slots__ = ("_fork", "_unsettled", "appends", "base", "cached", "is_final", "link", "used_keys")
 
     def __init__(self, cached: CachedStream, *, is_final: bool = False) -> None:
         self.cached = cached
@@ -168,8 +172,8 @@ class _Planned:
         self.used_keys: dict[str, Fact] = {}
         """First events of the appends that used a key of this batch before, by key."""
         self.appends: list[_Append] = []
-        self.sequence = 0
-        """Last sequence before the batch."""
+        self.base = (0, NO_LINK)
+        """Sequence and link of the last event before the batch."""
         self.link = b""
         """Link of the last planned row."""
         self._unsettled: _Append | None = None
@@ -184,7 +188,7 @@ class _Planned:
         last = self._unsettled
         if last is not None:
             if self._fork is None:
-                if self.cached.aggregate.sequence != self.sequence:
+                if self.cached.aggregate.link != self.base[1]:
                     raise _Moved
                 self._fork = self.cached.aggregate.fork()
             self._fork.take(last.events, last.actor)
@@ -197,7 +201,7 @@ class _Planned:
         """Apply to the cache what was recorded, unless it was read meanwhile."""
         last, fork = self._unsettled, self._fork
         with self.cached.lock:
-            if self.cached.aggregate.sequence == self.sequence:
+            if self.cached.aggregate.link == self.base[1]:
                 if fork is not None:
                     self.cached.aggregate = fork
                 if last is not None:  # the fork has it already where a request that records nothing came after it
@@ -205,10 +209,10 @@ class _Planned:
                     self.cached.aggregate.link = self.link
                     last.outcome.settle(self.cached.aggregate)
 
-    def add(self, append: _Append, sequence: int, link: bytes) -> None:
-        """Plan what a request records after a sequence; `link` is that of its last row."""
+    def add(self, append: _Append, after: tuple[int, bytes], link: bytes) -> None:
+        """Plan what a request records behind an event; `link` is that of its last row."""
         if not self.appends:
-            self.sequence = sequence
+            self.base = after
         self.appends.append(append)
         self.link = link
         self._unsettled = append
@@ -335,9 +339,8 @@ class Deciding:
             cached, is_fresh = self._streams.current(stream)
             return {stream: _Planned(cached, is_final=is_fresh and request.why.idempotency_key is None)}
         look()
-        known = self._streams.known
         streams = sorted({request.ref.stream for request in batch})
-        return {stream: _Planned(known(stream) or CachedStream(ModelAggregate(stream))) for stream in streams}
+        return {stream: _Planned(self._streams.shared(stream)) for stream in streams}
 
     def _looked(self, batch: Sequence[Request], believed: dict[str, _Planned]) -> dict[str, _Planned]:
         """Plan on what the store holds now: the use of each key, then the tail of each stream, which includes it."""
@@ -418,10 +421,10 @@ class Deciding:
             self._streams.workspace, name, generation, command_id, why.actor, why.reason, why.correlation_id, key,
             fingerprint,
         )  # fmt: skip
-        own = encode(ref.stream, sequence, link, events, meta)
+        own = encode(ref.stream, sequence, link, events, meta, is_first=not planned.appends)
         outcome = Outcome(cached, getattr(events[0], "version_id", None), generation)
         place = slice(len(rows), len(rows) + len(own))
-        planned.add(_Append(outcome, command_id, why.actor, events, place), sequence, link_of(own[-1].state))
+        planned.add(_Append(outcome, command_id, why.actor, events, place), (sequence, link), link_of(own[-1].state))
         rows += own
         return outcome
 
@@ -477,40 +480,46 @@ class Deciding:
         """
         try:
             positions = self._streams.store.append(rows)
+            self._apply(positions, rows, planned)
         except AppendConflict:
             return self._was_recorded(planned)
         except StoreError as error:
-            if self._is_closed():  # nothing was sent
-                raise
-            try:
-                if self._was_recorded(planned):
-                    return True
-            except StoreError:
-                hint = (
-                    "Whether it was recorded is not known; with an idempotency key the same command can be sent again."
-                )
-                raise StoreError(error.sentence, hint=hint) from error
+            return self._found_out(error, planned)
+        except BaseException:  # an interrupt: whether it is recorded, and how far it was applied, only the log knows
+            for one in planned.values():
+                self._streams.forget(one.cached)
             raise
+        return True
+
+    def _apply(self, positions: range, rows: list[Row], planned: dict[str, _Planned]) -> None:
+        """Apply to the cache what was recorded."""
         for one in planned.values():
             if one.appends:
                 for append in one.appends:
                     append.outcome.effect = Effect((positions, rows, append.rows))
-                try:
-                    one.apply()
-                except BaseException:  # an interrupt: it is recorded, but only the log knows how far it was applied
-                    self._streams.forget(one.cached)
-                    raise
+                one.apply()
                 self._streams.keep(one.cached)
-        return True
+
+    def _found_out(self, error: StoreError, planned: dict[str, _Planned]) -> bool:
+        """Return True if the append was recorded although the store failed; otherwise raise the error."""
+        if self._is_closed():  # nothing was sent
+            raise error
+        try:
+            if self._was_recorded(planned):
+                return True
+        except StoreError:
+            hint = "Whether it was recorded is not known; with an idempotency key the same command can be sent again."
+            raise StoreError(error.sentence, hint=hint) from error
+        raise error
 
     def _was_recorded(self, planned: dict[str, _Planned]) -> bool:
-        """Return whether the first row after the planned sequence is this very append, whose reply was lost.
+        """Return whether the first row behind the expected one is this very append, whose reply was lost.
 
         What was recorded is applied to the cache, whoever recorded it.
         """
         changed = [one for one in planned.values() if one.appends]
         for place, one in enumerate(changed):
-            facts = self._streams.catch_up(one.cached, one.sequence)
+            facts = self._streams.catch_up(one.cached, one.base)
             if place == 0 and not (facts and facts[0].envelope.command_id == one.appends[0].command_id):
                 return False
             for append in one.appends:
@@ -556,6 +565,11 @@ def _take_turns(planned: dict[str, _Planned]) -> list[threading.Lock]:
 
 def _pause(tries: int) -> None:
     time.sleep(_dice.random() * min(PAUSE_S_MAX, 0.001 * 2**tries))
+
+
+def _taken_back() -> StoreError:
+    msg = "What the command recorded is not in the log any more: meanwhile an older copy took its place."
+    return StoreError(msg, hint="Look whether the command is still wanted, and give it again.")
 
 
 def _too_slow(name: str) -> ConcurrencyError:

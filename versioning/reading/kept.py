@@ -1,7 +1,8 @@
 """How a kept view is read, caught up and rebuilt: the machinery behind every question across models.
 
 The law of this room: **a kept row saves work, and is never believed beyond its position.** In the store, a view is a
-row for each key (a stream, or a version) and the position up to which all of its rows hold.
+row for each key (a stream, or a version), the position up to which all of its rows hold, and the link of the event
+there.
 
 **The present.** One snapshot of the database gives the kept rows, their position, and the rest of the log behind it.
 The rest is folded in memory, on top of those rows that it touches; every other row is read as it is kept. So an answer
@@ -12,6 +13,12 @@ only what was recorded since.
 the new position in one transaction, which counts only if the position is still the one that was read. Nobody waits for
 the writer's lock: if it is taken, or another process was faster, this reading folds the rest in memory as usual, and a
 later one tries again. So any process may catch up at any time, and there is no daemon.
+
+**Another log.** An older copy of the log may take its place while a process runs. What is in memory is dropped where
+the event at its position no longer has its link. A kept view is in the same database, and usually goes back with the
+log. Where it did not, since only rows of the log are gone, it stops: it holds what the log does not, and who took that
+away is for a person to find out (`verify` says so too). A rebuild mends it. In the same way a view stops in
+front of an event whose predecessor in its stream is not there, or is another one than the event was chained to.
 
 **A past.** A kept row remembers its first and its last event. These tell which rows belong to a past at all, and which
 hold nothing later: such a row is as it was then. Any other row is taken back, by itself if its state can tell
@@ -50,8 +57,8 @@ from versioning.errors import (
 )
 from versioning.events import EARLIEST_US, Value, moment_of
 from versioning.reading.views import MODELS, PRESENT, Past, State, View, _encoder, _nothing
-from versioning.store.contract import EVERY, LAST_KEY, KeptRow, RowFilter, Snapshot, ViewPosition
-from versioning.store.format import Envelope, Fact, read
+from versioning.store.contract import EVERY, LAST_KEY, KeptRow, Row, RowFilter, Snapshot, ViewPosition
+from versioning.store.format import Envelope, Fact, is_chained, read, stored_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -235,6 +242,8 @@ class _Ahead:
 
     kept: ViewPosition | None
     last: int
+    link: bytes
+    """Link of the row at the position `last`, as its state holds it."""
     over: dict[str, Any]
 
 
@@ -257,19 +266,34 @@ class Views:
             with contextlib.suppress(StoreError, CorruptLogError, NewerFormatError):
                 self.catch_up(view)
         with self._store.snapshot() as snapshot:
-            kept = snapshot.view_position(view.name)
-            last = 0 if kept is None else kept.position
             fold = _Fold(view, snapshot, view.name, past)
-            ahead = self._ahead.get(view.name)
-            if past == PRESENT and ahead is not None and ahead.kept == kept:
-                last = ahead.last
-                fold.go_on_from(ahead.over)
-            while rows := snapshot.log(last, REBUILD_EVENTS, past.position):
-                last = rows[-1][0]
+            kept, last, link, rows = self._begun(fold)
+            while rows:
                 fold.take_in(rows)
+                last, link = rows[-1][0], stored_link(rows[-1][-1])
+                rows = snapshot.log(last, REBUILD_EVENTS, past.position)
             if past == PRESENT:
-                self._ahead[view.name] = _Ahead(kept, last, fold.over)
+                self._ahead[view.name] = _Ahead(kept, last, link, fold.over)
             yield Reading(view, snapshot, past, fold.over, last if past.position is None else past.position)
+
+    def _begun(self, fold: _Fold[Any]) -> tuple[ViewPosition | None, int, bytes, list[LogRow]]:
+        """Begin a fold with what is known, if the log still holds it.
+
+        Return how far the kept view is, the position and the link of the last row that is known, and the next rows.
+        """
+        view, snapshot, past = fold.view, fold.snapshot, fold.past
+        kept = snapshot.view_position(view.name)
+        ahead = self._ahead.get(view.name) if past == PRESENT else None
+        if ahead is not None and ahead.kept == kept:
+            rows = _behind(snapshot, ahead.last, ahead.link, None)
+            if rows is not None:
+                fold.go_on_from(ahead.over)
+                return kept, ahead.last, ahead.link, rows
+        last, link = (0, b"") if kept is None else (kept.position, kept.link)
+        rows = _behind(snapshot, last, link, past.position)
+        if rows is None:
+            raise _of_another_log(view.name, last)
+        return kept, last, link, rows
 
     def kept_model(self, stream: str, past: Past) -> ModelAggregate | None:
         """Return the kept state of a stream if it is readable and holds nothing later; it may be of another history."""
@@ -298,8 +322,10 @@ class Views:
         """
         with self._store.snapshot() as snapshot:
             kept = snapshot.view_position(name)
-            position, latest_us = (0, 0) if kept is None else (kept.position, kept.latest_us)
-            rows = snapshot.log(position, REBUILD_EVENTS, None)
+            position, latest_us, link = ViewPosition(0, 0) if kept is None else kept
+            rows = _behind(snapshot, position, link, None)
+            if rows is None:
+                raise _of_another_log(view.name, position)
             if not rows:
                 return position
             fold = _Fold(view, snapshot, name, PRESENT, is_private=True)
@@ -313,8 +339,8 @@ class Views:
                 fold.take_in(rows)
         latest_us = max(latest_us, fold.latest_us)
         changed = [view.row(key, state) for key, state in fold.over.items()]
-        reached = rows[-1][0]
-        return reached if self._store.write_view(name, position, reached, latest_us, changed) else position
+        reached, link = rows[-1][0], stored_link(rows[-1][-1])
+        return reached if self._store.write_view(name, position, reached, latest_us, changed, link=link) else position
 
     def status(self, view: View[Any]) -> ViewStatus:
         """Return how far a view is after it has caught up as far as it can, and what stopped it.
@@ -402,6 +428,32 @@ class Views:
         return position
 
 
+def _behind(snapshot: Snapshot, position: int, link: bytes, upto: int | None) -> list[LogRow] | None:
+    """Return the first rows behind a position, or None if the row there does not have this link."""
+    if not position:
+        return snapshot.log(0, REBUILD_EVENTS, upto)
+    rows = snapshot.log(position - 1, REBUILD_EVENTS + 1, upto)
+    if rows and rows[0][0] == position:
+        return rows[1:] if stored_link(rows[0][-1]) == link else None
+    # A past may end before the position, and so may what is settled for this snapshot.
+    return [] if is_in_log(snapshot, ViewPosition(position, 0, link)) else None
+
+
+def is_in_log(snapshot: Snapshot, at: ViewPosition) -> bool:
+    """Return whether the log has the row up to which a view was read."""
+    row = snapshot.row(at.position)
+    return row is not None and stored_link(row[-1]) == at.link
+
+
+def _of_another_log(name: str, position: int) -> CorruptLogError:
+    msg = (
+        f"The kept view {name} has seen an event at position {position} that the log does not hold: "
+        "an older copy of the log took its place, or somebody changed it."
+    )
+    hint = "Find out who did that, and compare the log with a backup. Then {rebuild} builds the views from it again."
+    return CorruptLogError(msg, hint=hint, position=position)
+
+
 class _Fold(Generic[State]):
     """A fold of log rows on top of kept ones."""
 
@@ -413,10 +465,12 @@ class _Fold(Generic[State]):
         self.latest_us = 0
         """Latest timestamp so far."""
         self._shared: set[str] = set()
-        self._view = view
-        self._snapshot = snapshot
+        self._ends: dict[str, int] = {}
+        """Last sequence of each stream that the rows touch; an event has to follow it."""
+        self.view = view
+        self.snapshot = snapshot
         self._kept = kept
-        self._past = past
+        self.past = past
         self._fact = Fact()
         self._own = view.own if is_private else _nothing
         """Marks a state as private, if nobody but this fold will see it: it is written, and then forgotten."""
@@ -436,10 +490,14 @@ class _Fold(Generic[State]):
 
     def _touching(self, rows: list[LogRow]) -> list[tuple[str, int, str, Envelope[Event]]]:
         """Return the events that count: the key of the state that each touches, its position, stream and content."""
-        fact, key_of, past, touching = self._fact, self._view.key, self._past, []
+        fact, key_of, past, touching = self._fact, self.view.key, self.past, []
+        ends, before = self._ends, self._before(rows)
         for row in rows:
+            end, ends[row[1]] = ends.get(row[1], 0), row[2]
             try:
                 envelope = read(*row)
+                if row[2] - 1 != end:
+                    self._check_joint(row, before.get(row[1]))
             except (CorruptLogError, NewerFormatError):
                 if not self._is_skipped(row[0]):
                     raise
@@ -452,12 +510,37 @@ class _Fold(Generic[State]):
                 touching.append((key, row[0], row[1], envelope))
         return touching
 
+    def _before(self, rows: list[LogRow]) -> dict[str, LogRow]:
+        """Return, for each stream that is new to this fold, the row of the log right before its first one here."""
+        first: dict[str, int] = {}
+        for _, stream, sequence, *_ in rows:
+            if stream not in self._ends:
+                first.setdefault(stream, sequence)
+        spans = {
+            stream: (sequence - 2, sequence - 1)
+            for stream, sequence in first.items()
+            if type(stream) is str and type(sequence) is int and sequence > 1  # SQLite holds what somebody put there
+        }
+        return {row[1]: row for row in self.snapshot.ranges(spans)} if spans else {}
+
+    def _check_joint(self, row: LogRow, before: LogRow | None) -> None:
+        """Check that a row is chained to the one right before it in its stream, unless that one is passed over.
+
+        Raises:
+            CorruptLogError: it is chained to another one, or there is none.
+        """
+        position, stream, sequence, *_ = row
+        if before is None or before[2] != sequence - 1:
+            raise laws.missing(sequence - 1, stream, position)
+        if not (is_chained(Row(*row[1:]), stored_link(before[-1])) or self._is_skipped(before[0])):
+            raise laws.unchained(sequence, stream, position)
+
     def _take_in(self, touching: list[tuple[str, int, str, Envelope[Event]]]) -> None:
-        view, over, fact = self._view, self.over, self._fact
+        view, over, fact = self.view, self.over, self._fact
         keys = dict.fromkeys(key for key, *_ in touching)
         if self._kept is not None:
             missing = [key for key in keys if key not in over]
-            for row in self._snapshot.view_rows(self._kept, missing):
+            for row in self.snapshot.view_rows(self._kept, missing):
                 over[row.key] = view.read(row)
                 self._own(over[row.key])
         self._make_own(keys)
@@ -477,8 +560,8 @@ class _Fold(Generic[State]):
 
     def _make_own(self, keys: Iterable[str]) -> None:
         for key in self._shared.intersection(keys):
-            self.over[key] = self._view.copy(self.over[key])
+            self.over[key] = self.view.copy(self.over[key])
             self._shared.remove(key)
 
     def _is_skipped(self, position: int) -> bool:
-        return bool(self._snapshot.view_rows(_SKIPPED, [str(position)]))
+        return bool(self.snapshot.view_rows(_SKIPPED, [str(position)]))

@@ -4,6 +4,11 @@ The law of this room: **nothing is cached before it is committed, and callers ge
 folds a stream anew, up to a past; `CachedStreams` holds the present state of the names that were asked for last, and
 reads only what was recorded since.
 
+A cached state is believed by its link, and not by its sequence: a read of what was recorded since begins with the last
+row that is known. If that row is not there any more, because an older copy of the log was restored or a standby took
+over, the state is dropped and the stream is read anew. All who use a stream in one registry share one state
+(`CachedStreams.shared`), however many others are cached, so nobody misses what another thread recorded.
+
 A long stream is folded on top of its kept row in the view of models, rather than from its first event. A kept row is a
 head start and never the truth: it counts only if the log's row at its sequence carries the very same link, which stands
 for all events before it. If anything about it is odd, the stream is folded from the beginning.
@@ -18,10 +23,11 @@ import functools
 import itertools
 import operator
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from versioning import laws
-from versioning.aggregate import ModelAggregate
+from versioning.aggregate import NO_LINK, ModelAggregate
 from versioning.errors import (
     CorruptLogError,
     ModelNotFoundError,
@@ -35,7 +41,7 @@ from versioning.ids import stream_in, stream_of
 from versioning.limits import INTEGER_MAX, checked_name
 from versioning.processes import inherited_by, look
 from versioning.reading.views import MODELS, PRESENT
-from versioning.store.format import decode, facts_of
+from versioning.store.format import carries, decode, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -261,7 +267,7 @@ def _ends_with(state: ModelAggregate, stream: str, row: TailRow) -> bool:
 class CachedStream:
     """The state of a stream, and its lock, which is never held across a question to the store."""
 
-    __slots__ = ("aggregate", "lock", "turn")
+    __slots__ = ("__weakref__", "aggregate", "lock", "turn")
 
     def __init__(self, aggregate: ModelAggregate) -> None:
         """Hold a state that nobody else changes."""
@@ -270,11 +276,31 @@ class CachedStream:
         self.turn = threading.Lock()
         """Lock of the command that runs on this model: several in one process would only conflict."""
 
-    def apply(self, facts: Iterable[Fact]) -> None:
-        """Fold what was read from the log; events that the state holds already are passed over."""
+    def apply(self, link: bytes, facts: list[Fact]) -> bool:
+        """Fold facts that follow the event with a link, but for those that the state holds already.
+
+        Return False, and fold nothing, if the state has been replaced by one that is not as far as these facts.
+        """
         with self.lock:
-            held = self.aggregate.sequence
-            laws.fold(self.aggregate, (fact for fact in facts if fact.sequence > held))
+            held = self.aggregate
+            if held.link != link:
+                chain = held.link.hex()
+                known = [place for place, fact in enumerate(facts, 1) if fact.chain == chain]
+                if not known:
+                    return held.sequence >= facts[-1].sequence
+                facts = facts[known[0] :]
+            laws.fold(held, facts)
+            return True
+
+
+def _end_of(state: ModelAggregate) -> tuple[int, bytes]:
+    """Return the sequence and the link of the last event that a state holds, without its lock.
+
+    Where a command is just being applied to it, they may not belong together. The row there has another link then, so
+    the stream is read anew, for nothing.
+    """
+    link = state.link  # the last that a command changes
+    return state.sequence, link
 
 
 class CachedStreams(Streams):
@@ -289,8 +315,8 @@ class CachedStreams(Streams):
     def begin_in_child(self) -> None:
         """Begin with nothing in memory: a thread of the parent may just have been changing what is."""
         self._cached: collections.OrderedDict[str, CachedStream] = collections.OrderedDict()
-        self.known: Callable[[str], CachedStream | None] = self._cached.get
-        """Function that returns the state of a stream if it is cached; nothing is read."""
+        self._shared: weakref.WeakValueDictionary[str, CachedStream] = weakref.WeakValueDictionary()
+        """States that are cached or that somebody still uses."""
         self._lock = threading.Lock()
 
     def at(self, past: Past) -> Streams:
@@ -313,18 +339,27 @@ class CachedStreams(Streams):
             if cached is not None:
                 self._cached.move_to_end(stream)
                 return cached, False
-        cached = CachedStream(self.state(stream))
+        cached = self.shared(stream)
+        is_fresh = cached.aggregate.link == NO_LINK and self._read_anew(cached, NO_LINK)
         if cached.aggregate.sequence:
             self.keep(cached)
-        return cached, True
+        return cached, is_fresh
+
+    def shared(self, stream: str) -> CachedStream:
+        """Return the one state of a stream that all share; where nobody uses it, it is empty, and nothing is read."""
+        with self._lock:
+            cached = self._shared.get(stream)
+            if cached is None:
+                cached = self._shared[stream] = CachedStream(ModelAggregate(stream))
+            return cached
 
     def keep(self, cached: CachedStream) -> None:
-        """Cache a state that has a history; if there is one for the stream already, that one stays."""
+        """Cache a state that has a history."""
         stream = cached.aggregate.stream
         if self._cached.get(stream) is cached:
             return
         with self._lock:
-            self._cached.setdefault(stream, cached)
+            self._cached[stream] = cached
             if len(self._cached) > CACHED_MODELS_MAX:
                 self._cached.popitem(last=False)
 
@@ -336,31 +371,65 @@ class CachedStreams(Streams):
         with cached.lock:
             cached.aggregate = ModelAggregate(stream)
 
-    def catch_up(self, cached: CachedStream, after: int | None = None) -> list[Fact]:
-        """Apply and return what anybody recorded since, or after a sequence.
+    def catch_up(self, cached: CachedStream, after: tuple[int, bytes] | None = None) -> list[Fact]:
+        """Apply and return what anybody recorded since, or after the event with a sequence and link.
+
+        If that event is not in the log any more, the state is read anew, and nothing is returned.
 
         Raises:
             CorruptLogError, NewerFormatError: an event can't be read, or does not follow; the state is forgotten.
         """
-        stream = cached.aggregate.stream
-        rows = self.store.tail(stream, cached.aggregate.sequence if after is None else after)
-        return self._apply(cached, rows) if rows else []
+        aggregate = cached.aggregate
+        sequence, link = _end_of(aggregate) if after is None else after
+        rows = self.store.tail(aggregate.stream, sequence - 1 if sequence else 0)
+        return self._apply(cached, sequence, link, rows)
 
     def catch_up_all(self, many: dict[str, CachedStream]) -> None:
         """Apply to each state what anybody recorded since, all of it read in one statement."""
-        spans = {stream: (cached.aggregate.sequence, INTEGER_MAX) for stream, cached in many.items()}
-        for stream, rows in itertools.groupby(self.store.ranges(spans), operator.itemgetter(1)):
-            self._apply(many[stream], [(row[0], *row[2:]) for row in rows])
+        ends = {stream: _end_of(cached.aggregate) for stream, cached in many.items()}
+        spans = {stream: (max(0, sequence - 1), INTEGER_MAX) for stream, (sequence, _) in ends.items()}
+        by_stream = itertools.groupby(self.store.ranges(spans), operator.itemgetter(1))
+        found = {stream: [(row[0], *row[2:]) for row in rows] for stream, rows in by_stream}
+        for stream, cached in many.items():
+            self._apply(cached, *ends[stream], found.get(stream, []))
 
-    def _apply(self, cached: CachedStream, rows: list[TailRow]) -> list[Fact]:
-        stream = cached.aggregate.stream
-        if cached.aggregate.sequence:
+    def catch_up_used(self, streams: Iterable[str]) -> None:
+        """Catch up with those of these streams whose state is in memory."""
+        with self._lock:
+            used = {stream: self._shared.get(stream) for stream in streams}
+        self.catch_up_all({stream: cached for stream, cached in used.items() if cached is not None})
+
+    def _apply(self, cached: CachedStream, sequence: int, link: bytes, rows: list[TailRow]) -> list[Fact]:
+        """Apply the rows behind a known event; it is the first of them, unless its sequence is 0."""
+        if sequence:
+            if not rows or not carries(rows[0][-1], link):
+                self._read_anew(cached, link)
+                return []
+            del rows[0]
+        if not rows:
+            return []
+        if sequence:
             self.store.notice_other_writer()
         try:
-            facts = list(facts_of(stream, rows))
-            cached.apply(facts)
+            facts = list(facts_of(cached.aggregate.stream, rows))
+            is_applied = cached.apply(link, facts)
         except BaseException:  # an interrupt may come between an event and its number
             self.forget(cached)
             raise
+        if not is_applied:
+            self._read_anew(cached, cached.aggregate.link)
         self.keep(cached)
         return facts
+
+    def _read_anew(self, cached: CachedStream, link: bytes) -> bool:
+        """Replace a state that ends with a link by what the log holds now; return False if others were faster."""
+        try:
+            state = self.state(cached.aggregate.stream)
+        except BaseException:
+            self.forget(cached)
+            raise
+        with cached.lock:
+            is_still_there = cached.aggregate.link == link
+            if is_still_there:
+                cached.aggregate = state
+        return is_still_there

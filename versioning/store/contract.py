@@ -34,6 +34,11 @@ class Row(NamedTuple):
     state: bytes
     key: str | None = None
     """Idempotency key, on the first row of an append that has one."""
+    follows: bytes | None = None
+    """Link, as a state holds it, of the row that must stand right before this one in the stream.
+
+    It is None for the first row of a stream, and for a row that stands behind another one of the same append.
+    """
 
 
 class KeptRow(NamedTuple):
@@ -75,6 +80,8 @@ class ViewPosition(NamedTuple):
     position: int
     latest_us: int
     """Latest timestamp among the events read."""
+    link: bytes = b""
+    """Link, as its state holds it, of the row at the position."""
 
 
 class StoreWarning(NamedTuple):
@@ -87,7 +94,7 @@ class StoreWarning(NamedTuple):
 
 
 class AppendConflict(Exception):  # noqa: N818 - no error: somebody else was first, so the tail is read and decided again
-    """The stream already has an event at this sequence, or already has this idempotency key; nothing was recorded."""
+    """Nothing was recorded: the stream does not end with the row that was to be followed, or has this key already."""
 
 
 class Snapshot(Protocol):
@@ -98,6 +105,12 @@ class Snapshot(Protocol):
 
     def tails(self, streams: Sequence[str], after: tuple[str, int], limit: int, upto: int | None) -> list[LogRow]:
         """Return rows of these streams up to a position, by stream and sequence, from behind such a pair."""
+
+    def row(self, position: int) -> LogRow | None:
+        """Return the row at a position, even if it is not settled yet, or None if there is none."""
+
+    def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
+        """Return rows of several streams, each from behind one sequence up to another, stream by stream."""
 
     def view_position(self, name: str) -> ViewPosition | None:
         """Return how far a kept view has read the log, or None if it is not there."""
@@ -146,10 +159,10 @@ class Store(Protocol):
         """Return whether this is a copy that may be behind the log to which others append."""
 
     def append(self, rows: Sequence[Row]) -> range:
-        """Record all rows or none, and return their positions.
+        """Record all rows or none, and return their positions; whether each row `follows` is part of the same step.
 
         Raises:
-            AppendConflict: somebody else was first, or the key was used; nothing was recorded.
+            AppendConflict: somebody else was first, what a row follows is not there, or the key was used.
             StoreError: anything else; whether it was recorded may not be known.
         """
 
@@ -205,12 +218,19 @@ class Store(Protocol):
         """
 
     def write_view(
-        self, name: str, expected_position: int, new_position: int, latest_us: int, rows: Sequence[KeptRow]
+        self,
+        name: str,
+        expected_position: int,
+        new_position: int,
+        latest_us: int,
+        rows: Sequence[KeptRow],
+        *,
+        link: bytes = b"",
     ) -> bool:
         """Keep rows of a view and its new position, both or neither, and return whether that was done.
 
-        It is not done if it would mean waiting, or if the view is not at the expected position. A view that is not
-        there is at position 0.
+        It is not done if it would mean waiting, if the view is not at the expected position, or if the log does not
+        have the row with this link at the new one. A view that is not there is at position 0.
         """
 
     def swap_view(self, beside: str, name: str) -> None:

@@ -127,6 +127,16 @@ def link_of(state: bytes) -> bytes:
     return bytes.fromhex(state[_LINK].decode())
 
 
+def stored_link(state: object) -> bytes:
+    """Return the link of a state as it stands there; b"" of something that is no state."""
+    return state[_LINK] if type(state) is bytes else b""
+
+
+def carries(state: object, link: bytes) -> bool:
+    """Return whether a state has this link."""
+    return stored_link(state) == link.hex().encode()
+
+
 def computed_link(previous: bytes, stream: str, sequence: int, topic: str, body: bytes) -> bytes:
     """Compute the link of a row from its content and the previous link of its stream."""
     place, number, name = stream.encode(), b"%d" % sequence, topic.encode()
@@ -134,15 +144,31 @@ def computed_link(previous: bytes, stream: str, sequence: int, topic: str, body:
     return hashlib.sha256(b"%d:%b%d:%b%d:%b%d:%b%d:%b" % parts).digest()
 
 
-def encode(stream: str, after: int, previous_link: bytes, events: Sequence[Event], meta: Meta) -> list[Row]:
-    """Make the rows of one append, which follow an event at the sequence `after` with the link `previous_link`."""
+def is_chained(row: Row, link: bytes) -> bool:
+    """Return whether a row was chained to one with this link, as the state of that one has it."""
+    try:
+        previous = bytes.fromhex(link.decode())
+    except ValueError:
+        return False
+    return carries(row.state, computed_link(previous, row.stream, row.sequence, row.topic, body_of(row.state)))
+
+
+def encode(
+    stream: str, after: int, previous_link: bytes, events: Sequence[Event], meta: Meta, *, is_first: bool = True
+) -> list[Row]:
+    """Make the rows of one decision, which follow an event at the sequence `after` with the link `previous_link`.
+
+    `is_first` says whether that event is in the store already, and not a part of the same append.
+    """
     rows: list[Row] = []
     key, link, count = meta.idempotency_key, previous_link, len(events)
+    follows = previous_link.hex().encode() if is_first and after else None
     for index, event in enumerate(events):
         sequence, topic = after + 1 + index, TOPICS[type(event)]
         body = _body(event, meta, index, count)
         link = computed_link(link, stream, sequence, topic, body)
-        rows.append(Row(stream, sequence, topic, _state(link, body), None if index else key))
+        rows.append(Row(stream, sequence, topic, _state(link, body), None if index else key, follows))
+        follows = None
     return rows
 
 

@@ -89,7 +89,8 @@ class LoadedModel(ModelAggregate):
 
     def record(self, events: Sequence[Event], meta: Meta) -> None:
         """Apply the facts of one decision, and keep their rows until they are saved."""
-        for event, row in zip(events, encode(self.stream, self.sequence, self.link, events, meta), strict=True):
+        rows = encode(self.stream, self.sequence, self.link, events, meta, is_first=not self._pending)
+        for event, row in zip(events, rows, strict=True):
             self.evolve(event, meta.actor)
             self.link = link_of(row.state)
             self._pending.append(PendingEvent(event, row))
@@ -134,9 +135,10 @@ def project(state: LoadedModel | None, log: Iterable[RecordedEvent]) -> LoadedMo
 
 @dataclass(frozen=True)
 class KeyedStoredEvent(StoredEvent):
-    """A StoredEvent with the idempotency key that the store indexes."""
+    """A StoredEvent with the idempotency key that the store indexes, and the link of the row that it follows."""
 
     key: str | None = None
+    follows: bytes | None = None
 
 
 class LogMapper(Mapper[UUID]):
@@ -159,8 +161,8 @@ class LogMapper(Mapper[UUID]):
 
     def to_stored_event(self, domain_event: object) -> KeyedStoredEvent:
         """Return the row of a pending fact."""
-        stream, sequence, topic, state, key = cast("PendingEvent", domain_event).row
-        return KeyedStoredEvent(UUID(stream), sequence, topic, state, key)
+        stream, sequence, topic, state, key, follows = cast("PendingEvent", domain_event).row
+        return KeyedStoredEvent(UUID(stream), sequence, topic, state, key, follows)
 
     def to_domain_event(self, stored_event: StoredEvent) -> RecordedEvent:
         """Read a row; its position is 0 where only the stream is known."""
@@ -209,7 +211,14 @@ class LogRecorder(ApplicationRecorder):
         if kwargs.get("tracking") is not None:
             _refuse("a tracking record beside events")
         rows = [
-            Row(_stream_of(one.originator_id), one.originator_version, one.topic, one.state, getattr(one, "key", None))
+            Row(
+                _stream_of(one.originator_id),
+                one.originator_version,
+                one.topic,
+                one.state,
+                getattr(one, "key", None),
+                getattr(one, "follows", None),
+            )
             for one in stored_events
         ]
         with _framework_errors():

@@ -73,13 +73,19 @@ _LEASES: Final = 0x4D56_4504
 """Advisory locks in a database that others use too; the second key of each is a digest of names."""
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _CONFLICT: Final = "Somebody else was first."
-_LOG_COLUMNS: Final = (TEXT, BIGINT, TEXT, BYTEA, TEXT)
+_LOG_COLUMNS: Final = (TEXT, BIGINT, TEXT, BYTEA, TEXT, BYTEA)
 _KEPT_COLUMNS: Final = (TEXT, TEXT, TEXT, BOOLEAN, BYTEA, BIGINT, BIGINT, BIGINT, BIGINT)
 
 
 def _arrays(kinds: Sequence[int], rows: Sequence[Sequence[object]]) -> list[bytes]:
     """Return the columns of rows, as arrays."""
     return [array(kind, column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
+
+
+def _spans(spans: Mapping[str, tuple[int, int]]) -> list[bytes]:
+    """Return streams with two sequences each, as arrays."""
+    columns = (list(spans), *zip(*spans.values(), strict=True)) if spans else ((), (), ())
+    return [array(kind, column) for kind, column in zip((TEXT, BIGINT, BIGINT), columns, strict=True)]
 
 
 def _digest(*names: str) -> int:
@@ -124,6 +130,9 @@ class Snapshot(recorder.Snapshot):
 
     def texts(self, texts: Sequence[str]) -> object:
         return array(TEXT, texts)
+
+    def spans(self, spans: Mapping[str, tuple[int, int]]) -> Sequence[object]:
+        return _spans(spans)
 
 
 class _ViewSession:
@@ -210,8 +219,7 @@ class PostgresRecorder(Recorder):
         return self._reading(lambda connection: connection.ask(name, *values))
 
     def spans(self, spans: Mapping[str, tuple[int, int]]) -> Sequence[object]:
-        columns = (list(spans), *zip(*spans.values(), strict=True)) if spans else ((), (), ())
-        return [array(kind, column) for kind, column in zip((TEXT, BIGINT, BIGINT), columns, strict=True)]
+        return _spans(spans)
 
     # The log.
 
@@ -249,7 +257,7 @@ class PostgresRecorder(Recorder):
                 time.sleep(END_PAUSE_S)
 
     def _appended(self, connection: Connection, rows: Sequence[Row]) -> int | None:
-        """Append, and return the first position, or None if the first row is there already."""
+        """Append, and return the first position, or None if others were first or what a row follows is not there."""
         if len(rows) == 1:
             found = connection.ask("append", *rows[0])
             return found[0][0] if found else None

@@ -19,6 +19,7 @@ from versioning.errors import ReadOnlyError, StoreError
 from versioning.limits import INTEGER_MAX
 from versioning.store import contract
 from versioning.store.contract import LIVE, KeptRow, ViewPosition
+from versioning.store.format import stored_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,7 @@ class Snapshot(contract.Snapshot):
     def __init__(self, end: int = INTEGER_MAX) -> None:
         """Start; rows behind the position `end` are not seen."""
         self._end = end
-        self._views: dict[str, tuple[int, int, int] | None] = {}
+        self._views: dict[str, tuple[int, int, int, bytes] | None] = {}
 
     @abstractmethod
     def ask(self, name: str, *values: object) -> list[Any]:
@@ -68,6 +69,17 @@ class Snapshot(contract.Snapshot):
     def texts(self, texts: Sequence[str]) -> object:
         """Return a list of texts in the form that statements take."""
 
+    @abstractmethod
+    def spans(self, spans: Mapping[str, tuple[int, int]]) -> Sequence[object]:
+        """Return the values that the statement `ranges` takes."""
+
+    def row(self, position: int) -> LogRow | None:
+        rows: list[LogRow] = self.ask("log", position - 1, position, 1)
+        return rows[0] if rows else None
+
+    def ranges(self, spans: Mapping[str, tuple[int, int]]) -> list[LogRow]:
+        return self.ask("ranges", *self.spans(spans))
+
     def log(self, after: int, limit: int, upto: int | None = None) -> list[LogRow]:
         if after >= self._end:
             return []
@@ -77,7 +89,7 @@ class Snapshot(contract.Snapshot):
         end = self._end if upto is None else min(upto, self._end)
         return self.ask("tails", self.texts(streams), *after, end, limit)
 
-    def _view(self, name: str) -> tuple[int, int, int] | None:
+    def _view(self, name: str) -> tuple[int, int, int, bytes] | None:
         if name not in self._views:
             found = self.ask("view", name)
             self._views[name] = found[0] if found else None
@@ -208,12 +220,21 @@ class Recorder(contract.Store):
         return ()
 
     def write_view(
-        self, name: str, expected_position: int, new_position: int, latest_us: int, rows: Sequence[KeptRow]
+        self,
+        name: str,
+        expected_position: int,
+        new_position: int,
+        latest_us: int,
+        rows: Sequence[KeptRow],
+        *,
+        link: bytes = b"",
     ) -> bool:
         try:
             with self.view_session(name, waits=False) as session:
                 found = session.ask("view", name)
                 if (found[0][1] if found else 0) != expected_position:
+                    return False
+                if link and not _is_in_log(session, new_position, link):
                     return False
                 if not found:
                     session.ask("new_view", name)
@@ -221,7 +242,7 @@ class Recorder(contract.Store):
                 view = found[0][0]
                 if rows:
                     session.keep(view, rows)
-                session.ask("move_view", view, new_position, latest_us)
+                session.ask("move_view", view, new_position, latest_us, link)
         except WouldWaitError:
             return False
         return True
@@ -235,6 +256,12 @@ class Recorder(contract.Store):
     def drop_view(self, name: str) -> None:
         with self.view_session(name, waits=True) as session:
             _drop(session, name)
+
+
+def _is_in_log(session: Session, position: int, link: bytes) -> bool:
+    """Return whether the log still has what was read: an older copy may have taken its place meanwhile."""
+    rows = session.ask("log", position - 1, position, 1)
+    return bool(rows) and stored_link(rows[0][-1]) == link
 
 
 def _drop(session: Session, name: str) -> None:

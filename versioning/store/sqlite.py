@@ -16,6 +16,7 @@ import functools
 import json
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -54,10 +55,9 @@ POLL_S: Final = 0.005
 PAGES_AT_ONCE: Final = 1_000
 """Most pages of one step of a copy: 4 MB, a few milliseconds."""
 ROWS_AT_ONCE: Final = 100
-"""Most rows of one statement. They have five values each, so this is half of the 999 that the oldest SQLite takes."""
+"""Most rows of one statement. They have six values each, of the 999 that the oldest SQLite takes."""
 
 _APPEND: Final = SQL["append"]
-_ONE_MORE: Final = f",({','.join('?' * len(Row._fields))})"
 
 _warned: Final[set[Path | None]] = set()
 """Files of which a warning was logged: one, since it is about all of them."""
@@ -120,6 +120,9 @@ class Snapshot(recorder.Snapshot):
 
     def texts(self, texts: Sequence[str]) -> object:
         return json.dumps(texts)
+
+    def spans(self, spans: Mapping[str, tuple[int, int]]) -> Sequence[object]:
+        return (json.dumps(spans),)
 
     def copy_to(self, file: Path, progress: Callable[[str, int, int], None] | None) -> None:
         """Write the database, as it is in this snapshot, to an empty file.
@@ -347,6 +350,14 @@ def _insert(rows: Sequence[Row], writer: sqlite3.Connection) -> int:
     if len(rows) == 1:
         last = writer.execute(_APPEND, rows[0]).lastrowid
     else:
-        statement = _APPEND + _ONE_MORE * (len(rows) - 1)
-        last = writer.execute(statement, [value for row in rows for value in row]).lastrowid
+        last = writer.execute(_append_of(len(rows)), [value for row in rows for value in row]).lastrowid
     return cast("int", last)
+
+
+@functools.cache
+def _append_of(count: int) -> str:
+    """Return the statement that records so many rows: a list of values for each."""
+    start = _APPEND.index("VALUES (") + len("VALUES ")
+    width = len(Row._fields)
+    lists = [re.sub(r"\?(\d)", lambda n: f"?{int(n[1]) + place * width}", _APPEND[start:]) for place in range(count)]  # noqa: B023 - run at once
+    return _APPEND[:start] + ",".join(lists)

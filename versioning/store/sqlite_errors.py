@@ -64,6 +64,9 @@ def held_up(where: str, timeout_s: float) -> StoreError:
 
 def told(error: sqlite3.Error, where: str) -> AppendConflict | StoreError:
     """Return what SQLite's error about a write means: somebody else was first, or the database failed."""
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
         return AppendConflict("Somebody else was first.")
+    if code == sqlite3.SQLITE_CONSTRAINT_NOTNULL and str(error).endswith(".originator_id"):  # see `append` in the SQL
+        return AppendConflict("The row that it follows is not there.")
     return store_error(error, where)

@@ -36,7 +36,8 @@ CREATE TABLE {schema}.kept_views (
     view bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE,
     position bigint NOT NULL,
-    latest_us bigint NOT NULL
+    latest_us bigint NOT NULL,
+    link bytea NOT NULL
 );
 
 -- name: create_kept_rows
@@ -91,21 +92,29 @@ SELECT last_value-1 FROM {schema}.stored_positions;
 SELECT setval('{schema_text}.stored_positions',(SELECT max(position) FROM {schema}.stored_events));
 
 -- name: append
--- Record one row. No row passes the condition without the lock, so the lock comes before the position.
+-- Record one row, if the row with the link $6 is right before it in its stream; NULL asks for none. No row passes the
+-- condition without the lock, so the lock comes before the position.
 INSERT INTO {schema}.stored_events (originator_id,originator_version,topic,state,idempotency_key)
 SELECT $1::text,$2::bigint,$3::text,$4::bytea,$5::text WHERE pg_advisory_xact_lock_shared({writers}) IS NOT NULL
-ON CONFLICT (originator_id,originator_version) DO NOTHING RETURNING position;
+AND ($6::bytea IS NULL OR $6=(
+    SELECT substr(state,12,64) FROM {schema}.stored_events WHERE originator_id=$1 AND originator_version=$2-1
+)) ON CONFLICT (originator_id,originator_version) DO NOTHING RETURNING position;
 
 -- name: append_all
--- Record several rows at positions that follow each other. If others drew in between, nothing is recorded, and the
--- next try draws again. With $6, nobody else draws meanwhile.
+-- Record several rows at positions that follow each other, if the first one is not there yet and each row with a link
+-- in $6 has the row with that link right before it in its stream. If others drew in between, nothing is recorded, and
+-- the next try draws again. With $7, nobody else draws meanwhile.
 WITH taken AS MATERIALIZED (
     SELECT EXISTS (
         SELECT FROM {schema}.stored_events
         WHERE originator_id=($1::text[])[1] AND originator_version=($2::bigint[])[1]
+    ) OR EXISTS (
+        SELECT FROM unnest($1,$2,$6::bytea[]) AS row (one,two,link) WHERE link IS NOT NULL AND link IS DISTINCT FROM (
+            SELECT substr(state,12,64) FROM {schema}.stored_events WHERE originator_id=one AND originator_version=two-1
+        )
     )
 ), gate AS MATERIALIZED (
-    SELECT WHERE NOT (SELECT * FROM taken) AND CASE WHEN $6::boolean
+    SELECT WHERE NOT (SELECT * FROM taken) AND CASE WHEN $7::boolean
     THEN pg_advisory_xact_lock({writers}) ELSE pg_advisory_xact_lock_shared({writers}) END IS NOT NULL
 ), drawn AS MATERIALIZED (
     SELECT array_agg(nextval('{schema_text}.stored_positions')) AS positions FROM gate, generate_series(1,cardinality($1))
@@ -191,7 +200,7 @@ WHERE originator_id=$1::text AND idempotency_key=$2::text;
 
 -- name: view
 -- A kept view, and how far it has read the log.
-SELECT view,position,latest_us FROM {schema}.kept_views WHERE name=$1::text;
+SELECT view,position,latest_us,link FROM {schema}.kept_views WHERE name=$1::text;
 
 -- name: view_rows
 -- Rows of a view by their keys.
@@ -235,7 +244,7 @@ SELECT pg_try_advisory_lock({lease},$1::bigint::integer);
 
 -- name: new_view
 -- Begin a kept view.
-INSERT INTO {schema}.kept_views (name,position,latest_us) VALUES ($1::text,0,0);
+INSERT INTO {schema}.kept_views (name,position,latest_us,link) VALUES ($1::text,0,0,'');
 
 -- name: keep
 -- Keep rows of a view, or replace them.
@@ -249,7 +258,7 @@ last_us=excluded.last_us;
 
 -- name: move_view
 -- Say how far a view has read the log.
-UPDATE {schema}.kept_views SET position=$2::bigint,latest_us=$3::bigint WHERE view=$1::bigint;
+UPDATE {schema}.kept_views SET position=$2::bigint,latest_us=$3::bigint,link=$4::bytea WHERE view=$1::bigint;
 
 -- name: name_view
 -- Rename a view.

@@ -28,7 +28,8 @@ CREATE TABLE kept_views (
     view INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     position INTEGER NOT NULL,
-    latest_us INTEGER NOT NULL
+    latest_us INTEGER NOT NULL,
+    link BLOB NOT NULL
 );
 
 -- name: create_kept_rows
@@ -52,8 +53,11 @@ CREATE TABLE kept_rows (
 CREATE INDEX kept_rows_by_name ON kept_rows (view, workspace, live, model_name, key);
 
 -- name: append
--- Record one row; further rows are further lists of values.
-INSERT INTO stored_events (originator_id,originator_version,topic,state,idempotency_key) VALUES (?,?,?,?,?);
+-- Record one row; further rows are further lists of values. Where the row with the link ?6 is not right before it in
+-- its stream, it gets no stream, which the table refuses. NULL asks for no such row.
+INSERT INTO stored_events (originator_id,originator_version,topic,state,idempotency_key) VALUES (
+CASE WHEN ?6 IS NULL OR ?6=(SELECT substr(state,12,64) FROM stored_events
+WHERE originator_id=?1 AND originator_version=?2-1) THEN ?1 END,?2,?3,?4,?5);
 
 -- name: first_id
 -- Give the store its id, unless it has one, as a restored one has.
@@ -108,7 +112,7 @@ CASE typeof(state) WHEN 'text' THEN CAST(state AS BLOB) ELSE x'' END FROM stored
 
 -- name: view
 -- A kept view, and how far it has read the log.
-SELECT view,position,latest_us FROM kept_views WHERE name=?;
+SELECT view,position,latest_us,link FROM kept_views WHERE name=?;
 
 -- name: view_rows
 -- Rows of a view by their keys.
@@ -133,7 +137,7 @@ ORDER BY model_name,key LIMIT ?5;
 
 -- name: new_view
 -- Begin a kept view.
-INSERT INTO kept_views (name,position,latest_us) VALUES (?,0,0);
+INSERT INTO kept_views (name,position,latest_us,link) VALUES (?,0,0,x'');
 
 -- name: keep
 -- Keep a row of a view, or replace it.
@@ -144,7 +148,7 @@ first_us=excluded.first_us,last_position=excluded.last_position,last_us=excluded
 
 -- name: move_view
 -- Say how far a view has read the log.
-UPDATE kept_views SET position=?2,latest_us=?3 WHERE view=?1;
+UPDATE kept_views SET position=?2,latest_us=?3,link=?4 WHERE view=?1;
 
 -- name: name_view
 -- Rename a view.
