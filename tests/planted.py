@@ -36,6 +36,7 @@ from versioning.store import (
     postgres_errors,
     postgres_gaps,
     postgres_libpq,
+    recorder,
     sqlite,
     sqlite_connections,
     sqlite_reading,
@@ -340,7 +341,11 @@ def connections_do_not_know_whose_they_are(patch: pytest.MonkeyPatch) -> None:
 
 def inherited_states_are_believed(patch: pytest.MonkeyPatch) -> None:
     begin = streams.CachedStreams.begin_in_child
-    patch.setattr(streams.CachedStreams, "begin_in_child", lambda own: None if vars(own).get("known") else begin(own))
+    patch.setattr(
+        streams.CachedStreams,
+        "begin_in_child",
+        lambda own: None if vars(own).get("_cached") is not None else begin(own),
+    )
 
 
 def the_limit_itself_is_refused(patch: pytest.MonkeyPatch) -> None:
@@ -408,12 +413,19 @@ def holes_pass(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(kept._Fold, "_check_joint", lambda *_: None)
 
 
+def a_view_of_another_log_is_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recorder, "_is_in_log", lambda *_: True)
+
+
 RESTORED: Final = "tests/test_restored_logs.py::"
 
 GUARDS: Final[dict[str, Plant]] = {
     "tests/test_postgres_gaps.py::TestGaps::"
     "test_where_positions_are_given_again_what_was_settled_is_not_believed[log]": what_was_settled_is_believed,
     f"{RESTORED}TestAViewThatHoldsWhatTheLogDoesNot::test_it_stops_until_it_is_rebuilt": a_kept_view_is_believed,
+    "tests/test_store.py::TestKeptViews::test_nothing_is_kept_of_a_log_that_is_not_there_any_more": (
+        a_view_of_another_log_is_kept
+    ),
     f"{RESTORED}TestAHole::test_a_missing_event_stops_every_view": holes_pass,
     f"{RESTORED}TestAHole::test_it_is_noticed_where_the_view_goes_on": holes_pass,
     f"{RESTORED}TestAHole::test_another_predecessor_is_noticed": holes_pass,

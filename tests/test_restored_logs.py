@@ -552,6 +552,24 @@ class TestStatesAreShared:
         assert (cached, is_fresh) == (other[0], False)
         assert primary(registry) == "0.2.0"
 
+    @pytest.mark.parametrize("forgets", [False, True])
+    def test_a_question_while_the_first_command_is_recorded_takes_nothing_from_it(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, *, forgets: bool
+    ) -> None:
+        registry = store()
+        append, stream = registry._store.append, stream_of("default", "m")
+
+        def slow(rows: Sequence[Row]) -> range:
+            with pytest.raises(ModelNotFoundError):
+                registry.model("m")
+            if forgets:
+                registry._streams.forget(registry._streams.shared(stream))
+            return append(rows)
+
+        monkeypatch.setattr(registry._store, "append", slow)
+        version = deploy(registry)
+        assert registry.version(version.version_id) == version
+
     def test_facts_that_a_dropped_state_lacks_are_read_with_the_rest(
         self, shared_store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:

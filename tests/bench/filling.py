@@ -14,7 +14,7 @@ from versioning.events import ArtifactRef, Meta
 from versioning.ids import stream_of, version_id_of
 from versioning.numbers import checked_bump
 from versioning.rules import Policy, decide
-from versioning.store.format import encode, link_of
+from versioning.store.format import encode, link_of, stored_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,10 +62,20 @@ def fill(
             waiting.append(row)
             count += 1
             if len(waiting) == APPENDED:
-                store.append(waiting)
+                store.append(_following(waiting))
                 waiting = []
-    store.append(waiting)
+    store.append(_following(waiting))
     return count
+
+
+def _following(rows: Sequence[Row]) -> list[Row]:
+    """Ask for the row before it only where that is not among these."""
+    seen: set[str] = set()
+    following = []
+    for row in rows:
+        following.append(row._replace(follows=None) if row.stream in seen else row)
+        seen.add(row.stream)
+    return following
 
 
 def _rows(model_names: Sequence[str], versions: int, workspace: str, start_us: int, step_us: int) -> Iterator[Row]:
@@ -83,8 +93,11 @@ def _rows(model_names: Sequence[str], versions: int, workspace: str, start_us: i
                     continue
                 meta = Meta(workspace, state.model_name, 1, f"{number:032x}", actor=ACTOR, reason=REASON)
                 rows = encode(state.stream, state.sequence, state.link, events, meta)
+                link = state.link.hex().encode()
                 for event in events:
                     state.evolve(event, ACTOR)
                 state.link = link_of(rows[-1].state)
                 at_us += step_us * len(rows)
-                yield from rows
+                for row in rows:
+                    yield row._replace(follows=link if row.sequence > 1 else None)
+                    link = stored_link(row.state)

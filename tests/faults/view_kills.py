@@ -55,7 +55,9 @@ def _plant(registry: ModelRegistry) -> None:
     def twice(
         name: str, expected: int, new: int, latest_us: int, rows: Sequence[KeptRow], *, link: bytes = b""
     ) -> bool:
-        if not write_view(name, expected, expected, latest_us, rows):
+        with registry._store.snapshot() as snapshot:
+            before = snapshot.view_position(name)
+        if not write_view(name, expected, expected, latest_us, rows, link=b"" if before is None else before.link):
             return False
         time.sleep(0.002)
         return write_view(name, expected, new, latest_us, [], link=link)

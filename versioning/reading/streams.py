@@ -369,7 +369,7 @@ class CachedStreams(Streams):
         with self._lock:
             self._cached.pop(stream, None)
         with cached.lock:
-            cached.aggregate = ModelAggregate(stream)
+            cached.aggregate = ModelAggregate(stream, cached.aggregate.workspace, cached.aggregate.model_name)
 
     def catch_up(self, cached: CachedStream, after: tuple[int, bytes] | None = None) -> list[Fact]:
         """Apply and return what anybody recorded since, or after the event with a sequence and link.
@@ -430,6 +430,6 @@ class CachedStreams(Streams):
             raise
         with cached.lock:
             is_still_there = cached.aggregate.link == link
-            if is_still_there:
+            if is_still_there and (state.sequence or link != NO_LINK):  # a command may be planned on an empty one
                 cached.aggregate = state
         return is_still_there
