@@ -84,10 +84,10 @@ def read(folder: Path) -> Owner | None:
 
 
 def write(folder: Path, owner: Owner) -> None:
-    """Write the owner of a folder, all or nothing."""
-    draft = folder / f"{secrets.token_hex(8)}.tmp"
+    """Write the owner of a folder, all or nothing; only who holds the folder's lock does."""
+    draft = folder / f"{FILE}.tmp"
     try:
-        with draft.open("xb") as file:
+        with draft.open("wb") as file:
             file.write(msgspec.json.encode(_Held(owner.store, *owner.place, owner.adopted)))
             file.flush()
             os.fsync(file.fileno())
