@@ -178,7 +178,7 @@ def written(log: list[Recorded]) -> list[Row]:
                 one.workspace, one.model_name, one.generation, one.command_id, None, None, None, key, fingerprint
             )
             link = link_of(rows[-1].state) if rows else NO_LINK
-            rows += encode(one.stream, len(rows), link, append, meta)
+            rows += encode(one.stream, len(rows), link, append, meta, is_first=not rows)
             append = []
     return rows
 
@@ -225,7 +225,7 @@ def test_a_door_that_forgets_the_laws_would_be_noticed(monkeypatch: pytest.Monke
 def test_a_key_of_two_commands(registry: ModelRegistry) -> None:
     meta = Meta("default", NAME, 1, "x", idempotency_key="k")
     first = encode(STREAM, 0, NO_LINK, DRAFT, meta)
-    second = encode(STREAM, 1, link_of(first[0].state), STOPPED, meta)
+    second = encode(STREAM, 1, link_of(first[0].state), STOPPED, meta, is_first=False)
     with pytest.raises(CorruptLogError, match=r"idempotency key of an earlier one \(R21\)"):
         registry.import_log(exported(first + second))
     registry._store.append([*first, second[0]._replace(key=None)])  # the store itself refuses it with its key
