@@ -114,7 +114,7 @@ class TestTheWhole:
         assert (ended.value.code, capsys.readouterr().out[:10]) == (0, "versioning")
 
     def test_ctrl_c_ends_it_with_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(*_: Any) -> None:
+        def interrupted(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Given, "open", interrupted)
@@ -125,7 +125,7 @@ class TestTheWhole:
         assert ended.value.code == 130
 
     def test_an_error_without_a_hint_is_told_without_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuses(*_: Any) -> None:
+        def refuses(*_: Any, **__: Any) -> None:
             msg = "It can't be."
             raise RefusedError(msg)
 

@@ -380,7 +380,7 @@ class TestTls:
             ("localhost", 9, "another", "certificate verify failed"),
             ("localhost", -1, "authority", "certificate verify failed"),
             ("elsewhere", 9, "authority", 'server certificate for "elsewhere" does not match host name "localhost"'),
-            ("localhost", 9, "missing", "does not exist"),
+            ("localhost", 9, "missing", "root certificate file"),
         ],
     )
     def test_what_is_wrong_is_said(  # noqa: PLR0917 - pytest passes them by name
