@@ -185,6 +185,13 @@ class TestTerminals:
         code, seen = terminal("explain", "R13", COLUMNS="60")
         assert (code, max(len(line) for line in seen.splitlines() if not line.startswith(" ")) <= 60) == (0, True)
 
+    @pytest.mark.usefixtures("shown")
+    def test_log_names_the_command_that_found_all_as_it_asked(self) -> None:
+        with ModelRegistry(URL) as registry:
+            registry.promote(f"{NAME}@primary", idempotency_key="k")
+        ran = run("log", "--oneline", "-n", "1", "--url", URL)
+        assert "NothingChanged promote" in ran.out.replace("\x1b[0m", "")
+
     def test_log_has_arrows_and_marks_the_primary(self) -> None:
         code, seen = terminal("log", NAME, VERSIONING_URL=URL, NO_COLOR="1")
         assert (code, seen.splitlines()[2:4]) == (0, [

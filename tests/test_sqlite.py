@@ -350,3 +350,18 @@ class TestTheWarningAboutOldReleasesOfSQLite:
         recorder.notice_other_writer()
         recorder.close()
         assert caplog.messages == []
+
+
+def test_a_connection_that_can_not_be_looked_at_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(SQLiteRecorder(tmp_path / "models.db")) as recorder:
+        recorder._connections._close_writer()  # type: ignore[union-attr]  # a file's
+        with monkeypatch.context() as broken:
+            broken.setattr(lines, "_commits_of_others", _disk_error)
+            with pytest.raises(StoreError):
+                recorder.append(rows(1))
+        assert recorder.append(rows(1)) == range(1, 2)
+
+
+def _disk_error(_: object) -> int:
+    msg = "disk I/O error"
+    raise sqlite3.OperationalError(msg)

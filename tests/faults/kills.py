@@ -47,7 +47,7 @@ DELAY_S_MAX: Final = 0.004
 """How long after the last of them it comes at most: about as long as an append takes."""
 WIDE: Final = 110
 """Events of a large append: more than one statement holds."""
-RECOVERY_S: Final = 10.0
+RECOVERY_S: Final = 30.0
 """How long a server may take until it answers again."""
 BUGS: Final = ("acknowledges first", "appends row by row")
 
