@@ -79,9 +79,7 @@ def last_common(store: Store, read: Sequence[Bookmark]) -> int | None:
 
     A log that was restored has a beginning in common with what was read, so the places are halved.
     """
-    lost = bisect_left(
-        read, x=True, key=lambda place: not follows(store.log(place.position - 1, 1, place.position), place)
-    )
+    lost = bisect_left(read, x=True, key=lambda place: not _has(store, place))
     return read[lost - 1].position if lost else None
 
 
